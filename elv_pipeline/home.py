@@ -1,0 +1,150 @@
+"""The home folder: where all state lives, and which configurations it has accepted.
+
+Belongs here: folder layout, ``ELV_HOME``, the register of configurations. Does not belong here: what is inside the
+tables (``lake.py``) or how Dagster uses the folder (``orchestration/``).
+
+Layout::
+
+    <home>/configurations/<name>.json   accepted configurations, resolved
+    <home>/lake/<name>/<table>/         Parquet, one file a day
+    <home>/models/<name>/<origin>/      candidate models of each training origin
+    <home>/mlflow.db, mlartifacts/      tracking store and registry
+    <home>/dagster/                     DAGSTER_HOME: instance, event log
+    <home>/scores.db                    embedded score database
+    <home>/runs/<run_id>/, runs.db      run bundles and the run registry
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from elv_pipeline.errors import ConfigError
+from elv_pipeline.settings import PipelineConfig
+
+HOME_VARIABLE = "ELV_HOME"
+
+
+def write_atomically(path: Path, content: bytes | str) -> Path:
+    """Write a file so that readers see the old content or the new one, never a part. Idempotent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.staged")
+    try:
+        staged.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+    return path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The state folder of one installation."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls) -> Home:
+        """The folder named by ``ELV_HOME``, else ``var/`` in the working folder."""
+        return cls(Path(os.environ.get(HOME_VARIABLE) or "var").expanduser().resolve())
+
+    @property
+    def dagster(self) -> Path:
+        """``DAGSTER_HOME``."""
+        return self.root / "dagster"
+
+    @property
+    def runs(self) -> Path:
+        """Run bundles, one folder a run."""
+        return self.root / "runs"
+
+    @property
+    def run_registry(self) -> Path:
+        """SQLite file with one row a run."""
+        return self.root / "runs.db"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow tracking store and model registry."""
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def artifact_uri(self) -> str:
+        """MLflow artifact folder."""
+        return (self.root / "mlartifacts").as_uri()
+
+    @property
+    def scores_url(self) -> str:
+        """SQLAlchemy URL of the embedded score database."""
+        return f"sqlite:///{self.root / 'scores.db'}"
+
+    def lake(self, name: str) -> Path:
+        """Parquet lake of one configuration."""
+        return self.root / "lake" / name
+
+    def models(self, name: str) -> Path:
+        """Candidate models of one configuration."""
+        return self.root / "models" / name
+
+    def configuration_file(self, name: str) -> Path:
+        """Where the accepted configuration of that name is kept."""
+        return self.root / "configurations" / f"{name}.json"
+
+    def registered(self) -> list[PipelineConfig]:
+        """Every accepted configuration, by name.
+
+        Raises:
+            ConfigError: a stored configuration is unreadable by this version.
+        """
+        return [self._load(file) for file in sorted(self.configuration_file("x").parent.glob("*.json"))]
+
+    def register(self, config: PipelineConfig) -> PipelineConfig:
+        """Accept a configuration, or refuse a name that already stands for other data. Atomic and idempotent.
+
+        Raises:
+            ConfigError: the name is taken by another data identity.
+        """
+        file = self.configuration_file(config.name)
+        if file.is_file():
+            known = self._load(file)
+            if config.start_date is None:
+                # The calendar was fixed when the name was first used; a later, shorter export must not move it.
+                config = config.model_copy(update={"start_date": known.start_date})
+            if known.data_identity() != config.data_identity():
+                raise ConfigError(
+                    f"configuration name {config.name!r} already stands for other data in {self.root}: "
+                    f"{_difference(known, config)}. One name is one data set and calendar. Either give this "
+                    f"configuration another 'name:', or use another home folder ({HOME_VARIABLE}=/path/to/folder)."
+                )
+        content = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+        if not file.is_file() or file.read_text(encoding="utf-8") != content:
+            write_atomically(file, content)
+        return config
+
+    @staticmethod
+    def _load(file: Path) -> PipelineConfig:
+        try:
+            return PipelineConfig.model_validate_json(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(
+                f"{file}: the remembered configuration does not fit this version: {error}. "
+                f"Remove the file and run the command again with --config."
+            ) from error
+
+
+def _difference(known: PipelineConfig, new: PipelineConfig) -> str:
+    def flat(config: PipelineConfig) -> dict[str, object]:
+        return {
+            "problem": config.problem,
+            "org_id": config.org_id,
+            "timezone": config.timezone,
+            "start_date": config.start_date,
+            "schedules.origin_weekday": config.schedules.origin_weekday,
+            **{f"paths.{key}": value for key, value in config.paths.model_dump().items()},
+        }
+
+    old, fresh = flat(known), flat(new)
+    return "; ".join(f"{key} was {old[key]}, now {fresh[key]}" for key in old if old[key] != fresh[key])
