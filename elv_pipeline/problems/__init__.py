@@ -1,0 +1,1 @@
+"""What is scored: one declarative module a problem. No computation lives here."""
