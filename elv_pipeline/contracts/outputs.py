@@ -1,0 +1,139 @@
+"""The tables that leave: predictions, leaderboards, drift and calibration bins.
+
+Belongs here: what a consumer of the outputs may rely on. Does not belong here: how the numbers are computed.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from elv_pipeline.contracts.spec import UTC_TIME, Column, RowCheck, TableContract, at_least, between, one_of
+
+SPLITS: tuple[str, ...] = ("train", "gap", "calibration", "test", "young", "score")
+
+_REMEDY = "Nothing was published. This is a fault of the pipeline, not of the input: please report it with the run id."
+
+
+def predictions_contract(probability_column: str) -> TableContract:
+    """Contract of the predictions; the probability is named after its outcome window, e.g. ``p_qualified_14d``."""
+    return TableContract(
+        name="predictions",
+        description="One row a scored lead, best first.",
+        key=("lead_id",),
+        remedy=_REMEDY,
+        columns=(
+            Column("run_id", pl.String, "Run that made the score."),
+            Column("lead_id", pl.String, "The lead."),
+            Column("created_time", UTC_TIME, "When the lead was created: the prediction time."),
+            Column("split", pl.String, "Role of the lead in the model's life.", checks=(one_of(*SPLITS),)),
+            Column(
+                probability_column,
+                pl.Float64,
+                "Calibrated probability of the outcome within its window.",
+                unit="probability",
+                checks=(between(0, 1),),
+            ),
+            Column("elv", pl.Float64, "Expected lead value.", unit="currency", checks=(at_least(0),)),
+            Column("rank", pl.Int64, "1 is the best lead of the run.", checks=(at_least(1),)),
+            Column("decile", pl.Int64, "1 holds the best tenth.", checks=(between(1, 10),)),
+            Column("cutoff", UTC_TIME, "The model saw nothing recorded at or after this moment."),
+            Column("calibration_method", pl.String, "How margins became probabilities."),
+            Column("model_version", pl.String, "Version of the model in the registry."),
+            Column("scored_at", UTC_TIME, "When the score was made."),
+            Column("campaign_id", pl.String, "Campaign of the lead; empty where unknown.", nullable=True),
+            Column("adset_id", pl.String, "Ad set of the lead; empty where unknown.", nullable=True),
+            Column("ad_id", pl.String, "Ad of the lead; empty where unknown.", nullable=True),
+        ),
+    )
+
+
+def _interval(name: str, low: str, high: str) -> RowCheck:
+    rule = f"must lie within {low} and {high}"
+    slack = 1e-9  # sums taken in another order differ in the last bits
+    return RowCheck(name, rule, lambda: (pl.col(low) <= pl.col(name) + slack) & (pl.col(name) <= pl.col(high) + slack))
+
+
+_SEGMENT_MEASURES = (
+    Column("lead_count", pl.Int64, "Leads counted; 0: spend without a lead.", unit="count", checks=(at_least(0),)),
+    Column("spend", pl.Float64, "Spend; empty without an ads export.", "currency", True, checks=(at_least(0),)),
+    Column("predicted_elv", pl.Float64, "Expected value of those leads, summed.", "currency", checks=(at_least(0),)),
+    Column("elv_per_lead", pl.Float64, "Expected value a lead; empty without leads.", "currency", True),
+    Column("elv_low", pl.Float64, "Lower end of the interval of predicted_elv.", "currency", checks=(at_least(0),)),
+    Column("elv_high", pl.Float64, "Upper end of the interval of predicted_elv.", "currency", checks=(at_least(0),)),
+    Column("elv_per_spend", pl.Float64, "Expected value per unit of spend; empty without spend.", "ratio", True),
+    Column("elv_per_spend_low", pl.Float64, "Lower end of its interval.", "ratio", True),
+    Column("elv_per_spend_high", pl.Float64, "Upper end of its interval.", "ratio", True),
+    Column(
+        "mean_p", pl.Float64, "Mean probability; empty without leads.", "probability", True, checks=(between(0, 1),)
+    ),
+    Column("low_volume", pl.Boolean, "Fewer leads than reporting.min_segment_leads: read with care."),
+    Column("rank", pl.Int64, "1 is the best segment.", checks=(at_least(1),)),
+)
+_SEGMENT_CHECKS = (
+    _interval("predicted_elv", "elv_low", "elv_high"),
+    _interval("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high"),
+)
+_CAMPAIGN_COLUMNS = (
+    Column("campaign_id", pl.String, "The campaign; empty: leads whose campaign is unknown.", nullable=True),
+    Column("campaign_name", pl.String, "Its latest name; empty without an ads export.", nullable=True),
+)
+
+CAMPAIGN_LEADERBOARD = TableContract(
+    name="campaign_leaderboard",
+    description="Campaigns by expected value, best first.",
+    key=("campaign_id",),
+    remedy=_REMEDY,
+    columns=(*_CAMPAIGN_COLUMNS, *_SEGMENT_MEASURES),
+    row_checks=_SEGMENT_CHECKS,
+)
+
+ADSET_LEADERBOARD = TableContract(
+    name="adset_leaderboard",
+    description="Ad sets by expected value, best first.",
+    key=("campaign_id", "adset_id"),
+    remedy=_REMEDY,
+    columns=(
+        *_CAMPAIGN_COLUMNS,
+        Column("adset_id", pl.String, "The ad set; empty: leads whose ad set is unknown.", nullable=True),
+        Column("adset_name", pl.String, "Its latest name; empty without an ads export.", nullable=True),
+        *_SEGMENT_MEASURES,
+    ),
+    row_checks=_SEGMENT_CHECKS,
+)
+
+DRIFT = TableContract(
+    name="drift",
+    description="Population stability index (PSI) of features and score against the model's reference.",
+    key=("column",),
+    remedy=_REMEDY,
+    columns=(
+        Column("column", pl.String, "Feature or score."),
+        Column("kind", pl.String, "What the column is.", checks=(one_of("feature", "score"),)),
+        Column("psi", pl.Float64, "The index; empty where too few rows to compute it.", nullable=True),
+        Column("threshold", pl.Float64, "Alarm level at this sample size.", nullable=True),
+        Column("drifted", pl.Boolean, "Whether psi exceeds the threshold.", nullable=True),
+        Column("rows_reference", pl.Int64, "Rows of the reference.", unit="count", checks=(at_least(0),)),
+        Column("rows_current", pl.Int64, "Rows compared with it.", unit="count", checks=(at_least(0),)),
+        Column("note", pl.String, "Why a value is missing, or what to look at.", nullable=True),
+    ),
+)
+
+CALIBRATION_BINS = TableContract(
+    name="calibration_bins",
+    description="Predicted against observed rates on the test rows, by bins of the prediction.",
+    key=("bin",),
+    remedy=_REMEDY,
+    columns=(
+        Column("bin", pl.Int64, "Bin, lowest predictions first."),
+        Column("rows", pl.Int64, "Test rows in the bin.", unit="count", checks=(at_least(0),)),
+        Column("positives", pl.Int64, "Outcomes among them.", unit="count", checks=(at_least(0),)),
+        Column("mean_predicted", pl.Float64, "Mean probability.", "probability", checks=(between(0, 1),)),
+        Column("observed_rate", pl.Float64, "Share with the outcome.", "probability", checks=(between(0, 1),)),
+        Column("observed_low", pl.Float64, "Lower end, Wilson 95 %.", "probability", checks=(between(0, 1),)),
+        Column("observed_high", pl.Float64, "Upper end, Wilson 95 %.", "probability", checks=(between(0, 1),)),
+    ),
+    row_checks=(
+        RowCheck("positives", "must not exceed rows", lambda: pl.col("positives") <= pl.col("rows")),
+        _interval("observed_rate", "observed_low", "observed_high"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""From a user's exports to checked canonical tables; nothing here writes anything."""

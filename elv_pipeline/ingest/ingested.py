@@ -1,0 +1,160 @@
+"""What reading one export yields: the canonical frame and a profile that holds counts, never people's values.
+
+Belongs here: the result types of ``tables`` and how a profile is measured. Does not belong here: rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+import polars as pl
+
+from elv_pipeline.contracts.spec import TableContract, type_name
+from elv_pipeline.ingest.csv_reader import SOURCE_ROW, SourceFile
+from elv_pipeline.ingest.row_rules import SiftedRows
+
+DUPLICATE = "duplicate"
+NEVER_SO_FAR = "never_so_far"
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """Type, share of nulls (0 to 1) and number of distinct values of one canonical column."""
+
+    name: str
+    dtype: str
+    null_share: float
+    distinct: int
+
+
+@dataclass(frozen=True)
+class TableProfile:
+    """Facts about one export as read.
+
+    ``time_shapes`` says for each time column whether it held dates, naive times or times with offset; ``notes`` counts
+    what was changed without dropping a row (for example local times that do not exist and moved forward).
+    """
+
+    table: str
+    file: str
+    sha256: str
+    rows_read: int
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+    first_day: date | None
+    last_day: date | None
+    source_columns: tuple[str, ...]
+    dropped_columns: tuple[str, ...]
+    dropped_rows: dict[str, int]
+    time_shapes: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def duplicates_dropped(self) -> int:
+        """Rows dropped because their key appeared before."""
+        return self.dropped_rows.get(DUPLICATE, 0)
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """One export: canonical frame sorted by key, its profile, and where each row came from.
+
+    ``source_rows`` is aligned with ``frame``; ``dropped_keys`` are the lead ids that rules removed, so
+    that other tables can tell "unknown" from "removed by a rule". They serve messages and checks only.
+    """
+
+    frame: pl.DataFrame
+    profile: TableProfile
+    source_rows: pl.Series
+    dropped_keys: pl.Series
+
+    def with_rows(self) -> pl.DataFrame:
+        """The frame with the row number of each row in its file."""
+        return self.frame.with_columns(self.source_rows.alias(SOURCE_ROW))
+
+    def replaced(self, sifted: SiftedRows, *, contract: TableContract, notes: dict[str, int]) -> Ingested:
+        """The same export (of leads or outcomes) after further rules; the profile is measured again."""
+        frame, rows = in_key_order(sifted.frame, contract=contract)
+        dropped = {**self.profile.dropped_rows, **sifted.dropped}
+        profile = replace(
+            self.profile,
+            rows=frame.height,
+            columns=column_profiles(frame),
+            first_day=_extreme_day(frame, last=False),
+            last_day=_extreme_day(frame, last=True),
+            dropped_rows=dropped,
+            notes={**self.profile.notes, **{name: count for name, count in notes.items() if count}},
+        )
+        removed = self.frame["lead_id"].filter(~self.frame["lead_id"].is_in(frame["lead_id"].implode()))
+        return Ingested(
+            frame=contract.validate(frame, self.profile.file),
+            profile=profile,
+            source_rows=rows,
+            dropped_keys=pl.concat([self.dropped_keys, removed]).unique().sort(),
+        )
+
+
+def finish(
+    sifted: SiftedRows,
+    *,
+    contract: TableContract,
+    source: SourceFile,
+    time_shapes: Mapping[str, str],
+    notes: Mapping[str, int],
+) -> Ingested:
+    """Order, validate and profile the rows that passed every rule.
+
+    Raises:
+        ContractError: the canonical contract is broken.
+    """
+    frame, rows = in_key_order(sifted.frame, contract=contract)
+    profile = TableProfile(
+        table=contract.name,
+        file=source.name,
+        sha256=source.sha256,
+        rows_read=source.frame.height,
+        rows=frame.height,
+        columns=column_profiles(frame),
+        first_day=_extreme_day(frame, last=False),
+        last_day=_extreme_day(frame, last=True),
+        source_columns=source.columns,
+        dropped_columns=source.dropped_columns,
+        dropped_rows=dict(sifted.dropped),
+        time_shapes=dict(time_shapes),
+        notes={name: count for name, count in notes.items() if count},
+    )
+    return Ingested(contract.validate(frame, source.name), profile, rows, _dropped_leads(sifted, frame, source=source))
+
+
+def _dropped_leads(sifted: SiftedRows, frame: pl.DataFrame, *, source: SourceFile) -> pl.Series:
+    # A dropped duplicate leaves its lead in the table, and "never so far" says nothing against the lead.
+    if "lead_id" not in frame.columns or not set(sifted.dropped) - {DUPLICATE, NEVER_SO_FAR}:
+        return pl.Series("lead_id", [], dtype=pl.String)
+    leads = source.frame["lead_id"].drop_nulls()
+    return leads.filter(~leads.is_in(frame["lead_id"].implode())).unique().sort()
+
+
+def in_key_order(frame: pl.DataFrame, *, contract: TableContract) -> tuple[pl.DataFrame, pl.Series]:
+    """The contract's columns sorted by key, so that the file's row order cannot matter, and the aligned row numbers."""
+    ordered = frame.sort(contract.key)
+    return ordered.select(contract.names), ordered[SOURCE_ROW]
+
+
+def column_profiles(frame: pl.DataFrame) -> tuple[ColumnProfile, ...]:
+    """Type, null share and distinct count of every column."""
+    rows = max(frame.height, 1)
+    return tuple(
+        ColumnProfile(
+            name, type_name(dtype), round(frame[name].null_count() / rows, 6), frame[name].drop_nulls().n_unique()
+        )
+        for name, dtype in frame.schema.items()
+    )
+
+
+def _extreme_day(frame: pl.DataFrame, *, last: bool) -> date | None:
+    if "day" not in frame.columns or frame.is_empty():
+        return None
+    found = frame["day"].max() if last else frame["day"].min()
+    return found if isinstance(found, date) else None

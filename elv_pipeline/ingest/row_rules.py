@@ -1,0 +1,100 @@
+"""Rules that refuse rows, or drop and count them where the configuration says so.
+
+Belongs here: how a rule is applied and worded. Does not belong here: which rules a table has (``tables``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from elv_pipeline.contracts.messages import and_more, shown, violation
+from elv_pipeline.errors import ContractError
+from elv_pipeline.ingest.csv_reader import SOURCE_ROW
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """One rule: a code for the profile, the column and wording for messages, and the way out if there is one.
+
+    ``setting`` is the configuration key that turns the error into a drop; None for a rule that always refuses.
+    """
+
+    code: str
+    column: str
+    rule: str
+    setting: str | None = None
+    action: Literal["error", "drop"] = "error"
+
+    @property
+    def remedy(self) -> str:
+        """What the user can do."""
+        return f"Fix the export or set {self.setting}: drop." if self.setting else "Fix the export."
+
+
+@dataclass(frozen=True)
+class SiftedRows:
+    """The rows that remain, and how many each rule dropped."""
+
+    place: str
+    frame: pl.DataFrame
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def require(self, rule: RowRule, *, violates: pl.Expr) -> SiftedRows:
+        """Apply a rule to every row; a null verdict counts as no violation.
+
+        Raises:
+            ContractError: rows violate it and the configuration does not say to drop them.
+        """
+        verdict = violates.fill_null(False)
+        broken = self.frame.filter(verdict)
+        if broken.is_empty():
+            return self
+        if rule.action == "error":
+            row, value = broken.sort(SOURCE_ROW).select(SOURCE_ROW, rule.column).row(0)
+            text = violation(
+                place=self.place,
+                row=row,
+                column=rule.column,
+                value=value,
+                count=broken.height,
+                rule=rule.rule,
+                remedy=rule.remedy,
+            )
+            raise ContractError(text)
+        counts = {**self.dropped, rule.code: broken.height}
+        return SiftedRows(self.place, self.frame.filter(~verdict), counts)
+
+    def require_unique(self, rule: RowRule, *, key: tuple[str, ...], prefer: pl.Expr | None = None) -> SiftedRows:
+        """Refuse repeated keys, or keep the first row of each.
+
+        Args:
+            rule: wording and action.
+            key: columns that identify a row.
+            prefer: rows for which this is true are kept before others with the same key.
+
+        Raises:
+            ContractError: naming the first repeated key and both rows.
+        """
+        order = [SOURCE_ROW] if prefer is None else [~prefer.fill_null(False), pl.col(SOURCE_ROW)]
+        ordered = self.frame.sort(order)
+        repeated = ~ordered.select(pl.struct(key).is_first_distinct()).to_series()
+        if not repeated.any():
+            return self
+        if rule.action == "error":
+            raise ContractError(self._repeated(rule, key=key))
+        return SiftedRows(self.place, ordered.filter(~repeated), {**self.dropped, rule.code: int(repeated.sum())})
+
+    def _repeated(self, rule: RowRule, *, key: tuple[str, ...]) -> str:
+        ordered = self.frame.sort(SOURCE_ROW)
+        repeats = ordered.filter(~pl.struct(key).is_first_distinct())
+        first = repeats.select(SOURCE_ROW, *key).row(0, named=True)
+        same = pl.all_horizontal(*[pl.col(name) == first[name] for name in key])
+        earlier = ordered.filter(same)[SOURCE_ROW][0]
+        value = " and ".join(f"{name} is {shown(first[name])}" for name in key)
+        return (
+            f"{self.place} row {first[SOURCE_ROW]}: {value}, as in row {earlier} already{and_more(repeats.height)}; "
+            f"{rule.rule}. {rule.remedy.removesuffix('.')} (keeps the first)."
+        )
