@@ -1,0 +1,144 @@
+"""Label maturity: when an outcome counts, and when its absence does.
+
+Belongs here: the times of outcomes beside their leads, and the status derived from them for a given observation
+horizon. Does not belong here: features or splits.
+
+Maturity is decided by age alone, for both classes: taking early positives while leaving early negatives out makes
+every estimate too high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+OUTCOME_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "lead_id": pl.String,
+    "outcome_time": pl.Datetime("us", "UTC"),
+    "outcome_recorded_time": pl.Datetime("us", "UTC"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What could be known of outcomes at one moment.
+
+    Attributes:
+        window_days: length of the outcome window.
+        observed_from: first moment at which outcomes were recorded; None where the log reaches back far enough.
+        observed_until: moment up to which outcomes are known.
+        origin: the training origin; outcomes recorded at or after it are not seen. None when looking from now.
+    """
+
+    window_days: int
+    observed_from: datetime | None
+    observed_until: datetime
+    origin: datetime | None = None
+
+    @property
+    def horizon(self) -> datetime:
+        """The moment up to which the absence of an outcome means something."""
+        return min(self.observed_until, self.origin) if self.origin else self.observed_until
+
+
+def label_times(
+    joined: pl.LazyFrame,
+    outcomes: pl.LazyFrame | None,
+    *,
+    observed_until: datetime,
+    unobserved: Sequence[str] = (),
+) -> pl.LazyFrame:
+    """Times of each lead's outcome: facts that never go stale, unlike a verdict.
+
+    Args:
+        joined: ``lead_id`` (unique), ``created_time``, ``day``.
+        outcomes: ``lead_id`` (unique), ``qualified_time``, ``recorded_time``; None without an outcomes export.
+        observed_until: how far the outcome log reached when this was written; kept so that a reader can tell whether
+            the rows must be refreshed.
+        unobserved: leads whose outcome row was dropped as contradictory: their absence of an outcome says nothing.
+
+    Returns:
+        ``lead_id, created_time, day, outcome_time, outcome_recorded_time, outcome_observed, labels_observed_until`` in
+        order of (day, created_time, lead_id).
+    """
+    leads = joined.select("lead_id", "created_time", "day")
+    times = (
+        pl.LazyFrame(schema=OUTCOME_SCHEMA)
+        if outcomes is None
+        else outcomes.select(
+            "lead_id",
+            pl.col("qualified_time").alias("outcome_time"),
+            pl.col("recorded_time").alias("outcome_recorded_time"),
+        )
+    )
+    return (
+        leads.join(times, on="lead_id", how="left", validate="1:1")
+        .with_columns(
+            (~pl.col("lead_id").is_in(list(unobserved))).alias("outcome_observed"),
+            pl.lit(observed_until).cast(pl.Datetime("us", "UTC")).alias("labels_observed_until"),
+        )
+        .sort("day", "created_time", "lead_id")
+    )
+
+
+def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: bool = True) -> pl.LazyFrame:
+    """Add ``label_status``, ``mature`` and ``y`` as they stood for the given observation.
+
+    Args:
+        labels: ``created_time``, ``outcome_time``, ``outcome_recorded_time``, ``outcome_observed``.
+        observation: what was known.
+        labelled: False where no outcomes export exists; then nothing is labelled, never a fabricated negative.
+
+    Returns:
+        The rows with ``label_status`` (``positive | negative | unknown``), ``mature`` (Boolean) and ``y`` (Int8: 1 or
+        0 only for mature leads created since ``observed_from``, else null). A young lead that has already qualified
+        is shown as positive and still has no ``y``.
+    """
+    if not labelled:
+        return labels.with_columns(
+            pl.lit("unknown").alias("label_status"),
+            pl.lit(False).alias("mature"),
+            pl.lit(None, pl.Int8).alias("y"),
+        )
+    window_end = pl.col("created_time") + timedelta(days=observation.window_days)
+    recorded = pl.col("outcome_recorded_time")
+    seen = recorded <= observation.observed_until
+    if observation.origin is not None:
+        seen = seen & (recorded < observation.origin)
+    positive = (seen & (pl.col("outcome_time") <= window_end)).fill_null(False)
+    mature = window_end <= observation.observed_until
+    if observation.origin is not None:
+        # Strictly: an outcome at the window's very end counts, and one recorded at the origin is not seen. With dates
+        # for times, "<=" would turn every outcome of the last day of a window that ends at the origin into a negative.
+        mature = mature & (window_end < observation.origin)
+    recordable = pl.col("outcome_observed")
+    if observation.observed_from is not None:
+        recordable = recordable & (pl.col("created_time") >= pl.lit(observation.observed_from))
+    return labels.with_columns(
+        pl.when(positive)
+        .then(pl.lit("positive"))
+        .when(mature & recordable)
+        .then(pl.lit("negative"))
+        .otherwise(pl.lit("unknown"))
+        .alias("label_status"),
+        mature.alias("mature"),
+        pl.when(mature & recordable).then(positive.cast(pl.Int8)).alias("y"),
+    )
+
+
+def label_counts_by_week(status: pl.DataFrame) -> pl.DataFrame:
+    """Leads by status and week: ``week`` (Monday), ``leads, positive, negative, unknown``."""
+    return (
+        status.group_by(pl.col("day").dt.truncate("1w").alias("week"))
+        .agg(
+            pl.len().cast(pl.Int64).alias("leads"),
+            *(
+                (pl.col("label_status") == name).sum().cast(pl.Int64).alias(name)
+                for name in ("positive", "negative", "unknown")
+            ),
+        )
+        .sort("week")
+    )

@@ -1,0 +1,77 @@
+"""The training table of one origin: features beside labels as they stood then.
+
+Belongs here: joining the two and refusing stale labels. Does not belong here: splits and fitting (``learning/``).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from elv_pipeline.errors import TrainingRefusedError
+from elv_pipeline.tables.labels import Observation, with_status
+
+
+def training_table(
+    features: pl.LazyFrame, labels: pl.LazyFrame, *, observation: Observation, labelled: bool
+) -> pl.DataFrame:
+    """Every lead created before the origin, with its features, label status and ``y`` as known then.
+
+    Args:
+        features: rows of the ``features`` table.
+        labels: rows of ``matured_labels`` for the same leads.
+        observation: must carry an origin.
+        labelled: whether an outcomes export exists.
+
+    Returns:
+        Rows in order of (created_time, lead_id): key columns, ``label_status, mature, y``, then the features.
+
+    Raises:
+        TrainingRefusedError: some labels were written before their leads had matured, so a late positive would be
+            taken for a negative; or some leads have features and no row in ``matured_labels``.
+    """
+    if observation.origin is None:
+        raise ValueError("a training table needs an origin")
+    before = pl.col("created_time") < observation.origin
+    _refuse_stale(labels.filter(before), observation)
+    status = with_status(labels.filter(before), observation=observation, labelled=labelled).select(
+        "lead_id", "label_status", "mature", "y"
+    )
+    table = features.filter(before).join(status, on="lead_id", how="left", validate="1:1")
+    names = features.collect_schema().names()
+    split = names.index("join_method") + 1
+    collected = (
+        table.select(*names[:split], "label_status", "mature", "y", *names[split:])
+        .sort("created_time", "lead_id")
+        .collect(engine="streaming")
+    )
+    _refuse_unlabelled(collected)
+    return collected
+
+
+def _refuse_unlabelled(table: pl.DataFrame) -> None:
+    missing = table.filter(pl.col("label_status").is_null())
+    if missing.height:
+        raise TrainingRefusedError(
+            f"matured_labels: {missing.height} lead(s) have features but no label row, the first is "
+            f"{missing['lead_id'][0]!r} of {missing['day'][0]}; the two tables must describe the same leads. "
+            f"Run 'elv build-table', or materialise matured_labels for those days, then train again."
+        )
+
+
+def _refuse_stale(labels: pl.LazyFrame, observation: Observation) -> None:
+    matured = pl.col("created_time") + timedelta(days=observation.window_days)
+    needed = pl.min_horizontal(matured, pl.lit(observation.horizon))
+    stale = (
+        labels.filter(pl.col("labels_observed_until") < needed)
+        .select(pl.col("day").min().alias("first"), pl.col("day").max().alias("last"), pl.len().alias("rows"))
+        .collect()
+        .row(0, named=True)
+    )
+    if stale["rows"]:
+        raise TrainingRefusedError(
+            f"matured_labels: {stale['rows']} lead(s) of {stale['first']} to {stale['last']} were labelled before "
+            f"their {observation.window_days}-day window had passed; training on them would take late outcomes for "
+            f"negatives. Run 'elv build-table', or materialise matured_labels for those days, then train again."
+        )
