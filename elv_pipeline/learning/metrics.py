@@ -1,0 +1,274 @@
+"""How good predicted probabilities are: point values, paired bootstrap intervals, calibration bins and gains.
+
+Belongs here: metrics of (y, p). Does not belong here: drift between two samples (monitoring) or who is compared.
+
+Every metric takes row weights, so a bootstrap resample is a vector of counts: predictions are sorted once, and all
+models are judged under the same counts, which makes their differences paired. Ties never depend on row order: rows
+that share a prediction share their expected value in every ranking metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.integer[Any]]
+Values = dict[str, FloatArray]
+Interval = dict[str, float | None]
+
+TOP_SHARES = {"5pct": 0.05, "10pct": 0.10, "20pct": 0.20}
+METRICS = (
+    "pr_auc",
+    "roc_auc",
+    "brier",
+    "brier_skill",
+    "log_loss",
+    "ece",
+    "calibration_mae",
+    *(f"lift_at_{name}" for name in TOP_SHARES),
+    *(f"capture_at_{name}" for name in TOP_SHARES),
+    "mean_prediction",
+)
+# Resampling adds noise to every bin, and an absolute gap turns noise into a larger gap: plain percentiles would lie
+# above the value itself. Their intervals are therefore moved so that the middle resample falls on the value.
+MEAN_ABSOLUTE_GAPS = ("ece", "calibration_mae")
+CALIBRATION_BINS = 10
+ECE_BINS = 15
+CELLS_AT_ONCE = 3_000_000  # weights held at a time: 24 MB, whatever the number of rows
+
+
+def evaluate(
+    y: IntArray,
+    predictions: Mapping[str, FloatArray],
+    *,
+    reference_rate: float,
+    seed: int,
+    samples: int,
+    clusters: npt.NDArray[Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Judge models on the same rows, with 95 % percentile intervals of a paired bootstrap.
+
+    Args:
+        y: 1 or 0.
+        predictions: probabilities by model; the one named ``model`` is compared with each of the others.
+        reference_rate: the constant that ``brier_skill`` is measured against.
+        seed: of the resampling.
+        samples: number of resamples.
+        clusters: resample these groups instead of single rows; None for rows.
+
+    Returns:
+        ``models``: model -> metric -> value, low, high; ``differences``: the same for "model minus that baseline".
+        What cannot be computed, such as ROC-AUC without positives, is None.
+    """
+    ranked = {name: _Ranked.of(y, p, reference_rate=reference_rate) for name, p in predictions.items()}
+    point = {name: judged.metrics(np.ones((1, len(y)))) for name, judged in ranked.items()}
+    parts: dict[str, list[Values]] = {name: [] for name in ranked}
+    for weights in _bootstrap_weights(len(y), seed=seed, samples=samples, clusters=clusters):
+        for name, judged in ranked.items():
+            parts[name].append(judged.metrics(weights))
+    resampled = {
+        name: {metric: np.concatenate([part[metric] for part in chunks]) for metric in METRICS}
+        for name, chunks in parts.items()
+    }
+    return {
+        "models": {
+            name: {metric: _interval(metric, point[name][metric], resampled[name][metric]) for metric in METRICS}
+            for name in ranked
+        },
+        "differences": {
+            name: {
+                metric: _interval(
+                    metric,
+                    point["model"][metric] - point[name][metric],
+                    resampled["model"][metric] - resampled[name][metric],
+                )
+                for metric in METRICS
+            }
+            for name in ranked
+            if name != "model"
+        },
+    }
+
+
+def point_metrics(y: IntArray, p: FloatArray, *, reference_rate: float) -> dict[str, float | None]:
+    """Return every metric without intervals; None where it cannot be computed."""
+    values = _Ranked.of(y, p, reference_rate=reference_rate).metrics(np.ones((1, len(y))))
+    return {metric: _finite(values[metric][0]) for metric in METRICS}
+
+
+def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS) -> pl.DataFrame:
+    """Compare predicted with observed rates in bins of about equal rows, lowest predictions first.
+
+    ``observed_low`` and ``observed_high`` are Wilson's 95 % interval (1927), which stays sensible at few positives.
+    Rows with the same prediction share a bin, so there may be fewer bins than asked for. ``calibration_mae`` is the
+    row-weighted mean of |mean_predicted - observed_rate| over the default bins.
+    """
+    frame = pl.DataFrame({"bin": _equal_mass_bins(p, bins=bins), "y": y, "p": p}, schema_overrides={"y": pl.Int64})
+    table = (
+        frame.group_by("bin")
+        .agg(
+            rows=pl.len().cast(pl.Int64),
+            positives=pl.col("y").sum(),
+            mean_predicted=pl.col("p").sort().mean(),
+        )
+        .sort("bin")
+        .with_columns(
+            bin=pl.int_range(1, pl.len() + 1, dtype=pl.Int64), observed_rate=pl.col("positives") / pl.col("rows")
+        )
+    )
+    low, high = wilson_interval(table["positives"].to_numpy(), table["rows"].to_numpy())
+    return table.with_columns(observed_low=pl.Series(low), observed_high=pl.Series(high))
+
+
+def wilson_interval(positives: IntArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Return Wilson's 95 % score interval of a rate; ``rows`` must be positive."""
+    z = 1.959963984540054
+    rate = positives / rows
+    centre = (rate + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z / (1 + z**2 / rows) * np.sqrt(rate * (1 - rate) / rows + z**2 / (4 * rows**2))
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+
+
+def gains(y: IntArray, p: FloatArray) -> pl.DataFrame:
+    """Cut the ranking into tenths of the rows, best first; show what each holds and what they capture together.
+
+    Rows with the same prediction count with their mean outcome, so ``positives`` is an expected number and need not
+    be whole. With fewer than ten rows there are as many parts as rows.
+    """
+    order = np.lexsort((y, -p))
+    ordered = p[order]
+    group = np.cumsum(np.r_[True, np.diff(ordered) != 0][: len(p)]) - 1
+    expected = (np.bincount(group, weights=y[order]) / np.bincount(group))[group]
+    parts = min(10, len(p))
+    decile = np.arange(len(p)) * parts // max(len(p), 1) + 1
+    total, rate = float(y.sum()), float(y.mean())
+    lift = pl.when(pl.lit(rate > 0)).then(pl.col("observed_rate") / (rate or 1.0))
+    seen_rate = pl.col("positives").cum_sum() / pl.col("rows").cum_sum()
+    return (
+        pl.DataFrame({"decile": decile, "y": expected, "p": ordered})
+        .group_by("decile", maintain_order=True)
+        .agg(rows=pl.len().cast(pl.Int64), positives=pl.col("y").sum(), mean_predicted=pl.col("p").mean())
+        .with_columns(observed_rate=pl.col("positives") / pl.col("rows"))
+        .with_columns(
+            lift=lift,
+            cumulative_lift=pl.when(pl.lit(rate > 0)).then(seen_rate / (rate or 1.0)),
+            cumulative_capture=pl.when(pl.lit(total > 0)).then(pl.col("positives").cum_sum() / (total or 1.0)),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """One model's predictions, sorted and binned once, to be judged under many weightings."""
+
+    order: npt.NDArray[np.int64]
+    group_starts: npt.NDArray[np.int64]
+    positive: FloatArray
+    row_terms: FloatArray
+    bin_gaps: FloatArray
+    ece_gaps: FloatArray
+
+    @classmethod
+    def of(cls, y: IntArray, p: FloatArray, *, reference_rate: float) -> Self:
+        positive = y.astype(np.float64)
+        order = np.argsort(-p, kind="stable")
+        starts = np.flatnonzero(np.r_[True, np.diff(p[order]) != 0][: len(p)])
+        safe = np.clip(p, 1e-15, 1 - 1e-15)
+        log_loss = -np.where(y == 1, np.log(safe), np.log1p(-safe))
+        terms = np.column_stack([(p - positive) ** 2, (reference_rate - positive) ** 2, log_loss, p])
+        gaps = [_bin_gaps(_equal_mass_bins(p, bins=bins), p - positive) for bins in (CALIBRATION_BINS, ECE_BINS)]
+        return cls(order, starts, positive[order], terms, *gaps)
+
+    def metrics(self, weights: FloatArray) -> Values:
+        """Return each metric for each row of weights (resamples x rows); NaN where it cannot be computed."""
+        total = weights.sum(axis=1)
+        brier, reference, log_loss, mean = (weights @ self.row_terms / total[:, None]).T
+        values = {"brier": brier, "log_loss": log_loss, "mean_prediction": mean}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values["brier_skill"] = 1 - brier / reference
+            values["ece"] = np.abs(weights @ self.ece_gaps).sum(axis=1) / total
+            values["calibration_mae"] = np.abs(weights @ self.bin_gaps).sum(axis=1) / total
+            return values | self._ranking(weights[:, self.order])
+
+    def _ranking(self, weights: FloatArray) -> Values:
+        rows = np.add.reduceat(weights, self.group_starts, axis=1)
+        hits = np.add.reduceat(weights * self.positive, self.group_starts, axis=1)
+        rows_above, hits_above = np.cumsum(rows, axis=1), np.cumsum(hits, axis=1)
+        positives = hits_above[:, -1]
+        negatives = rows_above[:, -1] - positives
+        misses, misses_above = rows - hits, rows_above - hits_above
+        precision = hits_above / np.maximum(rows_above, 1e-300)  # no rows yet: no hits either
+        concordant = (hits * (negatives[:, None] - misses_above + 0.5 * misses)).sum(axis=1)
+        values = {
+            "pr_auc": (hits * precision).sum(axis=1) / positives,
+            "roc_auc": concordant / (positives * negatives),
+        }
+        for name, share in TOP_SHARES.items():
+            captured = _hits_in_top(rows, hits, rows_above, hits_above, share=share)
+            values[f"capture_at_{name}"] = captured / positives
+            values[f"lift_at_{name}"] = captured / positives / share
+        return values
+
+
+def _hits_in_top(
+    rows: FloatArray, hits: FloatArray, rows_above: FloatArray, hits_above: FloatArray, *, share: float
+) -> FloatArray:
+    """Return expected positives in the top share; a group of ties that straddles the border counts in proportion."""
+    wanted = share * rows_above[:, -1]
+    border = np.argmax(rows_above >= wanted[:, None], axis=1)
+    line = np.arange(len(rows))
+    missing = rows_above[line, border] - wanted
+    captured: FloatArray = hits_above[line, border] - hits[line, border] * missing / rows[line, border]
+    return captured
+
+
+def _equal_mass_bins(p: FloatArray, *, bins: int) -> npt.NDArray[np.int64]:
+    """Return the bin of each row, 0 the lowest; ties share the bin of their middle rank."""
+    _, position, counts = np.unique(p, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    return np.minimum((middle / max(len(p), 1) * bins).astype(np.int64), bins - 1)[position]
+
+
+def _bin_gaps(bins: npt.NDArray[np.int64], gap: FloatArray) -> FloatArray:
+    """Return rows x bins holding each row's gap in its bin: weights times this is the weighted gap of each bin."""
+    matrix = np.zeros((len(gap), int(bins.max(initial=0)) + 1))
+    matrix[np.arange(len(gap)), bins] = gap
+    return matrix
+
+
+def _bootstrap_weights(
+    rows: int, *, seed: int, samples: int, clusters: npt.NDArray[Any] | None
+) -> Iterator[FloatArray]:
+    """Yield blocks (resamples x rows) of how often each row was drawn."""
+    member = np.arange(rows) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    units = int(member.max()) + 1
+    generator = np.random.default_rng(seed)
+    at_once = max(1, CELLS_AT_ONCE // rows)
+    for first in range(0, samples, at_once):
+        block = min(at_once, samples - first)
+        drawn = generator.integers(units, size=(block, units)) + units * np.arange(block)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=block * units).reshape(block, units)
+        yield counts[:, member].astype(np.float64)
+
+
+def _interval(metric: str, point: FloatArray, resampled: FloatArray) -> Interval:
+    usable = resampled[np.isfinite(resampled)]
+    # An interval over the minority of resamples that happened to work would describe those, not the metric.
+    if 2 * len(usable) < len(resampled):
+        return {"value": _finite(point[0]), "low": None, "high": None}
+    low, high = np.quantile(usable, (0.025, 0.975))
+    if metric in MEAN_ABSOLUTE_GAPS and np.isfinite(point[0]):
+        shift = point[0] - np.median(usable)
+        low, high = low + shift, high + shift
+        low = low if (usable < 0).any() else max(low, 0.0)
+    return {"value": _finite(point[0]), "low": float(low), "high": float(high)}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
