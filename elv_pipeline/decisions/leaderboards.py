@@ -1,0 +1,151 @@
+"""Leaderboards: where the expected value comes from, and what it costs.
+
+Belongs here: sums of expected value and spend by segment, their intervals and their order. Does not belong here:
+value of a single lead (``value.py``) or drawing (``publishing/``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.stats import norm, poisson_binom
+
+CONFIDENCE = 0.95
+_EXACT_UP_TO = 400
+"""Leads up to which the count distribution is computed exactly; beyond, the normal approximation differs by < 1 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardSpec:
+    """One board: which id columns identify a segment, and their names in the ads export.
+
+    Attributes:
+        id_columns: columns of the predictions that identify a segment; the last one is the segment itself.
+        name_columns: the name that belongs to each id.
+    """
+
+    id_columns: tuple[str, ...]
+    name_columns: tuple[str, ...]
+
+    @property
+    def segment(self) -> str:
+        """Id column of the segment."""
+        return self.id_columns[-1]
+
+
+CAMPAIGN_BOARD = LeaderboardSpec(id_columns=("campaign_id",), name_columns=("campaign_name",))
+ADSET_BOARD = LeaderboardSpec(id_columns=("campaign_id", "adset_id"), name_columns=("campaign_name", "adset_name"))
+
+
+def leaderboard(
+    predictions: pl.DataFrame,
+    ads: pl.DataFrame | None,
+    *,
+    spec: LeaderboardSpec,
+    probability_column: str,
+    value_per_qualified: float,
+    min_segment_leads: int,
+) -> pl.DataFrame | None:
+    """Rank segments by expected value per unit of spend, or by expected value where no spend is known.
+
+    Args:
+        predictions: ``lead_id``, the id columns, the probability and ``elv``.
+        ads: daily ads rows of the same days with the id columns, the name columns and ``spend_micros``; None without
+            an ads export.
+        spec: which board.
+        probability_column: name of the probability.
+        value_per_qualified: value of one outcome.
+        min_segment_leads: below this a segment is ``low_volume`` and ranks after all others.
+
+    Returns:
+        One row a segment: ids, names, ``lead_count, spend, predicted_elv, elv_low, elv_high`` (95 % interval of the
+        value that will be realised, from the count's Poisson-binomial distribution), ``elv_per_lead, mean_p,
+        elv_per_spend`` with its interval, ``low_volume, rank``. Segments that spent without a lead are listed too;
+        leads without an id form one row with a null id. None when no lead has the segment's id.
+    """
+    if predictions[spec.segment].null_count() == predictions.height:
+        return None
+    keys = list(spec.id_columns)
+    segments = (
+        predictions.group_by(keys)
+        .agg(pl.len().cast(pl.Int64).alias("lead_count"), pl.col(probability_column).sort().alias("p"))
+        .with_columns(pl.col("p").list.sum().alias("expected"))
+    )
+    intervals = [_count_interval(np.asarray(p, dtype=float)) for p in segments["p"].to_list()]
+    segments = segments.with_columns(
+        (pl.col("expected") * value_per_qualified).alias("predicted_elv"),
+        (pl.Series([low for low, _ in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_low"),
+        (pl.Series([high for _, high in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_high"),
+    )
+    board = _with_spend(segments, ads, spec=spec)
+    return _ordered(board, spec=spec, min_segment_leads=min_segment_leads)
+
+
+def _count_interval(p: NDArray[np.float64]) -> tuple[float, float]:
+    """Central interval of the number of outcomes among independent leads with probabilities ``p``."""
+    tail, mean = (1 - CONFIDENCE) / 2, float(p.sum())
+    if p.size <= _EXACT_UP_TO:
+        counts = np.arange(p.size + 1)
+        cumulative = poisson_binom.cdf(counts, p)
+        low, high = np.searchsorted(cumulative, [tail, 1 - tail])
+        # Counts are whole, expectations are not: with very few leads the expectation can lie outside the quantiles.
+        return min(float(low), mean), max(float(min(high, p.size)), mean)
+    deviation = float(np.sqrt((p * (1 - p)).sum()))
+    reach = float(norm.ppf(1 - tail)) * deviation
+    return max(mean - reach, 0.0), min(mean + reach, float(p.size))
+
+
+def _with_spend(segments: pl.DataFrame, ads: pl.DataFrame | None, *, spec: LeaderboardSpec) -> pl.DataFrame:
+    keys = list(spec.id_columns)
+    if ads is None:
+        return segments.with_columns(
+            *(pl.lit(None, pl.String).alias(name) for name in spec.name_columns),
+            pl.lit(None, pl.Float64).alias("spend"),
+        )
+    spent = (
+        ads.sort("day")
+        .group_by(keys)
+        .agg((pl.col("spend_micros").sum() / 1_000_000).alias("spend"), *(pl.col(n).last() for n in spec.name_columns))
+    )
+    joined = segments.join(spent, on=keys, how="full", coalesce=True, nulls_equal=True, validate="1:1")
+    return joined.with_columns(
+        pl.col("lead_count").fill_null(0), *(pl.col(c).fill_null(0.0) for c in ("predicted_elv", "elv_low", "elv_high"))
+    )
+
+
+def _ordered(board: pl.DataFrame, *, spec: LeaderboardSpec, min_segment_leads: int) -> pl.DataFrame:
+    def per(column: str, divisor: str) -> pl.Expr:
+        return pl.when(pl.col(divisor) > 0).then(pl.col(column) / pl.col(divisor))
+
+    board = board.with_columns(
+        per("predicted_elv", "lead_count").alias("elv_per_lead"),
+        per("expected", "lead_count").alias("mean_p"),
+        per("predicted_elv", "spend").alias("elv_per_spend"),
+        per("elv_low", "spend").alias("elv_per_spend_low"),
+        per("elv_high", "spend").alias("elv_per_spend_high"),
+        (pl.col("lead_count") < min_segment_leads).alias("low_volume"),
+        pl.any_horizontal(pl.col(spec.id_columns).is_null()).alias("unidentified"),
+    )
+    board = board.sort(
+        ["unidentified", "low_volume", "elv_per_spend", "predicted_elv", *spec.id_columns],
+        descending=[False, False, True, True, *(False for _ in spec.id_columns)],
+        nulls_last=True,
+    ).with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias("rank"))
+    return board.select(
+        *(column for pair in zip(spec.id_columns, spec.name_columns, strict=True) for column in pair),
+        "lead_count",
+        "spend",
+        "predicted_elv",
+        "elv_per_lead",
+        "elv_low",
+        "elv_high",
+        "elv_per_spend",
+        "elv_per_spend_low",
+        "elv_per_spend_high",
+        "mean_p",
+        "low_volume",
+        "rank",
+    )

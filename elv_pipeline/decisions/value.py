@@ -1,0 +1,31 @@
+"""Expected lead value and the ranking that follows from it.
+
+Belongs here: value, rank and decile of scored rows. Does not belong here: probabilities (``learning/``) or sums over
+segments (``leaderboards.py``).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def ranked(scored: pl.DataFrame, *, probability_column: str, value_per_qualified: float) -> pl.DataFrame:
+    """Add ``elv``, ``rank`` and ``decile`` and put the best lead first.
+
+    Args:
+        scored: ``lead_id``, ``created_time`` and the probability (Float64 in [0, 1]).
+        probability_column: name of the probability.
+        value_per_qualified: value of one outcome in the configured currency.
+
+    Returns:
+        The rows with ``elv`` = probability x value, ``rank`` 1..n without ties (equal values: the older lead first,
+        then by id, so the order is stable) and ``decile`` (1 = the best tenth).
+    """
+    ordered = scored.with_columns((pl.col(probability_column) * value_per_qualified).alias("elv")).sort(
+        ["elv", "created_time", "lead_id"], descending=[True, False, False]
+    )
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
+    return ordered.with_columns(
+        rank.alias("rank"),
+        ((rank * 10 + pl.len() - 1) // pl.max_horizontal(pl.len(), 1)).cast(pl.Int64).alias("decile"),
+    )

@@ -1,0 +1,1 @@
+"""Watching what the models are fed and what they say: drift now, realised performance as cohorts mature."""
