@@ -1,0 +1,1 @@
+"""Model registry, SQL scores, run bundles, reports and cards."""

@@ -1,0 +1,319 @@
+"""The model registry: candidates logged to MLflow, versions with a champion alias, models found again by handle.
+
+Belongs here: everything that talks to MLflow, and the files of a candidate. Does not belong here: training
+(``learning/``) or the decision to promote (``promotion.py``). MLflow is imported inside functions: it costs seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.home import Home, write_atomically
+from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.learning.training import TrainingResult
+
+CHAMPION = "champion"
+EVIDENCE = "evidence"
+"""Folder beside a model file with what was measured about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelHandle:
+    """A model as it travels between assets: where it is and what it is, never the object.
+
+    Attributes:
+        name: registered name.
+        version: registry version, or ``file`` for a model given by path.
+        path: the model file.
+        sha256: digest of the file.
+        origin: training origin, ISO 8601.
+        tracking_run_id: MLflow run that logged it, empty for a model given by path.
+    """
+
+    name: str
+    version: str
+    path: str
+    sha256: str
+    origin: str
+    tracking_run_id: str
+
+    @property
+    def folder(self) -> Path:
+        """Folder with the model and its evidence."""
+        return Path(self.path).parent
+
+    def origin_day(self, zone: tzinfo) -> date:
+        """The origin as a local day: the partition key it was trained for."""
+        return datetime.fromisoformat(self.origin).astimezone(zone).date()
+
+    def evidence(self) -> CandidateEvidence:
+        """The evidence saved beside the model file.
+
+        Raises:
+            ScoringRefusedError: the folder was moved away from its model.
+        """
+        return CandidateEvidence.load(self.folder / EVIDENCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateEvidence:
+    """What was measured about a candidate: metrics and the frames that the report draws."""
+
+    metrics: dict[str, Any]
+    calibration_bins: pl.DataFrame
+    gains: pl.DataFrame
+    importance: pl.DataFrame
+    scored: pl.DataFrame
+    context: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write every part; each file atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("calibration_bins", "gains", "importance", "scored"):
+            staged = folder / f".{name}.staged"
+            getattr(self, name).write_parquet(staged)
+            staged.replace(folder / f"{name}.parquet")
+        for name in ("metrics", "context"):
+            write_atomically(folder / f"{name}.json", json.dumps(getattr(self, name), indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> CandidateEvidence:
+        """Read every part.
+
+        Raises:
+            ScoringRefusedError: a part is missing.
+        """
+        try:
+            frames = {
+                name: pl.read_parquet(folder / f"{name}.parquet")
+                for name in ("calibration_bins", "gains", "importance", "scored")
+            }
+            documents: dict[str, Any] = {
+                name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+                for name in ("metrics", "context")
+            }
+        except FileNotFoundError as error:
+            raise ScoringRefusedError(
+                f"{error.filename}: this part of the model's evidence is missing; it belongs beside model.joblib. "
+                f"Give --model a model.joblib inside its run bundle, or train again."
+            ) from error
+        return cls(**frames, **documents)
+
+
+def save_candidate(result: TrainingResult, *, home: Home, name: str, context: Mapping[str, Any]) -> tuple[Path, str]:
+    """Write the model and its evidence under a content-derived folder. Atomic and idempotent.
+
+    Args:
+        result: of the training.
+        home: the state folder.
+        name: configuration name.
+        context: JSON values kept with the evidence; ``origin`` is the partition key.
+
+    Returns:
+        The model file and its SHA-256.
+    """
+    origin = str(context["origin"])
+    staged = home.models(name) / origin / ".candidate.joblib"
+    result.bundle.save(staged)
+    digest = file_digest(staged)
+    folder = home.models(name) / origin / digest[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    staged.replace(folder / "model.joblib")
+    CandidateEvidence(
+        metrics=result.metrics,
+        calibration_bins=result.calibration_bins,
+        gains=result.gains,
+        importance=result.importance,
+        scored=result.scored,
+        context=dict(context),
+    ).save(folder / EVIDENCE)
+    return folder / "model.joblib", digest
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_model(handle: ModelHandle) -> ModelBundle:
+    """The model behind a handle.
+
+    Raises:
+        ScoringRefusedError: the file is missing, unreadable, or not the file that was registered.
+    """
+    bundle = ModelBundle.load(Path(handle.path))
+    if (found := file_digest(Path(handle.path))) != handle.sha256:
+        raise ScoringRefusedError(
+            f"{handle.path}: SHA-256 is {found[:12]}…, the registry says {handle.sha256[:12]}…; the file was changed "
+            f"after registration. Train again, or promote another version."
+        )
+    return bundle
+
+
+def model_from_file(path: Path) -> ModelHandle:
+    """Handle of a model given by path (``--model runs/<run_id>/model.joblib``).
+
+    Raises:
+        ScoringRefusedError: no such file, or not a model bundle.
+    """
+    bundle = ModelBundle.load(path)
+    beside = path.parent / "model.json"
+    if beside.is_file():
+        return replace(read_handle(beside), path=str(path.resolve()), sha256=file_digest(path))
+    return ModelHandle(
+        name=str(bundle.metadata.get("target", "model")),
+        version=f"file-{file_digest(path)[:8]}",
+        path=str(path.resolve()),
+        sha256=file_digest(path),
+        origin=str(bundle.metadata["cutoff"]),
+        tracking_run_id="",
+    )
+
+
+def write_handle(handle: ModelHandle, path: Path) -> None:
+    """Store a handle. Atomic and idempotent."""
+    write_atomically(path, json.dumps(asdict(handle), indent=2, sort_keys=True) + "\n")
+
+
+def read_handle(path: Path) -> ModelHandle:
+    """Read what ``write_handle`` wrote."""
+    return ModelHandle(**json.loads(path.read_text(encoding="utf-8")))
+
+
+class ModelRegistry:
+    """MLflow's SQLite store in the home folder: tracking runs, versions, aliases."""
+
+    def __init__(self, home: Home) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        import mlflow
+
+        for noisy in ("mlflow", "alembic"):  # importing mlflow sets its own levels, so this comes after
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+
+        home.root.mkdir(parents=True, exist_ok=True)
+        # The store is set explicitly: MLflow's default is a file in whatever folder the process runs in.
+        mlflow.set_tracking_uri(home.tracking_uri)
+        mlflow.set_registry_uri(home.tracking_uri)
+        self._mlflow = mlflow
+        self._client = mlflow.MlflowClient(tracking_uri=home.tracking_uri, registry_uri=home.tracking_uri)
+        self._home = home
+
+    def register(self, path: Path, *, name: str, evidence: CandidateEvidence) -> ModelHandle:
+        """Log a candidate and register it as a new version; the same file again returns the version it already has."""
+        digest = file_digest(path)
+        known = self._version_of(name, digest)
+        if known is not None:
+            return known
+        bundle = ModelBundle.load(path)
+        with self._mlflow.start_run(
+            experiment_id=self._experiment(name), run_name=f"{name} {bundle.metadata['cutoff'][:10]}"
+        ) as run:
+            self._log(bundle, evidence)
+            with warnings.catch_warnings():
+                # It asks for an input example to check the signature with; the signature comes from the frozen schema.
+                warnings.simplefilter("ignore", UserWarning)
+                info = self._mlflow.pyfunc.log_model(
+                    name="model",
+                    python_model=str(Path(__file__).parent / "mlflow_model.py"),
+                    artifacts={"bundle": str(path)},
+                    pip_requirements=_requirements(),
+                    signature=_signature(bundle),
+                )
+            run_id = run.info.run_id
+        if not any(model.name == name for model in self._client.search_registered_models(f"name = '{name}'")):
+            self._client.create_registered_model(name)
+        tags = {"sha256": digest, "path": str(path.relative_to(self._home.root)), "origin": bundle.metadata["cutoff"]}
+        version = self._client.create_model_version(
+            name, source=info.model_uri, run_id=run_id, model_id=info.model_id, tags=tags
+        )
+        return self._handle(version)
+
+    def champion(self, name: str) -> ModelHandle | None:
+        """The version that scores, or None before the first promotion."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._handle(self._client.get_model_version_by_alias(name, CHAMPION))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def set_champion(self, handle: ModelHandle) -> None:
+        """Point the champion alias at a version. Idempotent."""
+        self._client.set_registered_model_alias(handle.name, CHAMPION, handle.version)
+
+    def _version_of(self, name: str, digest: str) -> ModelHandle | None:
+        for version in self._client.search_model_versions(f"name = '{name}'"):
+            if version.tags.get("sha256") == digest:
+                return self._handle(version)
+        return None
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(name, artifact_location=f"{self._home.artifact_uri}/{name}"))
+
+    def _log(self, bundle: ModelBundle, evidence: CandidateEvidence) -> None:
+        metadata = bundle.metadata
+        self._mlflow.log_params(
+            {
+                key: metadata[key]
+                for key in (
+                    "target",
+                    "cutoff",
+                    "outcome_window_days",
+                    "feature_lag_days",
+                    "model_type",
+                    "calibration_method",
+                    "seed",
+                    "training_rows",
+                    "training_positives",
+                )
+            }
+        )
+        measured = evidence.metrics["models"]["model"]
+        self._mlflow.log_metrics({name: m["value"] for name, m in measured.items() if m["value"] is not None})
+        self._mlflow.log_dict(evidence.metrics, "metrics.json")
+        self._mlflow.log_dict(metadata, "metadata.json")
+
+    def _handle(self, version: Any) -> ModelHandle:
+        return ModelHandle(
+            name=version.name,
+            version=str(version.version),
+            path=str(self._home.root / version.tags["path"]),
+            sha256=version.tags["sha256"],
+            origin=version.tags["origin"],
+            tracking_run_id=version.run_id or "",
+        )
+
+
+def _signature(bundle: ModelBundle) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    kinds = {**dict.fromkeys(bundle.schema.numeric, "double"), **dict.fromkeys(bundle.schema.categorical, "string")}
+    columns = [ColSpec(kind, name, required=False) for name, kind in kinds.items()]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double")]))
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    # Given, not inferred: inference imports the model in a new process and takes nine seconds.
+    return [f"{name}=={version(name)}" for name in ("joblib", "lightgbm", "numpy", "polars", "scikit-learn", "scipy")]

@@ -1,0 +1,216 @@
+"""The run bundle: one folder that says what a run did, and stands alone.
+
+Belongs here: which files a bundle holds and how they are written. Does not belong here: what is in the manifest
+(``manifest.py``), the report (``report.py``) or the cards (``cards.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from elv_pipeline.contracts.outputs import (
+    ADSET_LEADERBOARD,
+    CALIBRATION_BINS,
+    CAMPAIGN_LEADERBOARD,
+    DRIFT,
+    predictions_contract,
+)
+from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.errors import ContractError
+from elv_pipeline.home import Home, write_atomically
+from elv_pipeline.ingest.profile import profile_markdown
+from elv_pipeline.lake import content_checksum
+from elv_pipeline.publishing.cards import data_card, model_card
+from elv_pipeline.publishing.content import ReportContent
+from elv_pipeline.publishing.manifest import RunFacts, plain_manifest
+from elv_pipeline.publishing.model_registry import EVIDENCE, ModelHandle, write_handle
+from elv_pipeline.publishing.report import render_report
+from elv_pipeline.publishing.run_registry import record_run
+from elv_pipeline.settings import PipelineConfig
+
+RUN_COLUMNS = ("run_id", "scored_at", "model_version")
+"""Columns that name the run rather than the result; left out of content checksums."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleInputs:
+    """Everything a bundle is written from."""
+
+    content: ReportContent
+    config: PipelineConfig
+    handle: ModelHandle
+    profile: Mapping[str, Any]
+    label_counts: Mapping[str, int] | None
+
+
+def write_run_bundle(home: Home, inputs: BundleInputs) -> Path:
+    """Write ``<home>/runs/<run_id>/`` and its row in the run registry. Atomic: the folder appears whole or not at all.
+
+    Raises:
+        ContractError: an output breaks its contract. The folder then holds ``schema_check.json`` only.
+    """
+    content = inputs.content
+    folder = home.runs / str(content.manifest["run_id"])
+    outputs = _tables(content)
+    check = _schema_check(outputs)
+    if not check["ok"]:
+        write_atomically(folder / "schema_check.json", _json(check))
+        broken = "; ".join(f"{name}: {result}" for name, result in check["tables"].items() if result != "ok")
+        raise ContractError(f"{folder.name}: an output breaks its contract: {broken}. Nothing else was written.")
+    with _staged(home, folder) as staging:
+        document = _write_files(staging, inputs, outputs=outputs, check=check)
+    record_run(home, document)
+    return folder
+
+
+def write_plain_bundle(
+    home: Home,
+    facts: RunFacts,
+    *,
+    config: PipelineConfig,
+    profile: Mapping[str, Any],
+    table: pl.LazyFrame | None = None,
+    documents: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the bundle of a run without a model: configuration, profile, and the table if there is one. Atomic."""
+    folder = home.runs / facts.run_id
+    with _staged(home, folder) as staging:
+        _write_config(staging, config)
+        _write_profile(staging, profile)
+        for name, content in (documents or {}).items():
+            (staging / f"{name}.json").write_text(_json(content), encoding="utf-8")
+        if table is not None:
+            table.sink_parquet(staging / "table.parquet")
+        document = {**plain_manifest(facts, config=config), "checksums": _checksums(staging)}
+        (staging / "metadata.json").write_text(_json(document), encoding="utf-8")
+    record_run(home, document)
+    return folder
+
+
+@contextmanager
+def _staged(home: Home, folder: Path) -> Iterator[Path]:
+    """A folder that becomes ``folder`` when the block succeeds and disappears when it does not."""
+    staging = home.runs / f".staging-{uuid.uuid4().hex[:12]}"
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        if folder.exists():
+            shutil.rmtree(folder)  # the same run id again: a later step of the same run replaces its own bundle
+        staging.replace(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _tables(content: ReportContent) -> dict[str, tuple[TableContract, pl.DataFrame]]:
+    contract = predictions_contract(content.manifest["probability_column"])
+    drift_rows = pl.DataFrame(list(content.drift), schema=DRIFT.schema) if content.drift else DRIFT.empty()
+    tables = {"predictions": (contract, content.predictions), "drift": (DRIFT, drift_rows)}
+    for name, board, board_contract in (
+        ("leaderboard_campaign", content.campaign_leaderboard, CAMPAIGN_LEADERBOARD),
+        ("leaderboard_adset", content.adset_leaderboard, ADSET_LEADERBOARD),
+        ("calibration_bins", content.calibration_bins, CALIBRATION_BINS),
+    ):
+        if board is not None:
+            tables[name] = (board_contract, board)
+    return tables
+
+
+def _schema_check(outputs: Mapping[str, tuple[TableContract, pl.DataFrame]]) -> dict[str, Any]:
+    results: dict[str, str] = {}
+    for name, (contract, frame) in outputs.items():
+        try:
+            contract.validate(frame, place=name)
+            results[name] = "ok"
+        except ContractError as error:
+            results[name] = str(error)
+    return {"ok": all(result == "ok" for result in results.values()), "tables": results}
+
+
+def _write_files(
+    staging: Path,
+    inputs: BundleInputs,
+    *,
+    outputs: Mapping[str, tuple[TableContract, pl.DataFrame]],
+    check: Mapping[str, Any],
+) -> dict[str, Any]:
+    content = inputs.content
+    for name, (_, frame) in outputs.items():
+        if name != "drift":
+            _write_csv(frame, staging / f"{name}.csv")
+    for name, frame in (("gains", content.gains), ("label_counts_by_week", content.label_counts_by_week)):
+        if frame is not None:
+            _write_csv(frame, staging / f"{name}.csv")
+    documents = {
+        "drift.json": list(content.drift),
+        "metrics.json": content.metrics,
+        "join_stats.json": content.join_statistics,
+        "label_counts.json": inputs.label_counts,
+        "schema_check.json": check,
+        "alerts.json": list(content.alerts),
+    }
+    for name, document in documents.items():
+        (staging / name).write_text(_json(document), encoding="utf-8")
+    _write_config(staging, inputs.config)
+    _write_profile(staging, inputs.profile)
+    _copy_model(inputs.handle, staging)
+    boards = ("predictions", "leaderboard_campaign", "leaderboard_adset", "calibration_bins")
+    document = {
+        **content.manifest,
+        "content_checksums": {
+            f"{name}.csv": content_checksum(outputs[name][1], exclude=RUN_COLUMNS) for name in boards if name in outputs
+        },
+    }
+    final = replace(content, manifest=document)
+    for name, text in (
+        ("MODEL_CARD.md", model_card(final)),
+        ("DATA_CARD.md", data_card(final)),
+        ("report.html", render_report(final)),
+    ):
+        (staging / name).write_text(text, encoding="utf-8")
+    document["checksums"] = _checksums(staging)
+    (staging / "metadata.json").write_text(_json(document), encoding="utf-8")
+    return document
+
+
+def _write_config(staging: Path, config: PipelineConfig) -> None:
+    (staging / "config.yaml").write_text(
+        yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8"
+    )
+
+
+def _write_profile(staging: Path, profile: Mapping[str, Any]) -> None:
+    (staging / "data_profile.json").write_text(_json(dict(profile)), encoding="utf-8")
+    (staging / "data_profile.md").write_text(profile_markdown(dict(profile)), encoding="utf-8")
+
+
+def _checksums(staging: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(staging)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(staging.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _copy_model(handle: ModelHandle, staging: Path) -> None:
+    shutil.copyfile(handle.path, staging / "model.joblib")
+    write_handle(replace(handle, path="model.joblib"), staging / "model.json")
+    shutil.copytree(handle.folder / EVIDENCE, staging / EVIDENCE)
+
+
+def _write_csv(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_csv(path, datetime_format="%Y-%m-%dT%H:%M:%S%.fZ")
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, sort_keys=True, default=str) + "\n"
