@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm, poisson_binom
 
 CONFIDENCE = 0.95
-_EXACT_UP_TO = 400
-"""Leads up to which the count distribution is computed exactly; beyond, the normal approximation differs by < 1 %."""
+_EXACT_UP_TO = 120
+"""Leads up to which the count's distribution is exact; beyond, normal: exactness costs the square of the leads."""
 
 
 @dataclass(frozen=True, kw_only=True)
