@@ -1,0 +1,13 @@
+"""The Dagster code location. Nothing happens at import: the graph is built when Dagster asks for it."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Every configuration registered in the home folder."""
+    from elv_pipeline.orchestration.code_location import build_defs
+
+    return build_defs()

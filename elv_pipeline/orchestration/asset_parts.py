@@ -1,0 +1,86 @@
+"""What every asset of one configuration has in common: key, group, owner, kinds, partitions, dependencies.
+
+Belongs here: the keyword arguments of ``@asset``. Does not belong here: asset bodies.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from elv_pipeline import __version__
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.partitions import daily_partitions, weekly_partitions
+
+OWNER = "team:elv-pipeline"
+
+# Parts of the interface that this project pins by version bound; the reminder on every start would hide real warnings.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Partitions of an upstream asset that one partition depends on, as offsets; nothing means the same partition."""
+
+    start: int = 0
+    end: int = 0
+
+
+class AssetParts:
+    """Maker of asset arguments for one configuration."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.name = deployment.name
+        self.days = daily_partitions(deployment)
+        self.weeks = weekly_partitions(deployment)
+
+    def key(self, noun: str) -> dg.AssetKey:
+        """Asset key of a noun of this configuration."""
+        return dg.AssetKey([self.name, noun])
+
+    def common(
+        self, noun: str, *, group: str, kinds: set[str], deps: Mapping[str, Window | None] | None = None
+    ) -> dict[str, Any]:
+        """Arguments of an unpartitioned asset; ``deps`` maps nouns to windows (None: the default mapping)."""
+        return {
+            "key": self.key(noun),
+            "group_name": group,
+            "kinds": kinds,
+            "owners": [OWNER],
+            "code_version": __version__,
+            "deps": [self._dependency(upstream, window) for upstream, window in (deps or {}).items()],
+            "tags": {"configuration": self.name},
+        }
+
+    def daily(
+        self, noun: str, *, group: str, kinds: set[str], deps: Mapping[str, Window | None] | None = None
+    ) -> dict[str, Any]:
+        """Arguments of a daily asset. One policy for the whole chain: a range is one run, not a run a partition."""
+        return {
+            **self.common(noun, group=group, kinds=kinds, deps=deps),
+            "partitions_def": self.days,
+            "backfill_policy": dg.BackfillPolicy.single_run(),
+        }
+
+    def weekly(
+        self, noun: str, *, group: str, kinds: set[str], deps: Mapping[str, Window | None] | None = None
+    ) -> dict[str, Any]:
+        """Arguments of a weekly asset. One run an origin, so that a backfill never holds two training tables."""
+        return {
+            **self.common(noun, group=group, kinds=kinds, deps=deps),
+            "partitions_def": self.weeks,
+            "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+        }
+
+    def _dependency(self, noun: str, window: Window | None) -> dg.AssetDep:
+        if window is None:
+            return dg.AssetDep(self.key(noun))
+        mapping = dg.TimeWindowPartitionMapping(
+            start_offset=window.start, end_offset=window.end, allow_nonexistent_upstream_partitions=True
+        )
+        return dg.AssetDep(self.key(noun), partition_mapping=mapping)

@@ -1,0 +1,241 @@
+"""Proof assets: the run's bundle with its report, and the scoring of leads that belong to no partition yet.
+
+Belongs here: the asset functions. Does not belong here: what a bundle holds (``publishing/run_bundle.py``).
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+import polars as pl
+
+from elv_pipeline.contracts.outputs import predictions_contract
+from elv_pipeline.decisions.predictions import predictions as score
+from elv_pipeline.decisions.predictions import rank_predictions
+from elv_pipeline.errors import ElvError
+from elv_pipeline.ingest.tables import read_leads
+from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.assets_scoring import (
+    compatible_model,
+    drift_of,
+    drift_of_days,
+    scored_days,
+    scoring_run,
+)
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.describe import picture, schema_of_contract, table_metadata
+from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.orchestration.run_content import ScoredRun, bundle_inputs
+from elv_pipeline.publishing import charts
+from elv_pipeline.publishing.model_registry import ModelHandle, load_model, read_handle
+from elv_pipeline.publishing.run_bundle import write_run_bundle
+from elv_pipeline.tables.joins import join_leads
+
+
+class ReportConfig(dg.Config):
+    """What a report is about.
+
+    Attributes:
+        kind: ``score`` reports the scored days of the run, ``train`` the candidate of the run's origin.
+        truth_path: true probabilities of synthetic leads, if there are any.
+    """
+
+    kind: Literal["score", "train"] = "score"
+    truth_path: str = ""
+
+
+class BatchConfig(dg.Config):
+    """Leads to score outside the partitions: a CSV with the columns of the leads export."""
+
+    leads_path: str
+
+
+def report_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+    """The run report and the batch."""
+    return [_run_report_asset(deployment, parts), _batch_asset(deployment, parts)]
+
+
+def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    nouns = (
+        "data_profile",
+        "champion",
+        "predictions",
+        "campaign_leaderboard",
+        "adset_leaderboard",
+        "drift",
+        "lead_scores",
+    )
+
+    @dg.asset(
+        **parts.common("run_report", group="proof", kinds={"html"}, deps=dict.fromkeys(nouns)),
+        description="The run's bundle: manifest, metrics, predictions, leaderboards, drift, cards, and report.html, "
+        "which opens offline.",
+    )
+    def run_report(
+        context: dg.AssetExecutionContext, config: ReportConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
+        with narrated(context, "writing the bundle and the report"):
+            if config.kind == "train":
+                run = _trained_run(deployment, context.run_id, tags=context.run.tags)
+            else:
+                run = _scored_run(deployment, context.run_id, tags=context.run.tags, chosen=scoring_model)
+            inputs = bundle_inputs(deployment, run, truth_path=config.truth_path)
+            folder = write_run_bundle(deployment.home, inputs)
+        return dg.MaterializeResult(metadata=_bundle_metadata(deployment, folder, inputs.content.manifest, run))
+
+    return run_report
+
+
+def _bundle_metadata(deployment: Deployment, folder: Path, manifest: dict[str, Any], run: ScoredRun) -> dict[str, Any]:
+    return {
+        "report": dg.MetadataValue.url((folder / "report.html").as_uri()),
+        "bundle": dg.MetadataValue.path(str(folder)),
+        "scored_leads": run.predictions.height,
+        "model_version": run.handle.version,
+        "alerts": [alert["message"] for alert in manifest["alerts"]],
+        "as_of_date": manifest["as_of_date"],
+        "score_distribution": picture(
+            charts.score_distribution(run.predictions, probability=deployment.config.probability_column), title="Scores"
+        ),
+    }
+
+
+def _scored_run(deployment: Deployment, run_id: str, *, tags: dict[str, str], chosen: ScoringModel) -> ScoredRun:
+    handle, model = compatible_model(deployment, chosen)
+    last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
+    first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
+    days = scored_days(deployment, date.fromisoformat(last) if last else None)
+    if first is None:
+        first = str(days[0])
+    rows = deployment.scan("predictions", first=date.fromisoformat(first), last=days[-1]).collect()
+    board_rows = deployment.scan("predictions", first=days[0], last=days[-1]).collect()
+    return ScoredRun(
+        run_id=run_id,
+        kind="score",
+        handle=handle,
+        model=model,
+        predictions=_ranked(deployment, rows),
+        board_rows=board_rows,
+        drift=drift_of_days(deployment, model, days[-1]),
+    )
+
+
+def _trained_run(deployment: Deployment, run_id: str, *, tags: dict[str, str]) -> ScoredRun:
+    origin = tags.get(PARTITION_TAG)
+    if origin is None:
+        raise ElvError("a training report needs the origin of its run; materialise it with a weekly partition")
+    handle: ModelHandle = read_handle(deployment.home.models(deployment.name) / origin / "candidate.json")
+    model = load_model(handle)
+    table = deployment.lake.read_frame(f"training_table/{origin}")
+    if table is None:
+        raise ElvError(f"training_table of {origin} is gone; materialise it again")
+    rows = score(table, model, run=scoring_run(deployment, run_id=run_id, handle=handle))
+    reach = date.fromisoformat(origin) - timedelta(days=deployment.config.reporting.leaderboard_days)
+    recent = rows.filter(pl.col("day") >= reach)
+    return ScoredRun(
+        run_id=run_id,
+        kind="train",
+        handle=handle,
+        model=model,
+        predictions=rows,
+        board_rows=recent if recent.height else rows,
+        drift=list(handle.evidence().metrics["psi_train_test"].values()),
+    )
+
+
+def _ranked(deployment: Deployment, rows: pl.DataFrame) -> pl.DataFrame:
+    return rank_predictions(
+        rows,
+        probability_column=deployment.config.probability_column,
+        value_per_qualified=deployment.config.value_per_qualified,
+    )
+
+
+def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    contract = predictions_contract(deployment.config.probability_column)
+
+    @dg.asset(
+        **parts.common(
+            "batch_predictions",
+            group="batch",
+            kinds={"csv", "polars"},
+            deps={"joined_leads": None, "champion": None},
+        ),
+        description="Scores of leads given as a file, such as today's, which have no partition yet: every row given is "
+        "scored from the history in the lake, into the run's own bundle. Their outcomes are never looked at.",
+    )
+    def batch_predictions(
+        context: dg.AssetExecutionContext, config: BatchConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
+        with narrated(context, "scoring the leads of the file"):
+            handle, model = compatible_model(deployment, scoring_model)
+            leads = read_leads(config.leads_path, _without_start(deployment)).frame
+            features = batch_features(deployment, leads)
+            scored = score(features, model, run=scoring_run(deployment, run_id=context.run_id, handle=handle))
+            run = ScoredRun(
+                run_id=context.run_id,
+                kind="batch",
+                handle=handle,
+                model=model,
+                predictions=scored,
+                board_rows=scored,
+                drift=drift_of(model, features),
+                notes=_reach_notes(deployment, leads),
+            )
+            folder = write_run_bundle(deployment.home, bundle_inputs(deployment, run, truth_path=""))
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(scored.drop("day"), schema=schema_of_contract(contract)),
+                "bundle": dg.MetadataValue.path(str(folder)),
+                "scored_at": datetime.now(UTC).isoformat(),
+            }
+        )
+
+    return batch_predictions
+
+
+def _without_start(deployment: Deployment) -> Any:
+    """The configuration for a batch: its leads need not lie inside the calendar."""
+    return deployment.config.model_copy(update={"start_date": None})
+
+
+def batch_features(deployment: Deployment, leads: pl.DataFrame) -> pl.DataFrame:
+    """Features of leads outside the partitions, from the lake's history up to each lead's moment."""
+    config = deployment.config
+    first, last = leads["day"].min(), leads["day"].max()
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    lag, lookback = config.feature_lag_days, deployment.problem.hierarchy_lookback_days
+    mapping = deployment.lake.read_frame("lead_to_ad_map") if config.paths.lead_to_ad_map_path else None
+    joined = join_leads(
+        leads.lazy(),
+        hierarchy=deployment.scan("ads", first=first - timedelta(days=lookback + lag), last=last)
+        if config.paths.ads_path
+        else None,
+        mapping=mapping.lazy() if mapping is not None else None,
+        lag_days=lag,
+        lookback_days=lookback,
+    ).collect()
+    plan = deployment.features(joined.lazy(), first=first, last=last, extra=joined.lazy())
+    return plan.collect(engine="streaming")
+
+
+def _reach_notes(deployment: Deployment, leads: pl.DataFrame) -> list[dict[str, str]]:
+    """Say so when the history in the lake ends before the leads begin to need it."""
+    table = "ads" if deployment.config.paths.ads_path else "joined_leads"
+    written = deployment.lake.days(table)
+    known_until = written[-1] if written else deployment.first_day
+    beyond = leads.filter(pl.col("day") > known_until + timedelta(days=1)).height
+    if not beyond:
+        return []
+    return [
+        {
+            "severity": "warning",
+            "code": "history_ends_early",
+            "message": f"{beyond} of {leads.height} leads were created more than a day after the newest {table} data "
+            f"({known_until}); their trailing windows are incomplete.",
+            "action": "Update the exports and run 'elv build-table', then score the batch again.",
+        }
+    ]

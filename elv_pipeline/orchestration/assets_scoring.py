@@ -1,0 +1,338 @@
+"""Scoring assets: predictions, leaderboards, drift and the table of scores.
+
+Belongs here: the asset functions. Does not belong here: models (``learning/``), decisions, PSI or SQL.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, DRIFT, predictions_contract
+from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, leaderboard
+from elv_pipeline.decisions.predictions import ScoringRun, rank_predictions
+from elv_pipeline.decisions.predictions import predictions as score
+from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.lake import content_checksum, days_between
+from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.monitoring.drift import drift as measure_drift
+from elv_pipeline.orchestration.asset_parts import AssetParts, Window
+from elv_pipeline.orchestration.assets_learning import SCORE
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.describe import (
+    note_partition_rows,
+    picture,
+    same_name_lineage,
+    schema_of_contract,
+    table_metadata,
+)
+from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.publishing import charts
+from elv_pipeline.publishing.model_registry import ModelHandle, load_model
+from elv_pipeline.publishing.run_bundle import RUN_COLUMNS
+from elv_pipeline.publishing.scores import open_database, score_rows, upsert_scores
+from elv_pipeline.tables.joins import ID_COLUMNS, fill_parents
+
+
+def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+    """Everything a scored day yields."""
+    return [
+        _predictions_asset(deployment, parts),
+        _board_asset(deployment, parts, "campaign_leaderboard", spec=CAMPAIGN_BOARD, contract=CAMPAIGN_LEADERBOARD),
+        _board_asset(deployment, parts, "adset_leaderboard", spec=ADSET_BOARD, contract=ADSET_LEADERBOARD),
+        _drift_asset(deployment, parts),
+        _scores_asset(deployment, parts),
+    ]
+
+
+def compatible_model(deployment: Deployment, chosen: ScoringModel) -> tuple[ModelHandle, ModelBundle]:
+    """The model of a run, refused where it contradicts the configuration."""
+    handle = chosen.handle(deployment)
+    model = load_model(handle)
+    model.require_compatible(
+        outcome_window_days=deployment.config.label_window_days,
+        feature_lag_days=deployment.config.feature_lag_days,
+        target=deployment.config.label_column,
+    )
+    return handle, model
+
+
+def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    config = deployment.config
+    contract = predictions_contract(config.probability_column)
+
+    @dg.asset(
+        **parts.daily(
+            "predictions", group="scoring", kinds={"polars", "parquet"}, deps={"features": None, "champion": None}
+        ),
+        description="Calibrated probability and expected value of each lead, best first, by the champion (or the model "
+        "file that the run names).",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "plausible",
+                asset=parts.key("predictions"),
+                blocking=True,
+                description="One finite probability a lead, and not the same one for all.",
+            ),
+        ],
+    )
+    def predictions(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"scoring leads of {days}"):
+            deployment.lake.require_days("features", days.days)
+            handle, model = compatible_model(deployment, scoring_model)
+            run = scoring_run(deployment, run_id=context.run_id, handle=handle)
+            features = deployment.scan("features", first=days.first, last=days.last).collect()
+            scored = score(features, model, run=run)
+            contract.validate(scored.drop("day"), place="predictions")
+            rows = deployment.lake.write_days("predictions", _ranked_by_day(scored, deployment), days=days.days)
+        note_partition_rows(context, rows)
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(scored, schema=schema_of_contract(contract)),
+                "dagster/column_lineage": same_name_lineage(
+                    {"features": ["lead_id", "created_time", *ID_COLUMNS]}, prefix=parts.name
+                ),
+                "model_version": handle.version,
+                "mean_probability": scored[config.probability_column].mean() if scored.height else 0.0,
+                "expected_value": float(scored["elv"].sum()),
+                "score_distribution": picture(
+                    charts.score_distribution(scored, probability=config.probability_column), title="Scores"
+                ),
+            },
+            data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
+            check_results=[_plausible(scored, config.probability_column)],
+        )
+
+    return predictions
+
+
+def scoring_run(deployment: Deployment, *, run_id: str, handle: ModelHandle) -> ScoringRun:
+    """What names a scoring run of this configuration."""
+    return ScoringRun(
+        run_id=run_id,
+        model_version=handle.version,
+        scored_at=datetime.now(UTC),
+        probability_column=deployment.config.probability_column,
+        value_per_qualified=deployment.config.value_per_qualified,
+    )
+
+
+def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame:
+    """Rank within each day, so that a day is the same alone and in a range."""
+    config = deployment.config
+    return pl.concat(
+        [
+            rank_predictions(
+                part,
+                probability_column=config.probability_column,
+                value_per_qualified=config.value_per_qualified,
+            )
+            for _, part in sorted(scored.group_by("day"), key=lambda group: str(group[0]))
+        ]
+        or [scored]
+    )
+
+
+def _plausible(scored: pl.DataFrame, probability_column: str) -> dg.AssetCheckResult:
+    p = scored[probability_column]
+    constant = p.len() >= 20 and p.n_unique() == 1
+    once = scored["lead_id"].n_unique() == scored.height
+    return dg.AssetCheckResult(
+        check_name="plausible",
+        passed=once and not constant and bool(p.is_finite().all()),
+        metadata={"leads": scored.height, "distinct_probabilities": p.n_unique(), "one_row_a_lead": once},
+    )
+
+
+def _board_asset(
+    deployment: Deployment, parts: AssetParts, noun: str, *, spec: LeaderboardSpec, contract: TableContract
+) -> dg.AssetsDefinition:
+    reach = deployment.config.reporting.leaderboard_days
+    deps: dict[str, Window | None] = {"predictions": Window(1 - reach, 0)}
+    if deployment.config.paths.ads_path:
+        deps["ads"] = Window(1 - reach, 0)
+    level = noun.removesuffix("_leaderboard")
+
+    @dg.asset(
+        **parts.daily(noun, group="scoring", kinds={"polars", "parquet"}, deps=deps),
+        description=f"Each {level} by expected value per unit of spend over the scored days among the last {reach}, "
+        f"with an interval; segments with few leads are marked and ranked last.",
+    )
+    def board(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"ranking each {level} of {days}"):
+            boards = {day: build_board(deployment, day, spec=spec) for day in days.days}
+            frames = [
+                found.with_columns(pl.lit(day).alias("day")) for day, found in boards.items() if found is not None
+            ]
+            empty = contract.empty().with_columns(pl.lit(None, pl.Date).alias("day"))
+            rows = deployment.lake.write_days(noun, pl.concat(frames or [empty]), days=days.days)
+        note_partition_rows(context, rows)
+        newest = boards[days.last]
+        if newest is None:
+            return dg.MaterializeResult(
+                metadata={"dagster/row_count": 0, "not_available": f"no scored lead carries a {spec.segment}"}
+            )
+        contract.validate(newest, place=noun)
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(newest, schema=schema_of_contract(contract)),
+                "leaderboard": picture(
+                    charts.leaderboard(newest, level=level, currency=deployment.config.currency),
+                    title=f"{level} leaderboard",
+                ),
+            },
+            data_version=dg.DataVersion(content_checksum(newest)),
+        )
+
+    return board
+
+
+def build_board(deployment: Deployment, day: date, *, spec: LeaderboardSpec) -> pl.DataFrame | None:
+    """A leaderboard as of one day, over the scored days among the last ``reporting.leaderboard_days``."""
+    first = day - timedelta(days=deployment.config.reporting.leaderboard_days - 1)
+    scored_days = [written for written in deployment.lake.days("predictions") if first <= written <= day]
+    if not scored_days:
+        return None
+    scored = deployment.scan("predictions", first=first, last=day).collect()
+    return board_of(deployment, scored, days=scored_days, spec=spec)
+
+
+def board_of(
+    deployment: Deployment, scored: pl.DataFrame, *, days: list[date], spec: LeaderboardSpec
+) -> pl.DataFrame | None:
+    """A leaderboard of scored leads; spend counts on the very days whose leads are counted.
+
+    For reporting, unlike for features, a lead's campaign may be known from any day of the ads export.
+    """
+    config, ads = deployment.config, None
+    if config.paths.ads_path:
+        everything = deployment.scan("ads", first=date.min, last=date.max)
+        scored = fill_parents(scored, everything.select(ID_COLUMNS).collect())
+        ads = everything.filter(pl.col("day").is_in(days)).collect()
+    return leaderboard(
+        scored,
+        ads,
+        spec=spec,
+        probability_column=config.probability_column,
+        value_per_qualified=config.value_per_qualified,
+        min_segment_leads=config.reporting.min_segment_leads,
+    )
+
+
+def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    reach = deployment.config.reporting.drift_days
+
+    @dg.asset(
+        **parts.daily(
+            "drift",
+            group="scoring",
+            kinds={"polars"},
+            deps={"features": Window(1 - reach, 0), "predictions": Window(1 - reach, 0)},
+        ),
+        description=f"Population stability of the main features and the score over {reach} days against the model's "
+        "reference, with thresholds that know the sample size.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "score_stable", asset=parts.key("drift"), description="The distribution of scores has not moved."
+            )
+        ],
+    )
+    def drift(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"comparing {days} with the model's reference"):
+            _, model = compatible_model(deployment, scoring_model)
+            results = {day: drift_of_days(deployment, model, day) for day in days.days}
+            frame = pl.concat(
+                [
+                    pl.DataFrame(found, schema=DRIFT.schema).with_columns(pl.lit(day).alias("day"))
+                    for day, found in results.items()
+                ]
+            )
+            rows = deployment.lake.write_days("drift", frame, days=days.days)
+        note_partition_rows(context, rows)
+        newest = results[days.last]
+        moved = [
+            str(day) for day, found in results.items() for row in found if row["kind"] == "score" and row["drifted"]
+        ]
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(frame.filter(pl.col("day") == days.last), schema=schema_of_contract(DRIFT)),
+                "drift": picture(charts.drift_chart(newest), title="Drift against the model's reference"),
+                "drifted_columns": [row["column"] for row in newest if row["drifted"]],
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="score_stable",
+                    passed=not moved,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"days": len(results), "drifted_days": moved[:20]},
+                )
+            ],
+        )
+
+    return drift
+
+
+def drift_of_days(deployment: Deployment, model: ModelBundle, day: date) -> list[dict[str, Any]]:
+    """Drift of the last ``reporting.drift_days`` that end at ``day``."""
+    first = day - timedelta(days=deployment.config.reporting.drift_days - 1)
+    days = [written for written in deployment.lake.days("predictions") if first <= written <= day]
+    features = deployment.scan("features", first=min(days), last=day).collect()
+    return drift_of(model, features)
+
+
+def drift_of(model: ModelBundle, features: pl.DataFrame) -> list[dict[str, Any]]:
+    """Drift of feature rows, and of what the model says about them, against the reference inside the model."""
+    current = features.with_columns(pl.Series(SCORE, model.predict(features), dtype=pl.Float64))
+    return measure_drift(model.metadata["drift_reference"], current, kinds={SCORE: "score"})
+
+
+def _scores_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    config = deployment.config
+
+    @dg.asset(
+        **parts.daily("lead_scores", group="scoring", kinds={"sqlite", "table"}, deps={"predictions": None}),
+        description="Scores upserted into dbo.lead_scores on (org_id, enrollment_id, label_col): staged, compared, one "
+        "transaction; a second run changes nothing.",
+    )
+    def lead_scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"writing scores of {days}"):
+            scored = deployment.scan("predictions", first=days.first, last=days.last).collect()
+            rows = score_rows(
+                scored,
+                org_id=config.org_id,
+                label_column=config.label_column,
+                probability_column=config.probability_column,
+                written_at=datetime.now(UTC),
+            )
+            engine = open_database(deployment.home.scores_url)
+            counts = upsert_scores(engine, rows)
+            engine.dispose()
+        note_partition_rows(context, dict(scored.group_by("day").len().iter_rows()))
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": rows.height,
+                "dagster/table_name": "dbo.lead_scores",
+                "inserted": counts.inserted,
+                "updated": counts.updated,
+                "unchanged": counts.unchanged,
+            }
+        )
+
+    return lead_scores
+
+
+def scored_days(deployment: Deployment, last: date | None = None) -> list[date]:
+    """Scored days up to ``last`` (default: the newest) among the last ``reporting.leaderboard_days``."""
+    written = deployment.lake.days("predictions")
+    if not written:
+        raise ScoringRefusedError(f"{deployment.name}: no predictions yet. Run 'elv score' first.")
+    end = last or written[-1]
+    first = end - timedelta(days=deployment.config.reporting.leaderboard_days - 1)
+    return [day for day in days_between(first, end) if day in set(written)]

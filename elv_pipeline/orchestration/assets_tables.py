@@ -1,0 +1,309 @@
+"""Table assets: joined leads, matured labels, features, and the table a person can open.
+
+Belongs here: the asset functions. Does not belong here: joins, maturity and features themselves (``tables/``).
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from elv_pipeline.errors import ElvError
+from elv_pipeline.lake import content_checksum
+from elv_pipeline.orchestration.asset_parts import AssetParts, Window
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.describe import (
+    feature_lineage,
+    note_partition_rows,
+    picture,
+    preview,
+    same_name_lineage,
+    schema_of_frame,
+    table_metadata,
+)
+from elv_pipeline.orchestration.partitions import DayRange, day_range
+from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.publishing.charts import label_maturity
+from elv_pipeline.publishing.manifest import RunFacts
+from elv_pipeline.publishing.run_bundle import write_plain_bundle
+from elv_pipeline.tables.joins import ID_COLUMNS, join_leads, join_statistics
+from elv_pipeline.tables.labels import label_counts_by_week, label_times, with_status
+
+GOOD_MATCH_RATE = 0.9
+
+
+def table_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+    """The chain from raw tables to features."""
+    return [
+        _joined_asset(deployment, parts),
+        _labels_asset(deployment, parts),
+        _features_asset(deployment, parts),
+        _modelling_table_asset(deployment, parts),
+    ]
+
+
+def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    config, lag = deployment.config, deployment.config.feature_lag_days
+    lookback = deployment.problem.hierarchy_lookback_days
+    deps: dict[str, Window | None] = {"leads": None}
+    if config.paths.ads_path:
+        deps["ads"] = Window(-(lookback + lag), -lag)
+    if config.paths.lead_to_ad_map_path:
+        deps["lead_to_ad_map"] = None
+
+    @dg.asset(
+        **parts.daily("joined_leads", group="tables", kinds={"polars", "parquet"}, deps=deps),
+        description="Each lead with its ad, ad set and campaign as they could be known at its moment, and how that "
+        "was found (join_method).",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "joined",
+                asset=parts.key("joined_leads"),
+                description=f"At least {GOOD_MATCH_RATE:.0%} of the leads have an id.",
+            )
+        ],
+    )
+    def joined_leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"joining leads of {days}"):
+            start = max(days.first - timedelta(days=lookback + lag), deployment.first_day)
+            known_until = days.last - timedelta(days=lag)
+            if config.paths.ads_path and known_until >= start:
+                deployment.require_history(["ads"], first=start, last=known_until)
+            mapping = deployment.lake.read_frame("lead_to_ad_map") if config.paths.lead_to_ad_map_path else None
+            joined = join_leads(
+                deployment.scan("leads", first=days.first, last=days.last),
+                hierarchy=deployment.scan("ads", first=start, last=known_until) if config.paths.ads_path else None,
+                mapping=mapping.lazy() if mapping is not None else None,
+                lag_days=lag,
+                lookback_days=lookback,
+            ).collect()
+            rows = deployment.lake.write_days("joined_leads", joined, days=days.days)
+        note_partition_rows(context, rows)
+        unjoined = int((joined["join_method"] == "none").sum())
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(joined, schema=schema_of_frame(joined)),
+                "dagster/column_lineage": same_name_lineage(
+                    {"leads": ["lead_id", "created_time", "day", *ID_COLUMNS]}, prefix=parts.name
+                ),
+                "join_statistics": join_statistics(joined, ads=None),
+            },
+            data_version=dg.DataVersion(content_checksum(joined)),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="joined",
+                    passed=unjoined <= (1 - GOOD_MATCH_RATE) * joined.height,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"leads": joined.height, "without_any_id": unjoined},
+                )
+            ],
+        )
+
+    return joined_leads
+
+
+def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    config = deployment.config
+    deps: dict[str, Window | None] = {"joined_leads": None}
+    if config.paths.outcomes_path:
+        deps["outcomes"] = Window(0, config.label_window_days)
+
+    @dg.asset(
+        **parts.daily("matured_labels", group="tables", kinds={"polars", "parquet"}, deps=deps),
+        description="When each lead's outcome happened and was recorded. Times, not verdicts: whether a lead counts as "
+        "positive, negative or unknown is derived for a given moment, so it never goes stale.",
+    )
+    def matured_labels(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"labelling leads of {days}"):
+            until = labels_horizon(deployment, days.first)
+            outcomes = (
+                deployment.scan("outcomes", first=days.first, last=date.max) if config.paths.outcomes_path else None
+            )
+            labels = label_times(
+                deployment.scan("joined_leads", first=days.first, last=days.last),
+                outcomes,
+                observed_until=until,
+                unobserved=deployment.unobserved_leads(),
+            ).collect()
+            rows = deployment.lake.write_days("matured_labels", labels, days=days.days)
+        note_partition_rows(context, rows)
+        status = _status(deployment, labels.lazy())
+        weeks = label_counts_by_week(status)
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(labels, schema=schema_of_frame(labels)),
+                "observed_until": until.isoformat(),
+                "label_counts": _counts(status),
+                "label_maturity": picture(label_maturity(weeks), title="Leads by label status and week"),
+            },
+            data_version=dg.DataVersion(content_checksum(labels)),
+        )
+
+    return matured_labels
+
+
+def labels_horizon(deployment: Deployment, first: date) -> datetime:
+    """How far outcomes are known in the lake from ``first`` on: the data's reach, or the first day not materialised."""
+    until = deployment.observed_until()
+    if deployment.config.paths.outcomes_path is None:
+        return until
+    written = set(deployment.lake.days("outcomes"))
+    day = first
+    while day in written and deployment.midnight(day) <= until:
+        day += timedelta(days=1)
+    return min(until, deployment.midnight(day))
+
+
+def _status(deployment: Deployment, labels: pl.LazyFrame) -> pl.DataFrame:
+    return with_status(
+        labels, observation=deployment.observation(), labelled=deployment.config.paths.outcomes_path is not None
+    ).collect()
+
+
+def _counts(status: pl.DataFrame) -> dict[str, int]:
+    counts = {name: int((status["label_status"] == name).sum()) for name in ("positive", "negative", "unknown")}
+    labelled = status["y"].drop_nulls()
+    return {"leads": status.height, **counts, "labelled": labelled.len(), "labelled_positive": int(labelled.sum())}
+
+
+def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    config = deployment.config
+    span = deployment.problem.history_days(
+        outcome_window_days=config.label_window_days, lag_days=config.feature_lag_days
+    )
+    deps: dict[str, Window | None] = {"joined_leads": Window(-span, 0)}
+    if config.paths.ads_path:
+        deps["ads"] = Window(-span, -config.feature_lag_days)
+    if config.paths.outcomes_path:
+        deps["outcomes"] = Window(-span, 0)
+
+    @dg.asset(
+        **parts.daily("features", group="tables", kinds={"polars", "parquet"}, deps=deps),
+        description="Features of each lead from what was known at its moment: activity up to the day before "
+        "(feature_lag_days), outcomes recorded before the lead. The same whether a day is computed alone or in a year.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "complete",
+                asset=parts.key("features"),
+                blocking=True,
+                description="Every joined lead has exactly one row of features.",
+            )
+        ],
+    )
+    def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"computing features of {days}"):
+            start = deployment.history_start(days.first)
+            deployment.require_history([name for name in deps if name != "ads"], first=start, last=days.last)
+            joined = deployment.scan("joined_leads", first=days.first, last=days.last)
+            plan = deployment.features(joined, first=days.first, last=days.last)
+            rows = deployment.lake.write_days("features", plan, days=days.days)
+        note_partition_rows(context, rows)
+        table = deployment.scan("features", first=days.first, last=days.last)
+        columns = deployment.problem.feature_columns(deployment.data(), lag_days=config.feature_lag_days)
+        sample = table.head(5).collect()
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": sum(rows.values()),
+                "dagster/column_schema": schema_of_frame(
+                    sample, definitions={column.name: column.definition for column in columns}
+                ),
+                "dagster/column_lineage": feature_lineage(columns, prefix=parts.name),
+                "preview": preview(sample),
+                "feature_columns": len(columns),
+                "feature_lag_days": config.feature_lag_days,
+            },
+            check_results=[_complete(deployment, rows, days)],
+        )
+
+    return features
+
+
+def _complete(deployment: Deployment, rows: dict[date, int], days: DayRange) -> dg.AssetCheckResult:
+    expected = deployment.scan("joined_leads", first=days.first, last=days.last).group_by("day").len().collect()
+    wanted = dict(expected.iter_rows())
+    bad = [day for day in days.days if rows[day] != wanted.get(day, 0)]
+    return dg.AssetCheckResult(
+        check_name="complete", passed=not bad, metadata={"days": len(rows), "bad_days": [str(day) for day in bad[:20]]}
+    )
+
+
+def _modelling_table_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    @dg.asset(
+        **parts.common(
+            "modelling_table",
+            group="tables",
+            kinds={"parquet"},
+            deps={"features": None, "matured_labels": None},
+        ),
+        description="The whole table of features and label status, with its join and label counts, in the run's "
+        "bundle: for people and notebooks. Training reads the partitions, never this file.",
+    )
+    def modelling_table(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        with narrated(context, "writing the table of features and labels"):
+            written = deployment.lake.days("features")
+            if not written:
+                raise ElvError(f"{parts.name}: no features yet. Materialise the history first ('elv build-table').")
+            deployment.require_history(["features", "matured_labels"], first=written[0], last=written[-1])
+            joined, status = _joined_and_status(deployment, written[0], written[-1])
+            features = deployment.scan("features", first=written[0], last=written[-1])
+            table = features.join(
+                status.lazy().select("lead_id", "label_status", "mature", "y"), on="lead_id", validate="1:1"
+            )
+            statistics = join_summary(deployment, joined)
+            counts = {
+                **_counts(status),
+                "by_week": label_counts_by_week(status).with_columns(pl.col("week").cast(pl.String)).to_dicts(),
+            }
+            facts = RunFacts(
+                run_id=context.run_id,
+                kind="build_table",
+                started_at=datetime.now(UTC),
+                as_of_date=str(written[-1]),
+                observed_until=deployment.observed_until().isoformat(),
+            )
+            folder = write_plain_bundle(
+                deployment.home,
+                facts,
+                config=deployment.config,
+                profile=deployment.lake.read_json("data_profile") or {},
+                table=table.sort("created_time", "lead_id"),
+                documents={"join_stats": statistics, "label_counts": counts},
+            )
+        return dg.MaterializeResult(
+            metadata={
+                "path": dg.MetadataValue.path(str(folder / "table.parquet")),
+                "dagster/row_count": status.height,
+                "join_statistics": statistics,
+                "label_counts": {key: value for key, value in counts.items() if key != "by_week"},
+            }
+        )
+
+    return modelling_table
+
+
+def _joined_and_status(deployment: Deployment, first: date, last: date) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return (
+        deployment.scan("joined_leads", first=first, last=last).collect(),
+        _status(deployment, deployment.scan("matured_labels", first=first, last=last)),
+    )
+
+
+def join_summary(deployment: Deployment, joined: pl.DataFrame) -> dict[str, Any]:
+    """Join statistics against every id the ads export has shown."""
+    ads = None
+    if deployment.config.paths.ads_path:
+        ads = deployment.scan("ads", first=date.min, last=date.max).select(ID_COLUMNS).unique().collect()
+    return join_statistics(joined, ads=ads)
+
+
+def label_summary(deployment: Deployment) -> tuple[dict[str, int], pl.DataFrame] | None:
+    """Label counts and their weeks over all labelled days, or None before the first."""
+    written = deployment.lake.days("matured_labels")
+    if not written:
+        return None
+    status = _status(deployment, deployment.scan("matured_labels", first=written[0], last=written[-1]))
+    return _counts(status), label_counts_by_week(status)

@@ -1,0 +1,51 @@
+"""The code location: every configuration that the home has accepted becomes its own chain of assets.
+
+Belongs here: the factory from a configuration to definitions, and merging them. Does not belong here: assets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from elv_pipeline.home import Home
+from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.assets_learning import learning_assets
+from elv_pipeline.orchestration.assets_raw import raw_assets
+from elv_pipeline.orchestration.assets_report import report_assets
+from elv_pipeline.orchestration.assets_scoring import scoring_assets
+from elv_pipeline.orchestration.assets_tables import table_assets
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.jobs import jobs, schedules
+from elv_pipeline.orchestration.resources import ScoringModel
+
+
+def problem_definitions(deployment: Deployment) -> dg.Definitions:
+    """The asset chain, jobs and schedules of one configuration."""
+    parts = AssetParts(deployment)
+    return dg.Definitions(
+        assets=[
+            *raw_assets(deployment, parts),
+            *table_assets(deployment, parts),
+            *learning_assets(deployment, parts),
+            *scoring_assets(deployment, parts),
+            *report_assets(deployment, parts),
+        ],
+        jobs=jobs(deployment, parts),
+        schedules=schedules(deployment, parts),
+    )
+
+
+def build_defs(*, home: Home | None = None, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """A fresh graph of every configuration registered in a home.
+
+    Args:
+        home: the state folder; by default the one of ``ELV_HOME``.
+        resource_overrides: resources that replace the defaults, for tests.
+    """
+    place = home or Home.from_environment()
+    resources: dict[str, Any] = {"scoring_model": ScoringModel(), **(resource_overrides or {})}
+    chains = [problem_definitions(Deployment(config, place)) for config in place.registered()]
+    return dg.Definitions.merge(*chains, dg.Definitions(resources=resources))

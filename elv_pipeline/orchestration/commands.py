@@ -1,0 +1,205 @@
+"""What each `elv` command does: select assets, choose partitions, materialise, and say where the result is.
+
+Belongs here: the order of runs behind a command. Does not belong here: printing (``cli.py``), assets, or any
+computation on rows: the UI, schedules and backfills materialise the same assets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline.home import Home
+from elv_pipeline.ingest.sources import read_sources
+from elv_pipeline.orchestration.code_location import build_defs
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
+from elv_pipeline.orchestration.jobs import JobNames, report_op
+from elv_pipeline.orchestration.partitions import DayRange, first_origin
+from elv_pipeline.settings import PipelineConfig
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """A finished command: the run whose bundle holds the result, and the bundle."""
+
+    run: FinishedRun
+    bundle: Path
+
+    def document(self, name: str) -> Any:
+        """One JSON document of the bundle."""
+        return json.loads((self.bundle / name).read_text(encoding="utf-8"))
+
+
+class Session:
+    """One configuration, opened for one command."""
+
+    def __init__(self, deployment: Deployment, instance: dg.DagsterInstance, *, truth_path: str = "") -> None:
+        self.deployment = deployment
+        self._instance = instance
+        self._defs = build_defs(home=deployment.home)
+        self._names = JobNames(deployment.name)
+        self._truth_path = truth_path
+
+    def validate(self) -> CommandResult:
+        """Read and check every export."""
+        return self._result(self._run("validate"))
+
+    def build_table(self) -> CommandResult:
+        """Materialise everything up to features over the whole calendar, and write the table."""
+        self._run("validate")
+        return self._result(self._run("build_table", days=self._history(self.last_day())))
+
+    def train(self, origin: date | None = None) -> CommandResult:
+        """Build the history, then train, prove and promote as of an origin (default: the newest the data allow)."""
+        self._run("validate")
+        chosen = origin or self.default_origin()
+        self._require_origin(chosen)
+        self._run("history", days=self._history(max(self.last_day(), chosen - timedelta(days=1))))
+        return self.train_only(chosen)
+
+    def train_only(self, origin: date) -> CommandResult:
+        """Train as of an origin on the history that is there."""
+        config = {
+            "ops": {report_op(self.deployment.name): {"config": {"kind": "train", "truth_path": self._truth_path}}}
+        }
+        return self._result(self._run("training", origin=origin.isoformat(), run_config=config))
+
+    def build_history(self) -> None:
+        """Everything up to features over the whole calendar, in one ranged run."""
+        self._run("validate")
+        self._run("history", days=self._history(self.last_day()))
+
+    def score(self, *, first: date | None = None, last: date | None = None, model: str = "") -> CommandResult:
+        """Score a range of days as the daily job does (default: the last ``reporting.leaderboard_days``)."""
+        if last is None or self.deployment.lake.read_json("data_profile") is None:
+            self._run("validate")  # tells how far the exports reach today
+        end = last or self.last_day()
+        start = first or max(
+            end - timedelta(days=self.deployment.config.reporting.leaderboard_days - 1), self.deployment.first_day
+        )
+        if end < start or start < self.deployment.first_day or end > self.last_day():
+            raise ConfigError(
+                f"days {start} to {end} cannot be scored: the calendar of {self.deployment.name} with data goes from "
+                f"{self.deployment.first_day} to {self.last_day()}. Give --from and --to within it."
+            )
+        self._require_model(model)
+        self._complete_history(before=start)
+        config = {
+            "ops": {report_op(self.deployment.name): {"config": {"truth_path": self._truth_path}}},
+            **_model_choice(model),
+        }
+        return self._result(self._run("daily", days=DayRange(start, end), run_config=config))
+
+    def batch_score(self, leads_path: Path, *, model: str = "") -> CommandResult:
+        """Score a file of leads from the history in the lake."""
+        if not leads_path.is_file():
+            raise ConfigError(f"{leads_path}: no such file of leads. Correct --leads-path.")
+        self._require_model(model)
+        if not self.deployment.lake.days("joined_leads"):
+            self.build_history()
+        op = f"{self.deployment.name}__batch_predictions"
+        config = {"ops": {op: {"config": {"leads_path": str(leads_path.resolve())}}}, **_model_choice(model)}
+        return self._result(self._run("batch", run_config=config))
+
+    def default_origin(self) -> date:
+        """The first origin after the data, or the newest one that is not in the future."""
+        wanted = first_origin(self.deployment, self.last_day() + timedelta(days=1))
+        today = datetime.now(self.deployment.config.zone).date()
+        newest = first_origin(self.deployment, today + timedelta(days=1)) - timedelta(days=7)
+        return min(wanted, newest)
+
+    def last_day(self) -> date:
+        """Newest complete day that any export reaches, inside the calendar."""
+        profile = self.deployment.lake.read_json("data_profile")
+        if profile is None:
+            raise ElvError(f"{self.deployment.name}: no data profile yet. Run 'elv validate' first.")
+        days = [table["last_day"] for table in profile["tables"].values() if table.get("last_day")]
+        reach = max(date.fromisoformat(day) for day in days)
+        yesterday = datetime.now(self.deployment.config.zone).date() - timedelta(days=1)
+        return min(reach, yesterday, self.deployment.config.end_date or reach)
+
+    def _history(self, last: date) -> DayRange:
+        yesterday = datetime.now(self.deployment.config.zone).date() - timedelta(days=1)
+        end = min(last, yesterday, self.deployment.config.end_date or last)
+        if end < self.deployment.first_day:
+            raise ConfigError(
+                f"{self.deployment.name}: the data end on {end}, before the calendar starts on "
+                f"{self.deployment.first_day}. Correct start_date, or the exports."
+            )
+        return DayRange(self.deployment.first_day, end)
+
+    def _complete_history(self, *, before: date) -> None:
+        wanted = DayRange(self.deployment.first_day, before - timedelta(days=1))
+        if wanted.last >= wanted.first and set(wanted.days) - set(self.deployment.lake.days("features")):
+            self._run("history", days=wanted)
+
+    def _require_origin(self, origin: date) -> None:
+        if first_origin(self.deployment, origin) != origin:
+            near = first_origin(self.deployment, origin)
+            raise ConfigError(
+                f"--origin {origin} is a {origin:%A}; origins are {self.deployment.config.schedules.origin_weekday}s "
+                f"(schedules.origin_weekday). The next one is {near}."
+            )
+
+    def _require_model(self, model: str) -> None:
+        """Refuse early, before minutes of history are computed for a model that cannot score."""
+        from elv_pipeline.orchestration.assets_scoring import compatible_model
+        from elv_pipeline.orchestration.resources import ScoringModel
+
+        compatible_model(self.deployment, ScoringModel(model_path=model))
+
+    def _run(
+        self,
+        job: str,
+        *,
+        days: DayRange | None = None,
+        origin: str | None = None,
+        run_config: Mapping[str, Any] | None = None,
+    ) -> FinishedRun:
+        return run_job(
+            self._defs,
+            self._names.job(job),
+            instance=self._instance,
+            days=days,
+            origin=origin,
+            run_config=run_config,
+            tags={"user": "elv"},
+        )
+
+    def _result(self, run: FinishedRun) -> CommandResult:
+        return CommandResult(run=run, bundle=self.deployment.home.runs / run.run_id)
+
+
+def _model_choice(model: str) -> dict[str, Any]:
+    if not model:
+        return {}
+    return {"resources": {"scoring_model": {"config": {"model_path": str(Path(model).resolve())}}}}
+
+
+@contextmanager
+def opened(config: PipelineConfig, home: Home, *, truth_path: str = "") -> Iterator[Session]:
+    """Register a configuration in a home and open it.
+
+    Raises:
+        ConfigError: the name stands for other data.
+        ContractError: the calendar has to be derived from the exports, and they break a contract.
+    """
+    with opened_instance(home) as instance:
+        registered = home.register(_with_calendar(config, home))
+        yield Session(Deployment(registered, home), instance, truth_path=truth_path)
+
+
+def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
+    """Fix the calendar's start at the oldest day of the exports, once, where the configuration does not say."""
+    if config.start_date is not None or home.configuration_file(config.name).is_file():
+        return config
+    return config.model_copy(update={"start_date": read_sources(config).first_day})

@@ -1,0 +1,192 @@
+"""One configuration in one home: where its tables are, what its problem is, how far its data reach.
+
+Belongs here: what every asset of a configuration needs to find its inputs. Does not belong here: Dagster types, or
+computation on rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import polars as pl
+
+from elv_pipeline.contracts.lead_ads import ADS, LEADS, OUTCOMES
+from elv_pipeline.errors import ElvError
+from elv_pipeline.home import Home
+from elv_pipeline.lake import Lake, days_between
+from elv_pipeline.problems.lead_ads import LEAD_ADS, data_at_hand
+from elv_pipeline.problems.spec import DataAtHand, ScoringProblem
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.tables.features import KEY_COLUMNS, FeatureInputs, feature_table
+from elv_pipeline.tables.joins import ID_COLUMNS
+from elv_pipeline.tables.labels import OUTCOME_SCHEMA, Observation
+from elv_pipeline.tables.outcome_history import OutcomeLog
+
+PROBLEMS: Mapping[str, ScoringProblem] = {"lead_ads": LEAD_ADS}
+RAW_SCHEMAS = {"ads": ADS.schema, "leads": LEADS.schema, "outcomes": OUTCOMES.schema}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A configuration with its home. Cheap to make; reads nothing until asked."""
+
+    config: PipelineConfig
+    home: Home
+
+    @property
+    def name(self) -> str:
+        """Prefix of the asset keys."""
+        return self.config.name
+
+    @property
+    def lake(self) -> Lake:
+        """The Parquet lake."""
+        return Lake(self.home.lake(self.config.name))
+
+    @property
+    def problem(self) -> ScoringProblem:
+        """The declaration of what is scored."""
+        return PROBLEMS[self.config.problem]
+
+    @property
+    def first_day(self) -> date:
+        """First day of the partition calendar.
+
+        Raises:
+            ElvError: the configuration was never registered, so its calendar is not fixed yet.
+        """
+        if self.config.start_date is None:
+            raise ElvError(
+                f"{self.name}: the calendar is not fixed yet. Run an elv command with --config once, or set start_date."
+            )
+        return self.config.start_date
+
+    def midnight(self, day: date) -> datetime:
+        """Start of a local day, in UTC."""
+        return datetime.combine(day, time(), tzinfo=self.config.zone).astimezone(UTC)
+
+    def data(self) -> DataAtHand:
+        """Which optional parts exist; needs the leads to have been ingested once.
+
+        Raises:
+            ElvError: no leads yet.
+        """
+        return data_at_hand(self.config, lead_id_columns=tuple(self.source("leads")["id_columns"]))
+
+    def source(self, table: str) -> dict[str, Any]:
+        """What ingestion noted about a source: file, digest, rows, days, newest moment, id columns.
+
+        Raises:
+            ElvError: the table was never ingested.
+        """
+        found = self.lake.read_json(f"sources/{table}")
+        if found is None:
+            raise ElvError(f"{self.name}: {table} has not been ingested yet. Run 'elv build-table' first.")
+        return dict(found)
+
+    def observed_until(self) -> datetime:
+        """Moment up to which outcomes are known: configured, or the newest moment in leads and outcomes."""
+        configured = self.config.observed_until_moment
+        if configured is not None:
+            return configured.astimezone(UTC)
+        tables = ["leads", *(["outcomes"] if self.config.paths.outcomes_path else [])]
+        moments = [self.source(table)["newest_moment"] for table in tables]
+        return max(datetime.fromisoformat(moment) for moment in moments if moment is not None)
+
+    def observation(self, *, origin: datetime | None = None) -> Observation:
+        """What could be known of outcomes, now or as of a training origin."""
+        start = self.config.observed_from_moment
+        return Observation(
+            window_days=self.config.label_window_days,
+            observed_from=start.astimezone(UTC) if start else None,
+            observed_until=self.observed_until(),
+            origin=origin,
+        )
+
+    def scan(self, table: str, *, first: date, last: date) -> pl.LazyFrame:
+        """Rows of a table for the days that exist between two days."""
+        return self.lake.scan_days(table, first=first, last=last, schema=RAW_SCHEMAS.get(table))
+
+    def require_history(self, tables: Sequence[str], *, first: date, last: date) -> None:
+        """Fail unless the tables are materialised from ``first`` (or the calendar's start) to ``last``."""
+        start = max(first, self.first_day)
+        for table in tables:
+            self.lake.require_days(table, days_between(start, last))
+
+    def history_start(self, day: date) -> date:
+        """First day that features of ``day`` may read."""
+        span = self.problem.history_days(
+            outcome_window_days=self.config.label_window_days, lag_days=self.config.feature_lag_days
+        )
+        return max(day - timedelta(days=span), self.first_day)
+
+    def features(
+        self, leads: pl.LazyFrame, *, first: date, last: date, extra: pl.LazyFrame | None = None
+    ) -> pl.LazyFrame:
+        """The feature plan for leads of the days ``first`` to ``last``.
+
+        Args:
+            leads: joined leads to compute features for.
+            first: oldest local day among them.
+            last: newest local day among them.
+            extra: further joined leads that count as volume before others but whose outcomes nobody looked for.
+        """
+        config, start = self.config, self.history_start(first)
+        has_outcomes = config.paths.outcomes_path is not None
+        history = self._history(start, last, has_outcomes=has_outcomes)
+        if extra is not None:
+            known = history.select("lead_id")
+            fresh = extra.join(known, on="lead_id", how="anti").select("lead_id", "created_time", *ID_COLUMNS)
+            history = pl.concat([history, fresh.with_columns(_NEVER_LOOKED)], how="diagonal")
+        base = self.midnight(start) - timedelta(days=2)
+        log = self._outcome_log() if has_outcomes else None
+        return feature_table(
+            FeatureInputs(
+                leads=leads.select(KEY_COLUMNS),
+                ads=self.scan("ads", first=start, last=last) if config.paths.ads_path else None,
+                history=history,
+                base=base,
+            ),
+            problem=self.problem,
+            data=self.data(),
+            lag_days=config.feature_lag_days,
+            log=log,
+            timezone=config.timezone,
+        )
+
+    def _outcome_log(self) -> OutcomeLog:
+        observation = self.observation()
+        return OutcomeLog(
+            window_days=observation.window_days,
+            observed_from=observation.observed_from,
+            # Leads that mature beyond the data are not failures; within the data this never excludes anything.
+            observed_until=observation.observed_until,
+        )
+
+    def _history(self, start: date, last: date, *, has_outcomes: bool) -> pl.LazyFrame:
+        joined = self.scan("joined_leads", first=start, last=last).select("lead_id", "created_time", *ID_COLUMNS)
+        if not has_outcomes:
+            return joined.with_columns(_NEVER_LOOKED)
+        outcomes = self.scan("outcomes", first=start, last=last).select(
+            "lead_id",
+            pl.col("qualified_time").alias("outcome_time"),
+            pl.col("recorded_time").alias("outcome_recorded_time"),
+        )
+        return joined.join(outcomes, on="lead_id", how="left", validate="1:1").with_columns(
+            (~pl.col("lead_id").is_in(self.unobserved_leads())).alias("outcome_observed")
+        )
+
+    def unobserved_leads(self) -> list[str]:
+        """Leads whose contradictory outcome was dropped at ingestion."""
+        found = self.lake.read_frame("sources/unobserved_leads")
+        return [] if found is None else found["lead_id"].to_list()
+
+
+_NEVER_LOOKED = [
+    pl.lit(None, OUTCOME_SCHEMA["outcome_time"]).alias("outcome_time"),
+    pl.lit(None, OUTCOME_SCHEMA["outcome_recorded_time"]).alias("outcome_recorded_time"),
+    pl.lit(False).alias("outcome_observed"),
+]

@@ -1,0 +1,162 @@
+"""Jobs and schedules of one configuration.
+
+Belongs here: which assets run together, when, on which partitions. Does not belong here: assets. Dagster cannot
+resolve daily and weekly partitions in one job, so there is one for a range of days, one for a week, one for a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+
+from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.partitions import DayRange, first_origin
+
+LATE_OUTCOME_DAYS = 14
+"""Days beyond the outcome window for which labels are refreshed: outcomes are sometimes recorded late."""
+
+
+@dataclass(frozen=True)
+class JobNames:
+    """Names of the jobs of one configuration."""
+
+    name: str
+
+    def job(self, noun: str) -> str:
+        """``<configuration>_<noun>``: job names have no prefixes of their own in Dagster."""
+        return f"{self.name}_{noun}"
+
+
+def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
+    """Every job of the configuration; one process each, as the assets are short."""
+    raw = _raw(deployment)
+    tables = ["joined_leads", "matured_labels", "features"]
+    scoring = ["predictions", "campaign_leaderboard", "adset_leaderboard", "drift", "lead_scores", "run_report"]
+    labels = ["outcomes"] if deployment.config.paths.outcomes_path else []
+    selections: dict[str, tuple[Sequence[str], str]] = {
+        "validate": (["data_profile"], "Read and check every export; write no table."),
+        "history": ([*raw, *tables], "Everything up to features, for a range of days in one run."),
+        "build_table": ([*raw, *tables, "modelling_table"], "The history, and the table a person can open."),
+        "labels": ([*labels, "matured_labels"], "Refresh the labels of the days whose outcome windows are closing."),
+        "training": (["training_table", "candidate_model", "champion", "run_report"], "Train, prove and promote."),
+        "daily": (
+            ["data_profile", *raw, *tables, *scoring],
+            "A day or a range of days, from exports to the table of scores.",
+        ),
+        "batch": (["batch_predictions"], "Score leads given as a file."),
+    }
+    return [
+        dg.define_asset_job(
+            JobNames(parts.name).job(noun),
+            selection=dg.AssetSelection.assets(*(parts.key(asset) for asset in assets)),
+            description=description,
+            executor_def=dg.in_process_executor,
+            config=_run_config(parts, noun),
+            tags={"configuration": parts.name},
+        )
+        for noun, (assets, description) in selections.items()
+    ]
+
+
+def _raw(deployment: Deployment) -> list[str]:
+    paths = deployment.config.paths
+    optional = {"ads": paths.ads_path, "outcomes": paths.outcomes_path, "lead_to_ad_map": paths.lead_to_ad_map_path}
+    return ["leads", *(noun for noun, path in optional.items() if path)]
+
+
+def _run_config(parts: AssetParts, noun: str) -> dict[str, Any] | None:
+    if noun != "training":
+        return None
+    return {"ops": {report_op(parts.name): {"config": {"kind": "train"}}}}
+
+
+def report_op(name: str) -> str:
+    """Name of the run report's op in run configurations."""
+    return f"{name}__run_report"
+
+
+def schedules(deployment: Deployment, parts: AssetParts) -> list[dg.ScheduleDefinition]:
+    """Daily scoring, daily refresh of closing labels, weekly training; off until somebody turns them on."""
+    return [
+        _daily_schedule(deployment, parts),
+        _labels_schedule(deployment, parts),
+        _weekly_schedule(deployment, parts),
+    ]
+
+
+def _daily_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name = JobNames(parts.name)
+
+    @dg.schedule(
+        name=name.job("daily_schedule"),
+        job_name=name.job("daily"),
+        cron_schedule=deployment.config.schedules.daily_cron,
+        execution_timezone=deployment.config.timezone,
+        description="Scores yesterday's leads with the champion.",
+    )
+    def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        yesterday = _local_day(context, deployment) - timedelta(days=1)
+        if _after_calendar(deployment, yesterday):
+            return dg.SkipReason(f"the calendar ended on {deployment.config.end_date} (end_date)")
+        return dg.RunRequest(run_key=f"{parts.name}-{yesterday}", partition_key=yesterday.isoformat())
+
+    return daily
+
+
+def _labels_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name, config = JobNames(parts.name), deployment.config
+
+    @dg.schedule(
+        name=name.job("labels_schedule"),
+        job_name=name.job("labels"),
+        cron_schedule=config.schedules.labels_cron,
+        execution_timezone=config.timezone,
+        description="Refreshes labels whose outcome windows are closing, before the weekly training needs them.",
+    )
+    def labels(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        last = _local_day(context, deployment) - timedelta(days=1)
+        if _after_calendar(deployment, last):
+            return dg.SkipReason(f"the calendar ended on {deployment.config.end_date} (end_date)")
+        first = max(last - timedelta(days=config.label_window_days + LATE_OUTCOME_DAYS), deployment.first_day)
+        missing = set(DayRange(first, last - timedelta(days=1)).days) - set(deployment.lake.days("joined_leads"))
+        if missing:
+            return dg.SkipReason(
+                f"joined_leads is missing {len(missing)} day(s), the first {min(missing)}: backfill it"
+            )
+        days = DayRange(first, last - timedelta(days=1))
+        return dg.RunRequest(run_key=f"{parts.name}-labels-{last}", tags=days.tags)
+
+    return labels
+
+
+def _weekly_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name, config = JobNames(parts.name), deployment.config
+
+    @dg.schedule(
+        name=name.job("weekly_schedule"),
+        job_name=name.job("training"),
+        cron_schedule=config.schedules.weekly_cron.format(weekday=config.origin_day_offset),
+        execution_timezone=config.timezone,
+        description="Trains as of the origin just past, proves the candidate, promotes the better one.",
+    )
+    def weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        today = _local_day(context, deployment)
+        if _after_calendar(deployment, today - timedelta(days=7)):
+            return dg.SkipReason(f"the calendar ended on {deployment.config.end_date} (end_date)")
+        origin = (first_origin(deployment, today + timedelta(days=1)) - timedelta(days=7)).isoformat()
+        return dg.RunRequest(run_key=f"{parts.name}-{origin}", partition_key=origin)
+
+    return weekly
+
+
+def _after_calendar(deployment: Deployment, day: date) -> bool:
+    return deployment.config.end_date is not None and day > deployment.config.end_date
+
+
+def _local_day(context: dg.ScheduleEvaluationContext, deployment: Deployment) -> date:
+    return context.scheduled_execution_time.astimezone(deployment.config.zone).date()

@@ -1,0 +1,68 @@
+"""Resources: the home folder, the model to score with, and who listens to progress.
+
+Belongs here: what runs may be configured with. Does not belong here: what assets do with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from elv_pipeline.errors import ScoringRefusedError
+
+if TYPE_CHECKING:
+    from elv_pipeline.orchestration.deployment import Deployment
+    from elv_pipeline.publishing.model_registry import ModelHandle
+
+Listener = Callable[[str, str], None]
+_LISTENER: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
+
+
+class ScoringModel(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Which model scores: the champion, unless a run names a model file."""
+
+    model_path: str = ""
+
+    def handle(self, deployment: Deployment) -> ModelHandle:
+        """The model of this run.
+
+        Raises:
+            ScoringRefusedError: no champion yet, or the named file is not a model.
+        """
+        from elv_pipeline.publishing.model_registry import ModelRegistry, model_from_file
+
+        if self.model_path:
+            return model_from_file(Path(self.model_path))
+        champion = ModelRegistry(deployment.home).champion(deployment.name)
+        if champion is None:
+            raise ScoringRefusedError(
+                f"{deployment.name}: there is no champion model yet. Run 'elv train', "
+                f"or name a model with --model runs/<run_id>/model.joblib."
+            )
+        return champion
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Tell ``listener(asset, note)`` about the progress of runs in this process."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+@contextmanager
+def narrated(context: dg.AssetExecutionContext, what: str) -> Iterator[None]:
+    """Log the beginning and the end of an asset's work, and tell the listener."""
+    name, listener, start = context.asset_key.path[-1], _LISTENER.get(), time.monotonic()
+    if listener:
+        listener(name, what)
+    yield
+    context.log.info(f"{name}: {what} took {time.monotonic() - start:.2f} s")

@@ -1,0 +1,155 @@
+"""The facts of one run, gathered from the lake and the model's evidence into what bundles and reports are made of.
+
+Belongs here: reading and arranging. Does not belong here: computing any of the facts, or writing files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
+from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.monitoring.alerts import alerts
+from elv_pipeline.orchestration.assets_scoring import board_of
+from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.publishing.content import ReportContent
+from elv_pipeline.publishing.manifest import RunFacts, manifest
+from elv_pipeline.publishing.model_registry import ModelHandle
+from elv_pipeline.publishing.run_bundle import BundleInputs
+from elv_pipeline.synthetic.truth import compare_with_truth
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """What a run scored and with which model.
+
+    Attributes:
+        run_id: the Dagster run.
+        kind: ``train``, ``score`` or ``batch``.
+        handle: the model.
+        model: the loaded model.
+        predictions: scored rows, ranked among each other, with ``day``.
+        board_rows: rows that the leaderboards count (they may reach further back than the run).
+        drift: PSI results.
+        notes: further alerts.
+    """
+
+    run_id: str
+    kind: str
+    handle: ModelHandle
+    model: ModelBundle
+    predictions: pl.DataFrame
+    board_rows: pl.DataFrame
+    drift: Sequence[dict[str, Any]]
+    notes: Sequence[dict[str, str]] = ()
+
+
+def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) -> BundleInputs:
+    """Everything that the bundle of a run is written from."""
+    evidence = run.handle.evidence()
+    profile = deployment.lake.read_json("data_profile") or {}
+    labels = label_summary(deployment)
+    joined = deployment.lake.days("joined_leads")
+    joins = (
+        join_summary(deployment, deployment.scan("joined_leads", first=joined[0], last=joined[-1]).collect())
+        if joined
+        else None
+    )
+    days = sorted(run.board_rows["day"].unique().to_list())
+    boards = [board_of(deployment, run.board_rows, days=days, spec=spec) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
+    raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
+    document = manifest(
+        RunFacts(
+            run_id=run.run_id,
+            kind=run.kind,
+            started_at=datetime.now(UTC),
+            as_of_date=str(run.predictions["day"].max() or deployment.first_day),
+            observed_until=deployment.observed_until().isoformat(),
+        ),
+        config=deployment.config,
+        handle=run.handle,
+        model=run.model,
+        metrics=evidence.metrics,
+        predictions=run.predictions,
+        join_statistics=joins,
+        label_counts=labels[0] if labels else None,
+        alerts=raised,
+    )
+    truth = _truth(deployment, run.predictions, truth_path)
+    content = ReportContent(
+        manifest={**document, "row_counts": _row_counts(deployment), "truth": truth},
+        predictions=run.predictions.drop("day"),
+        metrics=evidence.metrics,
+        calibration_bins=evidence.calibration_bins,
+        gains=evidence.gains,
+        campaign_leaderboard=boards[0],
+        adset_leaderboard=boards[1],
+        absent=absences(deployment, has_adsets=boards[1] is not None),
+        findings=tuple(profile.get("findings", ())),
+        alerts=tuple(raised),
+        label_counts_by_week=labels[1] if labels else None,
+        join_statistics=joins,
+        drift=tuple(run.drift),
+        importance=evidence.importance,
+        features=_definitions(deployment, run.model),
+        truth=truth,
+    )
+    return BundleInputs(
+        content=content,
+        config=deployment.config,
+        handle=run.handle,
+        profile=profile,
+        label_counts=labels[0] if labels else None,
+    )
+
+
+def absences(deployment: Deployment, *, has_adsets: bool) -> tuple[str, ...]:
+    """What the outputs do not contain and why, in sentences for people."""
+    paths, found = deployment.config.paths, []
+    if not paths.ads_path:
+        found.append(
+            "No ads export is configured (paths.ads_path): spend, ELV per spend, names of campaigns and ad sets, and "
+            "all features of impressions, clicks and spend are absent."
+        )
+    if not paths.outcomes_path:
+        found.append("No outcomes export is configured (paths.outcomes_path): no lead is labelled.")
+    if not has_adsets:
+        found.append("No scored lead carries an ad set id: there is no ad-set leaderboard.")
+    return tuple(found)
+
+
+def _row_counts(deployment: Deployment) -> dict[str, int]:
+    tables = ["leads", *(t for t in ("ads", "outcomes") if getattr(deployment.config.paths, f"{t}_path"))]
+    return {table: int(deployment.source(table)["rows"]) for table in tables}
+
+
+def _definitions(deployment: Deployment, model: ModelBundle) -> tuple[dict[str, Any], ...]:
+    columns = deployment.problem.feature_columns(deployment.data(), lag_days=int(model.metadata["feature_lag_days"]))
+    used = set(model.schema.names)
+    return tuple(
+        {**asdict(column), "sources": [".".join(source) for source in column.sources]}
+        for column in columns
+        if column.name in used
+    )
+
+
+def _truth(deployment: Deployment, predictions: pl.DataFrame, truth_path: str) -> dict[str, Any] | None:
+    if not truth_path:
+        return None
+    # Leads the model was fitted on would flatter it.
+    unseen = predictions.filter(~pl.col("split").is_in(["train", "calibration"]))
+    compared = compare_with_truth(
+        unseen, pl.read_parquet(Path(truth_path)), probability=deployment.config.probability_column
+    )
+    return {
+        **{key: value for key, value in compared.items() if key not in ("predicted", "perfect")},
+        "model": compared["predicted"],
+        "perfect": compared["perfect"],
+    }
