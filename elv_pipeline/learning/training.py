@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from elv_pipeline.errors import TrainingRefusedError
 from elv_pipeline.learning.baselines import ConstantRate, ShrunkSegmentRate, logistic_baseline

@@ -6,9 +6,9 @@ Belongs here: the keyword arguments of ``@asset``. Does not belong here: asset b
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -21,6 +21,11 @@ OWNER = "team:elv-pipeline"
 # Parts of the interface that this project pins by version bound; the reminder on every start would hide real warnings.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+
+
+def asset(**arguments: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """``@dg.asset`` with the one result that it has with keyword arguments; unpacked, they hide which overload it is."""
+    return cast("Callable[[Callable[..., Any]], dg.AssetsDefinition]", dg.asset(**arguments))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.drift import drift, main_columns, reference_of
-from elv_pipeline.orchestration.asset_parts import AssetParts, Window
+from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import picture, schema_of_frame, table_metadata
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, origin_key
@@ -74,7 +74,7 @@ def _training_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asset
     config = deployment.config
     weeks = -(-config.model.training_window_days // 7)
 
-    @dg.asset(
+    @asset(
         **parts.weekly(
             "training_table",
             group="learning",
@@ -130,7 +130,7 @@ def assemble_training_table(deployment: Deployment, origin: date) -> pl.DataFram
 
 
 def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.weekly(
             "candidate_model",
             group="learning",
@@ -231,7 +231,7 @@ def _metrics_table(metrics: dict[str, Any]) -> str:
 
 
 def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.common("champion", group="registry", kinds={"mlflow"}, deps={"candidate_model": None}),
         description="The model that scores. Each materialisation is one entry of the audit log: promoted or kept, "
         "from which version to which, why, on what evidence.",

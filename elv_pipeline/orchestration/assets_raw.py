@@ -20,7 +20,7 @@ from elv_pipeline.ingest.profile import profile, profile_markdown
 from elv_pipeline.ingest.readiness import readiness
 from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline.ingest.tables import read_ads, read_lead_to_ad_map, read_leads, read_outcomes
-from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
     note_partition_rows,
@@ -49,7 +49,7 @@ def raw_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefin
 
 
 def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.common("data_profile", group="raw", kinds={"csv", "pandera"}),
         description="All exports read and checked against their contracts and each other: what is there, what is "
         "missing, what looks wrong, and whether it is enough to train or to score. Writes no table.",
@@ -94,7 +94,7 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
 
 
 def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.daily("leads", group="raw", kinds={"csv", "polars"}),
         description="Leads by local day of creation. Unknown columns, and with them personal data, stay outside.",
     )
@@ -111,7 +111,7 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
 
 
 def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.daily("ads", group="raw", kinds={"csv", "polars"}),
         description="Daily delivery of each ad: impressions, clicks, spend as whole millionths of the currency.",
     )
@@ -124,7 +124,7 @@ def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition
 
 
 def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.daily("outcomes", group="raw", kinds={"csv", "polars"}),
         description="Qualified leads by the local day on which that was recorded, checked against the leads export.",
     )
@@ -143,7 +143,7 @@ def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
 
 
 def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.common("lead_to_ad_map", group="raw", kinds={"csv", "polars"}),
         description="Which ad a lead belongs to, for leads whose own export does not say.",
     )

@@ -3,6 +3,7 @@
 Belongs here: the asset functions. Does not belong here: what a bundle holds (``publishing/run_bundle.py``).
 """
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from elv_pipeline.decisions.predictions import predictions as score
 from elv_pipeline.decisions.predictions import rank_predictions
 from elv_pipeline.errors import ElvError
 from elv_pipeline.ingest.tables import read_leads
-from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_scoring import (
     compatible_model,
     drift_of,
@@ -68,7 +69,7 @@ def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
         "lead_scores",
     )
 
-    @dg.asset(
+    @asset(
         **parts.common("run_report", group="proof", kinds={"html"}, deps=dict.fromkeys(nouns)),
         description="The run's bundle: manifest, metrics, predictions, leaderboards, drift, cards, and report.html, "
         "which opens offline.",
@@ -102,7 +103,7 @@ def _bundle_metadata(deployment: Deployment, folder: Path, manifest: dict[str, A
     }
 
 
-def _scored_run(deployment: Deployment, run_id: str, *, tags: dict[str, str], chosen: ScoringModel) -> ScoredRun:
+def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str], chosen: ScoringModel) -> ScoredRun:
     handle, model = compatible_model(deployment, chosen)
     last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
     first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
@@ -122,7 +123,7 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: dict[str, str], ch
     )
 
 
-def _trained_run(deployment: Deployment, run_id: str, *, tags: dict[str, str]) -> ScoredRun:
+def _trained_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str]) -> ScoredRun:
     origin = tags.get(PARTITION_TAG)
     if origin is None:
         raise ElvError("a training report needs the origin of its run; materialise it with a weekly partition")
@@ -156,7 +157,7 @@ def _ranked(deployment: Deployment, rows: pl.DataFrame) -> pl.DataFrame:
 def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     contract = predictions_contract(deployment.config.probability_column)
 
-    @dg.asset(
+    @asset(
         **parts.common(
             "batch_predictions",
             group="batch",

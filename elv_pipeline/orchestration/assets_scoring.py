@@ -18,7 +18,7 @@ from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.lake import content_checksum, days_between
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.drift import drift as measure_drift
-from elv_pipeline.orchestration.asset_parts import AssetParts, Window
+from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.assets_learning import SCORE
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
@@ -64,7 +64,7 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
     config = deployment.config
     contract = predictions_contract(config.probability_column)
 
-    @dg.asset(
+    @asset(
         **parts.daily(
             "predictions", group="scoring", kinds={"polars", "parquet"}, deps={"features": None, "champion": None}
         ),
@@ -97,7 +97,7 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
                     {"features": ["lead_id", "created_time", *ID_COLUMNS]}, prefix=parts.name
                 ),
                 "model_version": handle.version,
-                "mean_probability": scored[config.probability_column].mean() if scored.height else 0.0,
+                "mean_probability": scored.select(pl.col(config.probability_column).mean()).item(),
                 "expected_value": float(scored["elv"].sum()),
                 "score_distribution": picture(
                     charts.score_distribution(scored, probability=config.probability_column), title="Scores"
@@ -157,7 +157,7 @@ def _board_asset(
         deps["ads"] = Window(1 - reach, 0)
     level = noun.removesuffix("_leaderboard")
 
-    @dg.asset(
+    @asset(
         **parts.daily(noun, group="scoring", kinds={"polars", "parquet"}, deps=deps),
         description=f"Each {level} by expected value per unit of spend over the scored days among the last {reach}, "
         f"with an interval; segments with few leads are marked and ranked last.",
@@ -227,7 +227,7 @@ def board_of(
 def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     reach = deployment.config.reporting.drift_days
 
-    @dg.asset(
+    @asset(
         **parts.daily(
             "drift",
             group="scoring",
@@ -295,7 +295,7 @@ def drift_of(model: ModelBundle, features: pl.DataFrame) -> list[dict[str, Any]]
 def _scores_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     config = deployment.config
 
-    @dg.asset(
+    @asset(
         **parts.daily("lead_scores", group="scoring", kinds={"sqlite", "table"}, deps={"predictions": None}),
         description="Scores upserted into dbo.lead_scores on (org_id, enrollment_id, label_col): staged, compared, one "
         "transaction; a second run changes nothing.",

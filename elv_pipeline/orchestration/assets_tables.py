@@ -11,7 +11,7 @@ import polars as pl
 
 from elv_pipeline.errors import ElvError
 from elv_pipeline.lake import content_checksum
-from elv_pipeline.orchestration.asset_parts import AssetParts, Window
+from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
     feature_lineage,
@@ -52,7 +52,7 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
     if config.paths.lead_to_ad_map_path:
         deps["lead_to_ad_map"] = None
 
-    @dg.asset(
+    @asset(
         **parts.daily("joined_leads", group="tables", kinds={"polars", "parquet"}, deps=deps),
         description="Each lead with its ad, ad set and campaign as they could be known at its moment, and how that "
         "was found (join_method).",
@@ -110,7 +110,7 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
     if config.paths.outcomes_path:
         deps["outcomes"] = Window(0, config.label_window_days)
 
-    @dg.asset(
+    @asset(
         **parts.daily("matured_labels", group="tables", kinds={"polars", "parquet"}, deps=deps),
         description="When each lead's outcome happened and was recorded. Times, not verdicts: whether a lead counts as "
         "positive, negative or unknown is derived for a given moment, so it never goes stale.",
@@ -180,7 +180,7 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
     if config.paths.outcomes_path:
         deps["outcomes"] = Window(-span, 0)
 
-    @dg.asset(
+    @asset(
         **parts.daily("features", group="tables", kinds={"polars", "parquet"}, deps=deps),
         description="Features of each lead from what was known at its moment: activity up to the day before "
         "(feature_lag_days), outcomes recorded before the lead. The same whether a day is computed alone or in a year.",
@@ -232,7 +232,7 @@ def _complete(deployment: Deployment, rows: dict[date, int], days: DayRange) -> 
 
 
 def _modelling_table_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **parts.common(
             "modelling_table",
             group="tables",

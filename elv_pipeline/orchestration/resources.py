@@ -24,7 +24,7 @@ Listener = Callable[[str, str], None]
 _LISTENER: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
 
 
-class ScoringModel(dg.ConfigurableResource):  # type: ignore[type-arg]
+class ScoringModel(dg.ConfigurableResource):
     """Which model scores: the champion, unless a run names a model file."""
 
     model_path: str = ""

@@ -257,8 +257,8 @@ def label_maturity(label_counts_by_week: pl.DataFrame) -> alt.Chart:
             tooltip=tooltip,
         ),
         title=f"The outcome of {unknown:,} of {total:,} leads is not known yet, so nothing is learned from them",
-        subtitle=f"{int(weeks['positive'].sum()):,} qualified and {int(weeks['negative'].sum()):,} did not; a lead counts "
-        "as not qualified only after its whole outcome window has passed.",
+        subtitle=f"{int(weeks['positive'].sum()):,} qualified and {int(weeks['negative'].sum()):,} did not; a lead "
+        "counts as not qualified only after its whole outcome window has passed.",
         height=260,
     )
 
