@@ -272,9 +272,7 @@ def _existing_timestamp(loader: _StrictLoader, node: yaml.ScalarNode) -> Any:
     try:
         return loader.construct_yaml_timestamp(node)
     except ValueError as error:  # 2024-02-30 looks like a date to YAML and fails without its place
-        raise yaml.MarkedYAMLError(
-            problem=f"{node.value} does not exist: {error}", problem_mark=node.start_mark
-        ) from error
+        raise yaml.MarkedYAMLError(problem=f"{node.value}: {error}", problem_mark=node.start_mark) from error
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _existing_timestamp)

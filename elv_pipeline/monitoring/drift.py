@@ -5,8 +5,10 @@ Belongs here: reference distributions, PSI and its threshold. Does not belong he
 
 PSI between two samples of the same population is not zero: times n m / (n + m) it follows about a chi-square with
 (bins - 1) degrees of freedom (Yurdakul, "Statistical properties of population stability index", 2018). The usual
-fixed alarm at 0.1 fires on 39 % of undrifted columns at 100 rows, so the threshold here is the larger of 0.1 (below
-it a shift is too small to matter) and the chi-square quantile.
+fixed alarm at 0.1 fires on 39 % of undrifted columns at 100 rows, so the threshold here is at least 0.1 (below it a
+shift is too small to matter) and at least the chi-square quantile. Rows of one campaign and day share their features,
+so even that is too strict for them: where the reference has days, the threshold is also at least the largest PSI that
+any stretch of the same length showed inside the reference itself.
 """
 
 from __future__ import annotations
@@ -26,18 +28,27 @@ _LEVELS = 20
 _ROWS_PER_BIN = 10
 
 
-def reference_of(table: pl.DataFrame, columns: Sequence[str]) -> dict[str, Any]:
+def reference_of(table: pl.DataFrame, columns: Sequence[str], *, stretch_days: int | None = None) -> dict[str, Any]:
     """Reference distribution of each column, small enough to travel inside a model bundle.
 
     Args:
-        table: the reference rows.
+        table: the reference rows; with ``day`` where ``stretch_days`` is given.
         columns: numeric or String columns.
+        stretch_days: length of the stretches that will be compared with the reference later.
 
     Returns:
         For each column: ``kind``, the bin ``edges`` (numeric deciles) or ``levels`` (the 20 most frequent), the
-        ``counts`` of the bins (last but one: other, only for levels; last: missing) and ``rows``.
+        ``counts`` of the bins (last but one: other, only for levels; last: missing), ``rows``, and ``usual_psi``: the
+        largest PSI of a stretch inside the reference (0 without ``stretch_days``).
     """
-    return {column: _reference(table[column]) for column in columns}
+    references = {column: {**_reference(table[column]), "usual_psi": 0.0} for column in columns}
+    if stretch_days is not None and table.height:
+        begun = (pl.col("day") - pl.col("day").min()).dt.total_days() // stretch_days
+        for stretch in table.with_columns(begun.alias("stretch")).partition_by("stretch", maintain_order=True):
+            for column, reference in references.items():
+                found = _psi(reference, stretch[column])["psi"]
+                reference["usual_psi"] = max(reference["usual_psi"], found or 0.0)
+    return references
 
 
 def drift(
@@ -125,7 +136,7 @@ def _psi(reference: Mapping[str, Any], series: pl.Series) -> dict[str, Any]:
     b = (expected + 0.5) / (expected.sum() + 0.5 * bins)
     psi = float(np.sum((a - b) * np.log(a / b)))
     noise = (1 / rows + 1 / max(int(reference["rows"]), 1)) * float(chi2.ppf(1 - FALSE_ALARM_RATE, max(bins - 1, 1)))
-    threshold = max(MATERIAL_PSI, noise)
+    threshold = max(MATERIAL_PSI, noise, float(reference.get("usual_psi", 0.0)))
     return {
         "psi": round(psi, 6),
         "threshold": round(threshold, 6),

@@ -24,7 +24,7 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def asset(**arguments: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """``@dg.asset`` with the one result that it has with keyword arguments; unpacked, they hide which overload it is."""
+    """``@dg.asset`` with its one result for keyword arguments; unpacked, they hide the overload from a checker."""
     return cast("Callable[[Callable[..., Any]], dg.AssetsDefinition]", dg.asset(**arguments))
 
 

@@ -157,7 +157,7 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
             raise TrainingRefusedError(f"training_table of {origin} is not materialised. Run 'elv train'.")
         with narrated(context, f"training, calibrating and judging on {table.height:,} leads as of {origin}"):
             result = train(table, learning_spec(deployment), origin=deployment.midnight(origin))
-            _add_references(result, table)
+            _add_references(result, table, stretch_days=deployment.config.reporting.drift_days)
             handle = _register(deployment, result, origin)
         difference = result.metrics["differences"]["constant"]["log_loss"]
         better = difference["high"] is not None and difference["high"] < 0
@@ -191,17 +191,20 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
     return candidate_model
 
 
-def _add_references(result: TrainingResult, table: pl.DataFrame) -> None:
+def _add_references(result: TrainingResult, table: pl.DataFrame, *, stretch_days: int) -> None:
     """Put into the bundle what later drift is measured against, and into the metrics the drift between its own rows."""
     split = result.plan.split_names(pl.col("created_time"))
     rows = table.filter(pl.col("y").is_not_null()).with_columns(split)
     train_rows, test_rows = (rows.filter(pl.col("split") == name) for name in ("train", "test"))
     columns = main_columns(result.importance)
-    reference = reference_of(train_rows, columns)
+    reference = reference_of(train_rows, columns, stretch_days=stretch_days)
     result.metrics["psi_train_test"] = {row["column"]: row for row in drift(reference, test_rows)}
     # The score's reference is what the model says about rows it was not fitted on.
-    test_scores = pl.DataFrame({SCORE: result.bundle.predict(test_rows)})
-    result.bundle.metadata["drift_reference"] = {**reference, **reference_of(test_scores, [SCORE])}
+    test_scores = test_rows.select("day", pl.Series(SCORE, result.bundle.predict(test_rows), dtype=pl.Float64))
+    result.bundle.metadata["drift_reference"] = {
+        **reference,
+        **reference_of(test_scores, [SCORE], stretch_days=stretch_days),
+    }
 
 
 def _register(deployment: Deployment, result: TrainingResult, origin: date) -> ModelHandle:

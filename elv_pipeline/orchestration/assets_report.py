@@ -23,6 +23,7 @@ from elv_pipeline.orchestration.assets_scoring import (
     drift_of_days,
     scored_days,
     scoring_run,
+    with_score,
 )
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import picture, schema_of_contract, table_metadata
@@ -119,7 +120,7 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
         model=model,
         predictions=_ranked(deployment, rows),
         board_rows=board_rows,
-        drift=drift_of_days(deployment, model, days[-1]),
+        drift=drift_of_days(deployment, model, [days[-1]])[days[-1]],
     )
 
 
@@ -182,7 +183,7 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
                 model=model,
                 predictions=scored,
                 board_rows=scored,
-                drift=drift_of(model, features),
+                drift=drift_of(model, with_score(model, features)),
                 notes=_reach_notes(deployment, leads),
             )
             folder = write_run_bundle(deployment.home, bundle_inputs(deployment, run, truth_path=""))

@@ -3,6 +3,7 @@
 Belongs here: the asset functions. Does not belong here: models (``learning/``), decisions, PSI or SQL.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -165,7 +166,7 @@ def _board_asset(
     def board(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"ranking each {level} of {days}"):
-            boards = {day: build_board(deployment, day, spec=spec) for day in days.days}
+            boards = build_boards(deployment, days.days, spec=spec)
             frames = [
                 found.with_columns(pl.lit(day).alias("day")) for day, found in boards.items() if found is not None
             ]
@@ -192,36 +193,50 @@ def _board_asset(
     return board
 
 
-def build_board(deployment: Deployment, day: date, *, spec: LeaderboardSpec) -> pl.DataFrame | None:
-    """A leaderboard as of one day, over the scored days among the last ``reporting.leaderboard_days``."""
-    first = day - timedelta(days=deployment.config.reporting.leaderboard_days - 1)
-    scored_days = [written for written in deployment.lake.days("predictions") if first <= written <= day]
-    if not scored_days:
-        return None
-    scored = deployment.scan("predictions", first=first, last=day).collect()
-    return board_of(deployment, scored, days=scored_days, spec=spec)
+def build_boards(deployment: Deployment, days: list[date], *, spec: LeaderboardSpec) -> dict[date, pl.DataFrame | None]:
+    """A leaderboard as of each day, over the scored days among the ``reporting.leaderboard_days`` that end there."""
+    reach = timedelta(days=deployment.config.reporting.leaderboard_days - 1)
+    written = [day for day in deployment.lake.days("predictions") if days[0] - reach <= day <= days[-1]]
+    if not written:
+        return dict.fromkeys(days)
+    scored = deployment.scan("predictions", first=written[0], last=written[-1]).collect()
+    rows = BoardRows.read(deployment, scored, days=written)
+    return {
+        day: rows.board(deployment, [other for other in written if day - reach <= other <= day], spec=spec)
+        for day in days
+    }
 
 
-def board_of(
-    deployment: Deployment, scored: pl.DataFrame, *, days: list[date], spec: LeaderboardSpec
-) -> pl.DataFrame | None:
-    """A leaderboard of scored leads; spend counts on the very days whose leads are counted.
+@dataclass(frozen=True)
+class BoardRows:
+    """Scored leads with every parent that is known, and the ads rows of the same days (None without an export)."""
 
-    For reporting, unlike for features, a lead's campaign may be known from any day of the ads export.
-    """
-    config, ads = deployment.config, None
-    if config.paths.ads_path:
+    scored: pl.DataFrame
+    ads: pl.DataFrame | None
+
+    @classmethod
+    def read(cls, deployment: Deployment, scored: pl.DataFrame, *, days: list[date]) -> "BoardRows":
+        """Read once what the boards of many days share.
+
+        For reporting, unlike for features, a lead's campaign may be known from any day of the ads export.
+        """
+        if not deployment.config.paths.ads_path:
+            return cls(scored, None)
         everything = deployment.scan("ads", first=date.min, last=date.max)
-        scored = fill_parents(scored, everything.select(ID_COLUMNS).collect())
-        ads = everything.filter(pl.col("day").is_in(days)).collect()
-    return leaderboard(
-        scored,
-        ads,
-        spec=spec,
-        probability_column=config.probability_column,
-        value_per_qualified=config.value_per_qualified,
-        min_segment_leads=config.reporting.min_segment_leads,
-    )
+        filled = fill_parents(scored, everything.select(ID_COLUMNS).unique().collect())
+        return cls(filled, everything.filter(pl.col("day").is_in(days)).collect())
+
+    def board(self, deployment: Deployment, days: list[date], *, spec: LeaderboardSpec) -> pl.DataFrame | None:
+        """The leaderboard of some days; spend counts on the very days whose leads are counted."""
+        config = deployment.config
+        return leaderboard(
+            self.scored.filter(pl.col("day").is_in(days)),
+            None if self.ads is None else self.ads.filter(pl.col("day").is_in(days)),
+            spec=spec,
+            probability_column=config.probability_column,
+            value_per_qualified=config.value_per_qualified,
+            min_segment_leads=config.reporting.min_segment_leads,
+        )
 
 
 def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -246,7 +261,7 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
         days = day_range(context)
         with narrated(context, f"comparing {days} with the model's reference"):
             _, model = compatible_model(deployment, scoring_model)
-            results = {day: drift_of_days(deployment, model, day) for day in days.days}
+            results = drift_of_days(deployment, model, days.days)
             frame = pl.concat(
                 [
                     pl.DataFrame(found, schema=DRIFT.schema).with_columns(pl.lit(day).alias("day"))
@@ -278,18 +293,21 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
     return drift
 
 
-def drift_of_days(deployment: Deployment, model: ModelBundle, day: date) -> list[dict[str, Any]]:
-    """Drift of the last ``reporting.drift_days`` that end at ``day``."""
-    first = day - timedelta(days=deployment.config.reporting.drift_days - 1)
-    days = [written for written in deployment.lake.days("predictions") if first <= written <= day]
-    features = deployment.scan("features", first=min(days), last=day).collect()
-    return drift_of(model, features)
+def drift_of_days(deployment: Deployment, model: ModelBundle, days: list[date]) -> dict[date, list[dict[str, Any]]]:
+    """Drift of the ``reporting.drift_days`` that end at each day."""
+    reach = timedelta(days=deployment.config.reporting.drift_days - 1)
+    features = with_score(model, deployment.scan("features", first=days[0] - reach, last=days[-1]).collect())
+    return {day: drift_of(model, features.filter(pl.col("day").is_between(day - reach, day))) for day in days}
 
 
-def drift_of(model: ModelBundle, features: pl.DataFrame) -> list[dict[str, Any]]:
-    """Drift of feature rows, and of what the model says about them, against the reference inside the model."""
-    current = features.with_columns(pl.Series(SCORE, model.predict(features), dtype=pl.Float64))
-    return measure_drift(model.metadata["drift_reference"], current, kinds={SCORE: "score"})
+def with_score(model: ModelBundle, features: pl.DataFrame) -> pl.DataFrame:
+    """Feature rows with what the model says about them, as drift compares both."""
+    return features.with_columns(pl.Series(SCORE, model.predict(features), dtype=pl.Float64))
+
+
+def drift_of(model: ModelBundle, scored_features: pl.DataFrame) -> list[dict[str, Any]]:
+    """Drift of ``with_score`` rows against the reference inside the model."""
+    return measure_drift(model.metadata["drift_reference"], scored_features, kinds={SCORE: "score"})
 
 
 def _scores_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:

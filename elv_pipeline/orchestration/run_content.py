@@ -16,7 +16,7 @@ import polars as pl
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alerts import alerts
-from elv_pipeline.orchestration.assets_scoring import board_of
+from elv_pipeline.orchestration.assets_scoring import BoardRows
 from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.publishing.content import ReportContent
@@ -63,7 +63,8 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         else None
     )
     days = sorted(run.board_rows["day"].unique().to_list())
-    boards = [board_of(deployment, run.board_rows, days=days, spec=spec) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
+    rows = BoardRows.read(deployment, run.board_rows, days=days)
+    boards = [rows.board(deployment, days, spec=spec) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
     raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
     document = manifest(
         RunFacts(

@@ -1,0 +1,1 @@
+"""Tests of the tables layer, against a brute-force reference."""

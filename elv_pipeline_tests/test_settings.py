@@ -1,0 +1,225 @@
+"""Configuration files: what they mean, and a message with file, key, value and rule for what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import ValidationError
+
+from elv_pipeline.errors import ConfigError
+from elv_pipeline.settings import Paths, PipelineConfig, load_config
+
+MINIMAL = "paths:\n  leads_path: leads.csv\n"
+OPTIONAL_PATHS = [name for name, field in Paths.model_fields.items() if not field.is_required()]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    return folder / "mine.yaml"
+
+
+def load(file: Path, text: str) -> PipelineConfig:
+    file.write_text(text, encoding="utf-8")
+    return load_config(file)
+
+
+def refusal(file: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(file, text)
+    message = str(error.value)
+    assert message.startswith(str(file))
+    assert error.value.exit_code != 0
+    return message
+
+
+def test_defaults_are_the_documented_ones(file: Path) -> None:
+    config = load(file, MINIMAL)
+    assert (config.name, config.timezone, config.label_window_days, config.feature_lag_days) == (
+        "lead_ads",
+        "UTC",
+        14,
+        1,
+    )
+    assert (config.model.model_type, config.model.min_labelled_rows, config.model.min_positives) == ("lgbm", 200, 30)
+    assert config.reporting.min_segment_leads == 30
+    assert (config.label_column, config.probability_column) == ("qualified_within_14d", "p_qualified_14d")
+    assert config.observed_from_moment is None
+    assert config.origin_day_offset == 1
+
+
+def test_every_optional_path_may_be_null(file: Path) -> None:
+    config = load(file, MINIMAL + "".join(f"  {name}: null\n" for name in OPTIONAL_PATHS))
+    assert config == load(file, MINIMAL)
+    assert [getattr(config.paths, name) for name in OPTIONAL_PATHS] == [None] * len(OPTIONAL_PATHS)
+    assert len(OPTIONAL_PATHS) == 7
+
+
+def test_paths_resolve_against_the_file_and_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATA_DIR", "/srv/data")
+    monkeypatch.setenv("PART", "2024")
+    monkeypatch.chdir("/")
+    text = (
+        "paths:\n  leads_path: ../exports/leads.csv\n  ads_path: ${DATA_DIR}/${PART}/ads.csv\n  outcomes_path: /o.csv\n"
+    )
+    paths = load(file, text).paths
+    assert paths.leads_path == str(tmp_path / "exports" / "leads.csv")
+    assert paths.ads_path == "/srv/data/2024/ads.csv"
+    assert paths.outcomes_path == "/o.csv"
+    # The working folder plays no part, nor does the way the file was named.
+    monkeypatch.chdir(tmp_path)
+    assert load_config(Path("configs/mine.yaml")).paths == paths
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_or_empty_environment_variable_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    monkeypatch.delenv("OLIST_DIR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("OLIST_DIR", value)
+    message = refusal(file, "paths:\n  leads_path: ${OLIST_DIR}/leads.csv\n")
+    assert "paths.leads_path" in message
+    assert "${OLIST_DIR}/leads.csv" in message
+    assert "export OLIST_DIR=" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (MINIMAL + "  ad_path: x\n", ["paths.ad_path", "does not exist", "Did you mean paths.ads_path?"]),
+        (MINIMAL + "time_zone: UTC\n", ["time_zone", "'UTC'", "Did you mean timezone?"]),
+        (MINIMAL + "model:\n  model_typ: lgbm\n", ["model.model_typ", "'lgbm'", "Did you mean model.model_type?"]),
+        (MINIMAL + "model_type: lgbm\n", ["model_type", "Did you mean model.model_type?"]),
+        (MINIMAL + "min_positives: 5\n", ["min_positives", "Did you mean model.min_positives?"]),
+        (
+            MINIMAL + "contracts:\n  ads:\n    on_negativ_spend: drop\n",
+            ["contracts.ads.on_negativ_spend", "Did you mean contracts.ads.on_negative_spend?"],
+        ),
+        (MINIMAL + "xyzzy_qwerty: 1\n", ["xyzzy_qwerty", "See configs/lead_ads.yaml for every key"]),
+        ("name: x\n", ["paths: this key is required and missing"]),
+        ("paths:\n  ads_path: a.csv\n", ["paths.leads_path: this key is required and missing"]),
+        ("paths:\n", ["paths is None"]),
+        ("paths:\n  leads_path: null\n", ["paths.leads_path is None"]),
+        ("paths:\n  leads_path: ''\n", ["paths.leads_path is empty", "null"]),
+        (MINIMAL + "  ads_geo_path: geo.csv\n", ["ads_geo_path is set", "set it to null"]),
+        (MINIMAL + "timezone: Berlin\n", ["timezone is 'Berlin'", "IANA", "Europe/Berlin"]),
+        (MINIMAL + "timezone: ../../etc/passwd\n", ["timezone", "IANA"]),
+        (MINIMAL + "contracts:\n  leads:\n    naive_timezone: CEST2\n", ["contracts.leads.naive_timezone", "IANA"]),
+        (MINIMAL + "name: Lead Ads\n", ["name is 'Lead Ads'", "lower-case"]),
+        (MINIMAL + "name: ../up\n", ["name is '../up'", "lower-case"]),
+        (MINIMAL + "label_window_days: 0\n", ["label_window_days is 0", "greater than or equal to 1"]),
+        (MINIMAL + "feature_lag_days: -1\n", ["feature_lag_days is -1"]),
+        (MINIMAL + "value_per_qualified: 0\n", ["value_per_qualified is 0", "greater than 0"]),
+        (MINIMAL + "value_per_qualified: .inf\n", ["value_per_qualified is inf"]),
+        (MINIMAL + "value_per_qualified: .nan\n", ["value_per_qualified is nan"]),
+        (MINIMAL + "model:\n  model_type: xgboost\n", ["model.model_type is 'xgboost'", "lgbm", "logreg"]),
+        (MINIMAL + "contracts:\n  ads:\n    on_negative_spend: keep\n", ["on_negative_spend is 'keep'", "drop"]),
+        (MINIMAL + "org_id: 12\n", ["org_id is 12"]),
+        (
+            MINIMAL + "start_date: 2024-03-01\nend_date: 2024-02-01\n",
+            ["end_date 2024-02-01 is before start_date 2024-03-01"],
+        ),
+        (
+            MINIMAL + "observed_from: 2024-03-02\nobserved_until: 2024-03-01\n",
+            ["observed_until 2024-03-01 is not after observed_from 2024-03-02"],
+        ),
+        (MINIMAL + "observed_until: 20240301\n", ["observed_until is 20240301", "2024-01-31"]),
+        (MINIMAL + "observed_from: 01.03.2024\n", ["observed_from is '01.03.2024'", "2024-01-31"]),
+    ],
+)
+def test_what_is_refused_names_key_value_and_rule(file: Path, text: str, expected: list[str]) -> None:
+    message = refusal(file, text)
+    for part in expected:
+        assert part in message
+
+
+def test_every_mistake_is_told_at_once(file: Path) -> None:
+    message = refusal(file, "paths:\n  ads_path: a\nlabel_window_days: 0\nnmae: x\n")
+    assert [line.removeprefix(f"{file}: ").split(":")[0].split(" ")[0] for line in message.splitlines()] == [
+        "label_window_days",
+        "paths.leads_path",
+        "nmae",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("paths: [1, 2\n", "line"),
+        ("paths:\n\tleads_path: x\n", "line"),
+        (MINIMAL + "name: a\nname: b\n", "key 'name' is written twice"),
+        (MINIMAL + "start_date: 2024-02-30\n", "2024-02-30: day is out of range"),
+        (MINIMAL + "? [a, b]\n: 1\n", "unhashable key"),
+        (MINIMAL + "  leads_path: other.csv\n", "key 'leads_path' is written twice"),
+        ("", "holds NoneType; it must hold keys"),
+        ("- a\n- b\n", "holds list; it must hold keys"),
+        ("just words\n", "holds str; it must hold keys"),
+        (MINIMAL + "name: !!python/object/apply:os.getcwd []\n", "python/object"),
+    ],
+)
+def test_what_is_not_a_configuration_is_refused_with_its_place(file: Path, text: str, expected: str) -> None:
+    assert expected in refusal(file, text)
+
+
+def test_a_missing_file_and_a_file_in_another_encoding_are_refused(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such configuration file\. Copy configs/lead_ads\.yaml"):
+        load_config(file)
+    file.write_bytes(MINIMAL.encode("utf-16"))
+    with pytest.raises(ConfigError, match="not readable as YAML"):
+        load_config(file)
+
+
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_dates_are_whole_local_days_quoted_or_not(file: Path, quote: str) -> None:
+    text = MINIMAL + f"timezone: Europe/Berlin\nobserved_from: {quote}2024-03-31{quote}\n"
+    config = load(file, text + f"observed_until: {quote}2024-03-31{quote}\n")
+    # The day on which the clocks go forward has 23 hours.
+    assert config.observed_from_moment == datetime(2024, 3, 30, 23, tzinfo=UTC)
+    assert config.observed_until_moment == datetime(2024, 3, 31, 22, tzinfo=UTC)
+    assert config.observed_until == date(2024, 3, 31)
+
+
+def test_moments_keep_their_zone_and_naive_ones_are_local(file: Path) -> None:
+    text = MINIMAL + "timezone: Europe/Berlin\nobserved_from: 2024-01-01T12:00:00\n"
+    config = load(file, text + "observed_until: '2024-07-01T12:00:00+05:00'\n")
+    assert config.observed_from_moment == datetime(2024, 1, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert config.observed_until_moment == datetime(2024, 7, 1, 7, tzinfo=UTC)
+
+
+def test_overrides_replace_top_level_keys(file: Path) -> None:
+    file.write_text(MINIMAL + "name: before\n", encoding="utf-8")
+    assert load_config(file, overrides={"name": "after"}).name == "after"
+    with pytest.raises(ConfigError, match="nmae"):
+        load_config(file, overrides={"nmae": "after"})
+
+
+def test_the_identity_is_the_data_and_the_calendar_and_nothing_else(file: Path) -> None:
+    identity = load(file, MINIMAL).data_identity()
+    for same in (
+        "value_per_qualified: 9\n",
+        "end_date: 2024-01-01\n",
+        "model:\n  seed: 8\n",
+        "observed_from: 2024-01-01\n",
+    ):
+        assert load(file, MINIMAL + same).data_identity() == identity, same
+    for other in (
+        "org_id: x\n",
+        "timezone: Europe/Berlin\n",
+        "start_date: 2024-01-01\n",
+        "schedules:\n  origin_weekday: friday\n",
+        "  ads_path: ads.csv\n",
+    ):
+        assert load(file, MINIMAL + other).data_identity() != identity, other
+
+
+def test_a_configuration_cannot_be_changed_after_loading(file: Path) -> None:
+    config = load(file, MINIMAL)
+    with pytest.raises(ValidationError, match="frozen"):
+        config.name = "other"  # type: ignore[misc]
