@@ -32,11 +32,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
+# No markup: a campaign called "[prospecting] Germany" would lose its first word, one called "[/x]" would raise.
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration file; copy configs/lead_ads.yaml.")]
 Model = Annotated[str, typer.Option("--model", help="model.joblib of a run bundle; default: the champion.")]
 Day = datetime | None
+_RUNS_WIDTH = 190
 _SHOWN_METRICS = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
@@ -137,7 +139,7 @@ def batch_score(
 
 @app.command()
 def demo(
-    leads: Annotated[int, typer.Option(min=2_000, help="Size of the synthetic advertiser.")] = 8_000,
+    leads: Annotated[int, typer.Option(min=2_000, help="Size of the synthetic advertiser.")] = 12_000,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic advertiser.")] = 7,
     drift: Annotated[bool, typer.Option("--drift", help="Let rate and mix move at the end of the period.")] = False,
 ) -> None:
@@ -167,6 +169,8 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many of the newest.
         out.print("No run yet. Start with 'elv demo', or 'elv validate --config <file>'.")
         return
     table = Table("run", "when (UTC)", "configuration", "kind", "as of", "model", "leads", "ROC-AUC", "Brier", "alerts")
+    for column in table.columns[:4]:
+        column.no_wrap = True
     for row in rows:
         table.add_row(
             row["run_id"],
@@ -180,7 +184,8 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many of the newest.
             _number(row["brier_score"]),
             str(row["alerts"]),
         )
-    out.print(table)
+    # Never narrower than its ids: --model runs/<run_id>/model.joblib is typed from this list.
+    Console(highlight=False, markup=False, emoji=False, width=max(out.width, _RUNS_WIDTH)).print(table)
 
 
 @app.command()
@@ -218,7 +223,7 @@ def main() -> None:
     try:
         app()
     except ElvError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"error: {error}", markup=False)
         sys.exit(error.exit_code)
 
 
@@ -312,11 +317,13 @@ def _print_truth(result: CommandResult) -> None:
 def _print_top_campaigns(result: CommandResult, *, most: int = 5) -> None:
     import polars as pl
 
+    from elv_pipeline.contracts.outputs import CAMPAIGN_LEADERBOARD
+
     path = result.bundle / "leaderboard_campaign.csv"
     if not path.is_file():
         out.print("No scored lead carries a campaign id: there is no campaign leaderboard.")
         return
-    board = pl.read_csv(path).head(most)
+    board = pl.read_csv(path, schema_overrides=CAMPAIGN_LEADERBOARD.schema).head(most)
     spent = board["spend"].null_count() < board.height
     table = Table(
         "campaign", "leads", "expected value", *(["spend", "value per unit of spend (95 %)"] if spent else [])

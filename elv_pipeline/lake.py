@@ -94,7 +94,8 @@ class Lake:
                 f"{table}: no partition between {first} and {last} is materialised. "
                 f"Run 'elv build-table' or materialise {table} for those days first."
             )
-        return pl.scan_parquet(files, missing_columns="insert")
+        _require_one_schema(files, table=table)
+        return pl.scan_parquet(files)
 
     def require_days(self, table: str, days: Iterable[date]) -> None:
         """Fail unless every given day is written.
@@ -167,6 +168,17 @@ def _staged_days(staging: Path, *, table: str, days: Sequence[date]) -> dict[dat
 
 def _day_file(arguments: Any) -> str:
     return f"{arguments.partition_keys['day'][0]}.parquet"
+
+
+def _require_one_schema(files: Sequence[Path], *, table: str) -> None:
+    """Compare the oldest and the newest day; a table whose columns changed in between was only rebuilt in part."""
+    oldest, newest = (pl.read_parquet_schema(file) for file in (files[0], files[-1]))
+    if oldest != newest:
+        differing = sorted(set(oldest.items()) ^ set(newest.items()), key=str)
+        raise ElvError(
+            f"{table}: {files[0].stem} and {files[-1].stem} have different columns, first {differing[0][0]}; the days "
+            f"were computed with different features. Run 'elv build-table' to compute all of them anew."
+        )
 
 
 def _row_count(file: Path) -> int:

@@ -13,6 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import norm, poisson_binom
 
+from elv_pipeline.tables.windows import in_units
+
 CONFIDENCE = 0.95
 _EXACT_UP_TO = 120
 """Leads up to which the count's distribution is exact; beyond, normal: exactness costs the square of the leads."""
@@ -106,9 +108,11 @@ def _with_spend(segments: pl.DataFrame, ads: pl.DataFrame | None, *, spec: Leade
             pl.lit(None, pl.Float64).alias("spend"),
         )
     spent = (
-        ads.sort("day")
+        ads.sort("day", *spec.name_columns)  # names too: which of two names on one day wins must not depend on order
         .group_by(keys)
-        .agg((pl.col("spend_micros").sum() / 1_000_000).alias("spend"), *(pl.col(n).last() for n in spec.name_columns))
+        .agg(pl.col("spend_micros").sum(), *(pl.col(n).last() for n in spec.name_columns))
+        .with_columns(in_units(pl.col("spend_micros")).alias("spend"))
+        .drop("spend_micros")
     )
     joined = segments.join(spent, on=keys, how="full", coalesce=True, nulls_equal=True, validate="1:1")
     return joined.with_columns(

@@ -198,6 +198,7 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         with narrated(context, f"computing features of {days}"):
             start = deployment.history_start(days.first)
             deployment.require_history([name for name in deps if name != "ads"], first=start, last=days.last)
+            deployment.require_recipe("features", days.days)
             joined = deployment.scan("joined_leads", first=days.first, last=days.last)
             plan = deployment.features(joined, first=days.first, last=days.last)
             rows = deployment.lake.write_days("features", plan, days=days.days)

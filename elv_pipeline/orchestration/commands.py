@@ -60,6 +60,8 @@ class Session:
 
     def train(self, origin: date | None = None) -> CommandResult:
         """Build the history, then train, prove and promote as of an origin (default: the newest the data allow)."""
+        if origin is not None:
+            self._require_origin(origin)  # before minutes of history are computed for it
         self._run("validate")
         chosen = origin or self.default_origin()
         self._require_origin(chosen)
@@ -80,7 +82,9 @@ class Session:
 
     def score(self, *, first: date | None = None, last: date | None = None, model: str = "") -> CommandResult:
         """Score a range of days as the daily job does (default: the last ``reporting.leaderboard_days``)."""
-        if last is None or self.deployment.lake.read_json("data_profile") is None:
+        self._require_model(model)
+        known = self.deployment.lake.read_json("data_profile") is not None
+        if last is None or not known or last > self.last_day():
             self._run("validate")  # tells how far the exports reach today
         end = last or self.last_day()
         start = first or max(
@@ -91,7 +95,6 @@ class Session:
                 f"days {start} to {end} cannot be scored: the calendar of {self.deployment.name} with data goes from "
                 f"{self.deployment.first_day} to {self.last_day()}. Give --from and --to within it."
             )
-        self._require_model(model)
         self._complete_history(before=start)
         config = {
             "ops": {report_op(self.deployment.name): {"config": {"truth_path": self._truth_path}}},
@@ -112,10 +115,7 @@ class Session:
 
     def default_origin(self) -> date:
         """The first origin after the data, or the newest one that is not in the future."""
-        wanted = first_origin(self.deployment, self.last_day() + timedelta(days=1))
-        today = datetime.now(self.deployment.config.zone).date()
-        newest = first_origin(self.deployment, today + timedelta(days=1)) - timedelta(days=7)
-        return min(wanted, newest)
+        return min(first_origin(self.deployment, self.last_day() + timedelta(days=1)), self._newest_origin())
 
     def last_day(self) -> date:
         """Newest complete day that any export reaches, inside the calendar."""
@@ -126,6 +126,12 @@ class Session:
         reach = max(date.fromisoformat(day) for day in days)
         yesterday = datetime.now(self.deployment.config.zone).date() - timedelta(days=1)
         return min(reach, yesterday, self.deployment.config.end_date or reach)
+
+    def _newest_origin(self) -> date:
+        """The newest origin that is neither in the future nor after the one that follows the calendar's end."""
+        today, end = datetime.now(self.deployment.config.zone).date(), self.deployment.config.end_date
+        newest = first_origin(self.deployment, today + timedelta(days=1)) - timedelta(days=7)
+        return min(newest, first_origin(self.deployment, end + timedelta(days=1))) if end else newest
 
     def _history(self, last: date) -> DayRange:
         yesterday = datetime.now(self.deployment.config.zone).date() - timedelta(days=1)
@@ -146,8 +152,15 @@ class Session:
         if first_origin(self.deployment, origin) != origin:
             near = first_origin(self.deployment, origin)
             raise ConfigError(
-                f"--origin {origin} is a {origin:%A}; origins are {self.deployment.config.schedules.origin_weekday}s "
-                f"(schedules.origin_weekday). The next one is {near}."
+                f"--origin {origin} is a {origin:%A}; an origin is a "
+                f"{self.deployment.config.schedules.origin_weekday.capitalize()} (schedules.origin_weekday). "
+                f"The next one is {near}."
+            )
+        oldest, newest = first_origin(self.deployment, self.deployment.first_day), self._newest_origin()
+        if not oldest <= origin <= newest:
+            raise ConfigError(
+                f"--origin {origin} lies outside the calendar of {self.deployment.name}: origins go from {oldest} to "
+                f"{newest}. Give one of them, or bring a longer history if there is none."
             )
 
     def _require_model(self, model: str) -> None:
@@ -155,7 +168,8 @@ class Session:
         from elv_pipeline.orchestration.assets_scoring import compatible_model
         from elv_pipeline.orchestration.resources import ScoringModel
 
-        compatible_model(self.deployment, ScoringModel(model_path=model))
+        handle, _ = compatible_model(self.deployment, ScoringModel(model_path=model))
+        handle.evidence()  # the bundle needs it; without it scores would be published and the run fail afterwards
 
     def _run(
         self,
@@ -191,7 +205,7 @@ def opened(config: PipelineConfig, home: Home, *, truth_path: str = "") -> Itera
 
     Raises:
         ConfigError: the name stands for other data.
-        ContractError: the calendar has to be derived from the exports, and they break a contract.
+        ContractError: the name is new in this home, and the exports break a contract; nothing was registered.
     """
     with opened_instance(home) as instance:
         registered = home.register(_with_calendar(config, home))
@@ -199,7 +213,12 @@ def opened(config: PipelineConfig, home: Home, *, truth_path: str = "") -> Itera
 
 
 def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
-    """Fix the calendar's start at the oldest day of the exports, once, where the configuration does not say."""
-    if config.start_date is not None or home.configuration_file(config.name).is_file():
+    """Fix the calendar's start at the oldest day of the exports, once, where the configuration does not say.
+
+    A new name is accepted only with exports that can be read: a mistyped path would otherwise become what the name
+    stands for, and the corrected configuration would be refused as other data.
+    """
+    if home.configuration_file(config.name).is_file():
         return config
-    return config.model_copy(update={"start_date": read_sources(config).first_day})
+    first_day = read_sources(config).first_day
+    return config if config.start_date is not None else config.model_copy(update={"start_date": first_day})

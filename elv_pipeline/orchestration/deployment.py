@@ -116,6 +116,31 @@ class Deployment:
         for table in tables:
             self.lake.require_days(table, days_between(start, last))
 
+    def require_recipe(self, table: str, days: Sequence[date]) -> None:
+        """Fail if other days of the table were computed with another lag, window or feature set; else remember ours.
+
+        Column names do not show the lag: without this, half a table could silently mean something else.
+        """
+        config = self.config
+        columns = self.problem.feature_columns(self.data(), lag_days=config.feature_lag_days)
+        recipe = {
+            "feature_lag_days": config.feature_lag_days,
+            "label_window_days": config.label_window_days,
+            "observed_from": str(config.observed_from),
+            "timezone": config.timezone,
+            "columns": [column.name for column in columns],
+        }
+        known = self.lake.read_json(f"recipes/{table}")
+        others = set(self.lake.days(table)) - set(days)
+        if known is not None and known != recipe and others:
+            changed = [key for key, value in recipe.items() if known.get(key) != value]
+            was = ", ".join(key if key == "columns" else f"{key} {known.get(key)}" for key in changed)
+            raise ElvError(
+                f"{self.name}: {len(others)} other day(s) of {table} were computed with another configuration "
+                f"({was}). Run 'elv build-table' to compute the whole table with the present configuration."
+            )
+        self.lake.write_json(f"recipes/{table}", recipe)
+
     def history_start(self, day: date) -> date:
         """First day that features of ``day`` may read."""
         span = self.problem.history_days(

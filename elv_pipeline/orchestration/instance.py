@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.utils import make_new_run_id
 
-from elv_pipeline.errors import ElvError
+from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import HOME_VARIABLE, Home, write_atomically
 from elv_pipeline.orchestration.partitions import DayRange
 
@@ -36,11 +36,21 @@ class FinishedRun:
 
 
 def prepare_home(home: Home) -> None:
-    """Create ``DAGSTER_HOME`` with its configuration, and point this process at it. Idempotent."""
-    home.dagster.mkdir(parents=True, exist_ok=True)
+    """Create ``DAGSTER_HOME`` with its configuration, and point this process at it. Idempotent.
+
+    Raises:
+        ConfigError: the home folder cannot be written.
+    """
     configuration = home.dagster / "dagster.yaml"
-    if not configuration.exists():
-        write_atomically(configuration, (Path(__file__).parent / "dagster.yaml").read_bytes())
+    try:
+        home.dagster.mkdir(parents=True, exist_ok=True)
+        if not configuration.exists():
+            write_atomically(configuration, (Path(__file__).parent / "dagster.yaml").read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"{home.root}: the home folder cannot be written ({error.strerror}); all state lives there. "
+            f"Name another one with --home or {HOME_VARIABLE}."
+        ) from error
     os.environ[HOME_VARIABLE] = str(home.root)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", EVENT_BATCH_SIZE)

@@ -5,6 +5,7 @@ Belongs here: the content of ``metadata.json``. Does not belong here: the other 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,9 +121,9 @@ def plain_manifest(facts: RunFacts, *, config: PipelineConfig) -> dict[str, Any]
 
 
 def git_sha() -> str | None:
-    """Commit of the checkout this package runs from; None where it was installed as a package."""
+    """Commit of the checkout this package runs from; None where it was installed as a package, or without git."""
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    if not (root / ".git").exists() or shutil.which("git") is None:
         return None
     found = subprocess.run(
         ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=10

@@ -166,12 +166,18 @@ def model_from_file(path: Path) -> ModelHandle:
     """Handle of a model given by path (``--model runs/<run_id>/model.joblib``).
 
     Raises:
-        ScoringRefusedError: no such file, or not a model bundle.
+        ScoringRefusedError: no such file, not a model bundle, or not the one that ``model.json`` beside it describes.
     """
     bundle = ModelBundle.load(path)
     beside = path.parent / "model.json"
     if beside.is_file():
-        return replace(read_handle(beside), path=str(path.resolve()), sha256=file_digest(path))
+        handle = replace(read_handle(beside), path=str(path.resolve()))
+        if (found := file_digest(path)) != handle.sha256:
+            raise ScoringRefusedError(
+                f"{path}: SHA-256 is {found[:12]}…, model.json beside it says {handle.sha256[:12]}… (version "
+                f"{handle.version}); scores would carry another model's version. Restore the file of that run."
+            )
+        return handle
     return ModelHandle(
         name=str(bundle.metadata.get("target", "model")),
         version=f"file-{file_digest(path)[:8]}",

@@ -86,8 +86,8 @@ def open_database(url: str) -> Engine:
 
 def _wait_for_other_writers(connection: object, _record: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]  # the DBAPI connection has no common static type
+    cursor.execute("PRAGMA busy_timeout=30000")  # first: changing the journal mode takes a lock, too
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()
 
 
@@ -117,7 +117,8 @@ def score_rows(
 
     return predictions.select(
         pl.lit(org_id).alias("org_id"),
-        # Trailing blanks and case do not distinguish keys in T-SQL; the same key must mean the same row everywhere.
+        # Trailing blanks do not distinguish keys in T-SQL; the same key must mean the same row everywhere. Case stays:
+        # some systems' ids differ in nothing else (there the key columns need a binary collation).
         pl.col("lead_id").str.strip_chars_end().alias("enrollment_id"),
         pl.lit(label_column).alias("label_col"),
         pl.col(probability_column).alias("score"),

@@ -52,7 +52,7 @@ def window_sums(
     return points.select(level.key, "day", *columns)
 
 
-def _units(micros: pl.Expr) -> pl.Expr:
+def in_units(micros: pl.Expr) -> pl.Expr:
     """Integer millionths as whole units, correctly rounded.
 
     Polars divides by a constant by multiplying with its reciprocal, except where there is a single row: the last digit
@@ -71,7 +71,7 @@ def _window(spec: WindowSum, level: Level, window: int) -> list[pl.Expr]:
         return pl.col(f"{measure}@{newer}") - pl.col(f"{measure}@{older}")
 
     def amount(measure: str) -> pl.Expr:
-        return _units(total(measure)) if measure.endswith("_micros") else total(measure)
+        return in_units(total(measure)) if measure.endswith("_micros") else total(measure)
 
     def name(feature: str) -> str:
         return f"{level.name}_{feature}_{window}d"
