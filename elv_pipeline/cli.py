@@ -213,6 +213,7 @@ def ui(
     home = Home.from_environment()
     prepare_home(home)
     out.print(f"Dagster UI on http://{host}:{port} for {home.root} (stop with Ctrl-C)", markup=False)
+    os.chdir(home.dagster)  # Dagster warns about any other dagster.yaml in the working folder
     program = str(Path(sys.executable).with_name("dagster"))
     # Replaces this process, so that Ctrl-C and a service manager's signals reach Dagster itself.
     os.execv(program, [program, "dev", "-m", "elv_pipeline.definitions", "-h", host, "-p", str(port)])

@@ -37,9 +37,9 @@ def reference_of(table: pl.DataFrame, columns: Sequence[str], *, stretch_days: i
         stretch_days: length of the stretches that will be compared with the reference later.
 
     Returns:
-        For each column: ``kind``, the bin ``edges`` (numeric deciles) or ``levels`` (the 20 most frequent), the
-        ``counts`` of the bins (last but one: other, only for levels; last: missing), ``rows``, and ``usual_psi``: the
-        largest PSI of a stretch inside the reference (0 without ``stretch_days``).
+        For each column: ``kind``, the bin ``edges`` (numeric deciles) or ``levels`` (the 20 most frequent with ten
+        rows or more), the ``counts`` of the bins (last but one: other, only for levels; last: missing), ``rows``, and
+        ``usual_psi``: the largest PSI of a stretch inside the reference (0 without ``stretch_days``).
     """
     references = {column: {**_reference(table[column]), "usual_psi": 0.0} for column in columns}
     if stretch_days is not None and table.height:
@@ -93,6 +93,8 @@ def main_columns(importance: pl.DataFrame, *, most: int = 15) -> list[str]:
 def _reference(series: pl.Series) -> dict[str, Any]:
     if series.dtype == pl.String:
         levels = series.drop_nulls().value_counts().sort(["count", series.name], descending=[True, False])
+        # A rarer level has no share to compare with; sixty of them raise alarms on their own.
+        levels = levels.filter(pl.col("count") >= _ROWS_PER_BIN)
         names = levels[series.name].head(_LEVELS).to_list()
         return {"kind": "levels", "levels": names, "counts": _level_counts(series, names), "rows": series.len()}
     values = _numbers(series)

@@ -167,10 +167,10 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
                 "model_file": dg.MetadataValue.path(handle.path),
                 "tracking_run_id": handle.tracking_run_id,
                 "metrics": dg.MetadataValue.md(_metrics_table(result.metrics)),
-                "split": result.plan.to_dict(),
                 "calibration": picture(reliability(result.calibration_bins), title="Calibration on the test rows"),
                 "lift": picture(lift_and_gains(result.gains), title="Lift and gains on the test rows"),
                 "importance": picture(importance_chart(result.importance), title="Permutation importance"),
+                "split": result.plan.to_dict(),
                 **{
                     name: figure["value"]
                     for name, figure in result.metrics["models"]["model"].items()
@@ -225,11 +225,13 @@ def _metrics_table(metrics: dict[str, Any]) -> str:
         interval = f" [{figure['low']:.3f}, {figure['high']:.3f}]" if figure["low"] is not None else ""
         return f"{figure['value']:.4f}{interval}"
 
-    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for model, figures in metrics["models"].items():
-        lines.append(f"| {model} | " + " | ".join(shown(figures[name]) for name in names) + " |")
+    models = metrics["models"]
+    lines = ["| | " + " | ".join(models) + " |", "|---|" + "---|" * len(models)]
+    lines += [f"| {name} | " + " | ".join(shown(models[model][name]) for model in models) + " |" for name in names]
     test = metrics["test"]
-    lines.append(f"\n{test['rows']} test rows, {test['positives']} positive, {test['from']} to {test['until']}")
+    lines.append(
+        f"\n{test['rows']} test rows, {test['positives']} positive, {test['from'][:10]} to {test['until'][:10]}"
+    )
     return "\n".join(lines)
 
 
@@ -258,7 +260,7 @@ def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
                 "to_version": scoring.version,
                 "evidence": verdict.as_dict(),
                 "who": context.run.tags.get("dagster/schedule_name") or context.run.tags.get("user", "run by hand"),
-                "run_id": context.run_id,
+                "run_id": context.run.run_id,
             },
             data_version=dg.DataVersion(scoring.sha256),
         )

@@ -66,7 +66,7 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
             document = profile(sources, found, verdicts, deployment.config)
             deployment.lake.write_json("data_profile", document)
             facts = RunFacts(
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 kind="validate",
                 started_at=datetime.now(UTC),
                 as_of_date=document["last_day"],

@@ -14,7 +14,7 @@ import polars as pl
 from elv_pipeline.contracts.outputs import predictions_contract
 from elv_pipeline.decisions.predictions import predictions as score
 from elv_pipeline.decisions.predictions import rank_predictions
-from elv_pipeline.errors import ElvError
+from elv_pipeline.errors import ElvError, ScoringRefusedError
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_scoring import (
@@ -80,9 +80,9 @@ def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
     ) -> dg.MaterializeResult:
         with narrated(context, "writing the bundle and the report"):
             if config.kind == "train":
-                run = _trained_run(deployment, context.run_id, tags=context.run.tags)
+                run = _trained_run(deployment, context.run.run_id, tags=context.run.tags)
             else:
-                run = _scored_run(deployment, context.run_id, tags=context.run.tags, chosen=scoring_model)
+                run = _scored_run(deployment, context.run.run_id, tags=context.run.tags, chosen=scoring_model)
             inputs = bundle_inputs(deployment, run, truth_path=config.truth_path)
             folder = write_run_bundle(deployment.home, inputs)
         return dg.MaterializeResult(metadata=_bundle_metadata(deployment, folder, inputs.content.manifest, run))
@@ -175,9 +175,9 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
             handle, model = compatible_model(deployment, scoring_model)
             leads = read_leads(config.leads_path, _without_start(deployment)).frame
             features = batch_features(deployment, leads)
-            scored = score(features, model, run=scoring_run(deployment, run_id=context.run_id, handle=handle))
+            scored = score(features, model, run=scoring_run(deployment, run_id=context.run.run_id, handle=handle))
             run = ScoredRun(
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 kind="batch",
                 handle=handle,
                 model=model,
@@ -209,6 +209,11 @@ def batch_features(deployment: Deployment, leads: pl.DataFrame) -> pl.DataFrame:
     first, last = leads["day"].min(), leads["day"].max()
     assert isinstance(first, date)
     assert isinstance(last, date)
+    if last < deployment.first_day:
+        raise ScoringRefusedError(
+            f"{config.name}: the newest lead to score is of {last}, but the history begins on {deployment.first_day} "
+            f"(start_date); nothing is known about leads before it. Give later leads."
+        )
     lag, lookback = config.feature_lag_days, deployment.problem.hierarchy_lookback_days
     mapping = deployment.lake.read_frame("lead_to_ad_map") if config.paths.lead_to_ad_map_path else None
     joined = join_leads(

@@ -85,7 +85,7 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
         with narrated(context, f"scoring leads of {days}"):
             deployment.lake.require_days("features", days.days)
             handle, model = compatible_model(deployment, scoring_model)
-            run = scoring_run(deployment, run_id=context.run_id, handle=handle)
+            run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
             features = deployment.scan("features", first=days.first, last=days.last).collect()
             scored = score(features, model, run=run)
             contract.validate(scored.drop("day"), place="predictions")

@@ -260,7 +260,7 @@ def _modelling_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asse
                 "by_week": label_counts_by_week(status).with_columns(pl.col("week").cast(pl.String)).to_dicts(),
             }
             facts = RunFacts(
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 kind="build_table",
                 started_at=datetime.now(UTC),
                 as_of_date=str(written[-1]),

@@ -16,7 +16,7 @@ import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.problems.feature_specs import FeatureColumn
-from elv_pipeline.publishing.charts import still_picture
+from elv_pipeline.publishing.stills import still_picture
 
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 12

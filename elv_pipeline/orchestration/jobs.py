@@ -101,8 +101,8 @@ def _daily_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDef
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         yesterday = _local_day(context, deployment) - timedelta(days=1)
-        if _after_calendar(deployment, yesterday):
-            return dg.SkipReason(f"the calendar ended on {deployment.config.end_date} (end_date)")
+        if reason := _outside_calendar(deployment, yesterday):
+            return dg.SkipReason(reason)
         return dg.RunRequest(run_key=f"{parts.name}-{yesterday}", partition_key=yesterday.isoformat())
 
     return daily
@@ -119,17 +119,20 @@ def _labels_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
         description="Refreshes labels whose outcome windows are closing, before the weekly training needs them.",
     )
     def labels(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        last = _local_day(context, deployment) - timedelta(days=1)
-        if _after_calendar(deployment, last):
-            return dg.SkipReason(f"the calendar ended on {deployment.config.end_date} (end_date)")
-        first = max(last - timedelta(days=config.label_window_days + LATE_OUTCOME_DAYS), deployment.first_day)
-        missing = set(DayRange(first, last - timedelta(days=1)).days) - set(deployment.lake.days("joined_leads"))
+        yesterday = _local_day(context, deployment) - timedelta(days=1)
+        joined = set(deployment.lake.days("joined_leads"))
+        # Yesterday's leads come with the daily run, which may not be over yet.
+        last = yesterday if yesterday in joined else yesterday - timedelta(days=1)
+        if reason := _outside_calendar(deployment, yesterday) or _outside_calendar(deployment, last):
+            return dg.SkipReason(reason)
+        first = max(yesterday - timedelta(days=config.label_window_days + LATE_OUTCOME_DAYS), deployment.first_day)
+        days = DayRange(first, last)
+        missing = set(days.days) - joined
         if missing:
             return dg.SkipReason(
                 f"joined_leads is missing {len(missing)} day(s), the first {min(missing)}: backfill it"
             )
-        days = DayRange(first, last - timedelta(days=1))
-        return dg.RunRequest(run_key=f"{parts.name}-labels-{last}", tags=days.tags)
+        return dg.RunRequest(run_key=f"{parts.name}-labels-{yesterday}", tags=days.tags)
 
     return labels
 
@@ -146,16 +149,23 @@ def _weekly_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
     )
     def weekly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         today = _local_day(context, deployment)
-        if _after_calendar(deployment, today - timedelta(days=7)):
-            return dg.SkipReason(f"the calendar ended on {deployment.config.end_date} (end_date)")
-        origin = (first_origin(deployment, today + timedelta(days=1)) - timedelta(days=7)).isoformat()
-        return dg.RunRequest(run_key=f"{parts.name}-{origin}", partition_key=origin)
+        origin = first_origin(deployment, today + timedelta(days=1)) - timedelta(days=7)
+        # An origin adds the week before it; the one just after the calendar's end is the one that sees all of it.
+        if reason := _outside_calendar(deployment, origin - timedelta(days=7), origin - timedelta(days=1)):
+            return dg.SkipReason(reason)
+        return dg.RunRequest(run_key=f"{parts.name}-{origin}", partition_key=origin.isoformat())
 
     return weekly
 
 
-def _after_calendar(deployment: Deployment, day: date) -> bool:
-    return deployment.config.end_date is not None and day > deployment.config.end_date
+def _outside_calendar(deployment: Deployment, first: date, last: date | None = None) -> str | None:
+    """Why none of the days from ``first`` to ``last`` (default: the same) has a partition, or None where one has."""
+    end = deployment.config.end_date
+    if end is not None and first > end:
+        return f"the calendar ended on {end} (end_date)"
+    if (last or first) < deployment.first_day:
+        return f"the calendar starts on {deployment.first_day} (start_date)"
+    return None
 
 
 def _local_day(context: dg.ScheduleEvaluationContext, deployment: Deployment) -> date:

@@ -23,7 +23,7 @@ from elv_pipeline.publishing.content import (
     percent,
     verdict,
 )
-from elv_pipeline.publishing.report import (
+from elv_pipeline.publishing.report_tables import (
     calibration_table,
     features_table,
     interval,

@@ -8,9 +8,6 @@ Without rows, as on a day without leads, a figure is one sentence that says so.
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from collections.abc import Sequence
 from datetime import timedelta
 from math import isfinite
@@ -19,7 +16,6 @@ from typing import Any
 import altair as alt
 import numpy as np
 import polars as pl
-import vl_convert
 
 from elv_pipeline.publishing.content import BASELINE_NAMES, LEVELS, money, one_unit, percent, times
 
@@ -30,7 +26,6 @@ INK = "currentColor"
 WIDTH = 640
 TOP_SEGMENTS = 25
 TOP_COLUMNS = 20
-STILL_LIMIT_BYTES = 60_000
 LABEL_CHARACTERS = 44
 LABEL_PIXELS = 230
 METRIC_TITLES = {
@@ -354,52 +349,6 @@ def baselines_chart(metrics: dict[str, Any], *, metric: str = "lift_at_10pct") -
         title=f"This model {'has' if highest else 'does not have'} the highest {name}",
         subtitle="Same leads for all; where bars overlap widely, the difference may be chance.",
         height=alt.Step(38),
-    )
-
-
-def still_picture(chart: alt.Chart) -> str:
-    """A PNG data URI on white of less than 60 kB, for places that show no interactive figure."""
-    spec = chart.to_dict()
-    for scale in (1.5, 1.25, 1.0, 0.75, 0.5, 0.25):
-        picture = vl_convert.vegalite_to_png(spec, scale=scale, config={"background": "white", "padding": 12})
-        text = base64.b64encode(_palette_png(picture)).decode("ascii")
-        if len(text) < STILL_LIMIT_BYTES - 100:
-            break
-    return f"data:image/png;base64,{text}"
-
-
-def _palette_png(picture: bytes) -> bytes:
-    """The same opaque picture in its few colours: about a tenth of what the renderer writes.
-
-    The renderer compresses for speed and predicts every pixel from its left neighbour (filter 1 of the PNG standard,
-    ISO 15948); a picture written in another way is returned as it is.
-    """
-    width, height = struct.unpack(">II", picture[16:24])
-    at, packed = 8, b""
-    while at < len(picture):
-        length = struct.unpack(">I", picture[at : at + 4])[0]
-        packed += picture[at + 8 : at + 8 + length] if picture[at + 4 : at + 8] == b"IDAT" else b""
-        at += 12 + length
-    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, 1 + 4 * width)
-    if (lines[:, 0] != 1).any():
-        return picture
-    pixels = np.cumsum(lines[:, 1:].reshape(height, width, 4), axis=1, dtype=np.uint8) >> 4
-    codes = pixels[..., :3].astype(np.int32) @ np.array([256, 16, 1], dtype=np.int32)
-    colours, index = np.unique(codes, return_inverse=True)
-    if len(colours) > 256:
-        return picture
-    body = np.zeros((height, 1 + width), np.uint8)  # the leading zero of each line: no prediction
-    body[:, 1:] = index.reshape(height, width)
-    palette = np.stack([colours >> 8, colours >> 4 & 15, colours & 15], axis=1).astype(np.uint8) * 17
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    chunks = (
-        (b"IHDR", header),
-        (b"PLTE", palette.tobytes()),
-        (b"IDAT", zlib.compress(body.tobytes(), 9)),
-        (b"IEND", b""),
-    )
-    return picture[:8] + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
 
 

@@ -95,20 +95,16 @@ class CandidateEvidence:
         Raises:
             ScoringRefusedError: a part is missing.
         """
-        try:
-            frames = {
-                name: pl.read_parquet(folder / f"{name}.parquet")
-                for name in ("calibration_bins", "gains", "importance", "scored")
-            }
-            documents: dict[str, Any] = {
-                name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-                for name in ("metrics", "context")
-            }
-        except FileNotFoundError as error:
+        tables = {name: folder / f"{name}.parquet" for name in ("calibration_bins", "gains", "importance", "scored")}
+        texts = {name: folder / f"{name}.json" for name in ("metrics", "context")}
+        missing = [file for file in (*tables.values(), *texts.values()) if not file.is_file()]
+        if missing:
             raise ScoringRefusedError(
-                f"{error.filename}: this part of the model's evidence is missing; it belongs beside model.joblib. "
+                f"{missing[0]}: this part of the model's evidence is missing; it belongs beside model.joblib. "
                 f"Give --model a model.joblib inside its run bundle, or train again."
-            ) from error
+            )
+        frames = {name: pl.read_parquet(file) for name, file in tables.items()}
+        documents: dict[str, Any] = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in texts.items()}
         return cls(**frames, **documents)
 
 
