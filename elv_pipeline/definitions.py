@@ -1,4 +1,8 @@
-"""The Dagster code location. Nothing happens at import: the graph is built when Dagster asks for it."""
+"""The Dagster code location. Nothing happens at import: the graph is built when Dagster asks for it.
+
+Belongs here: the one function that Dagster looks for. Does not belong here: how the graph is built
+(``orchestration/code_location.py``).
+"""
 
 from __future__ import annotations
 

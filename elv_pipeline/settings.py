@@ -151,11 +151,14 @@ class Reporting(_Strict):
 
 
 class Schedules(_Strict):
-    """When the daily and weekly work runs, as cron expressions in the configured time zone."""
+    """When the daily and weekly work runs, as cron expressions in the configured time zone.
+
+    In this order: training needs yesterday's features and labels that know yesterday. Runs queue one behind another.
+    """
 
     daily_cron: str = "0 6 * * *"
-    labels_cron: str = "0 4 * * *"
-    weekly_cron: str = "0 5 * * {weekday}"
+    labels_cron: str = "30 6 * * *"
+    weekly_cron: str = "0 7 * * {weekday}"
     origin_weekday: Weekday = "monday"
 
 

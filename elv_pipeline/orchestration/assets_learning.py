@@ -103,6 +103,19 @@ def _training_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asset
     return training_table
 
 
+def require_outcomes(deployment: Deployment) -> None:
+    """Refuse to train where nothing can be labelled.
+
+    Raises:
+        TrainingRefusedError: no outcomes export is configured.
+    """
+    if deployment.config.paths.outcomes_path is None:
+        raise TrainingRefusedError(
+            f"{deployment.name}: paths.outcomes_path is null, so nothing is labelled and no model can be trained. "
+            f"Set it to an export of qualified leads, or score with a model trained elsewhere (--model)."
+        )
+
+
 def assemble_training_table(deployment: Deployment, origin: date) -> pl.DataFrame:
     """Read the origin's window and join features with labels.
 
@@ -111,11 +124,7 @@ def assemble_training_table(deployment: Deployment, origin: date) -> pl.DataFram
         ElvError: a needed day is not materialised.
     """
     config = deployment.config
-    if config.paths.outcomes_path is None:
-        raise TrainingRefusedError(
-            f"{config.name}: paths.outcomes_path is null, so nothing is labelled and no model can be trained. "
-            f"Set it to an export of qualified leads, or score with a model trained elsewhere (--model)."
-        )
+    require_outcomes(deployment)
     first = max(origin - timedelta(days=config.model.training_window_days), deployment.first_day)
     last = origin - timedelta(days=1)
     if config.end_date:

@@ -119,9 +119,7 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         days = day_range(context)
         with narrated(context, f"labelling leads of {days}"):
             until = labels_horizon(deployment, days.first)
-            outcomes = (
-                deployment.scan("outcomes", first=days.first, last=date.max) if config.paths.outcomes_path else None
-            )
+            outcomes = deployment.scan_outcomes(first=days.first, last=date.max) if config.paths.outcomes_path else None
             labels = label_times(
                 deployment.scan("joined_leads", first=days.first, last=days.last),
                 outcomes,

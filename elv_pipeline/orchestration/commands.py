@@ -19,6 +19,7 @@ import dagster as dg
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.sources import read_sources
+from elv_pipeline.orchestration.assets_learning import require_outcomes
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
@@ -60,8 +61,9 @@ class Session:
 
     def train(self, origin: date | None = None) -> CommandResult:
         """Build the history, then train, prove and promote as of an origin (default: the newest the data allow)."""
+        require_outcomes(self.deployment)  # before minutes of history are computed
         if origin is not None:
-            self._require_origin(origin)  # before minutes of history are computed for it
+            self._require_origin(origin)
         self._run("validate")
         chosen = origin or self.default_origin()
         self._require_origin(chosen)

@@ -110,6 +110,24 @@ class Deployment:
         """Rows of a table for the days that exist between two days."""
         return self.lake.scan_days(table, first=first, last=last, schema=RAW_SCHEMAS.get(table))
 
+    def scan_outcomes(self, *, first: date, last: date) -> pl.LazyFrame:
+        """Outcomes recorded between two days, one a lead.
+
+        Raises:
+            ElvError: a lead's outcome stands in two partitions, because the export moved it and only one was refreshed.
+        """
+        outcomes = self.scan("outcomes", first=first, last=last)
+        days = outcomes.group_by("lead_id").agg(pl.col("day").sort(), rows=pl.len()).filter(pl.col("rows") > 1)
+        moved = days.sort("lead_id").collect()
+        if moved.height:
+            places = sorted({day for row in moved["day"].to_list() for day in row})
+            raise ElvError(
+                f"outcomes: lead {moved['lead_id'][0]} has an outcome on {' and on '.join(map(str, moved['day'][0]))} "
+                f"({moved.height} such lead(s)); a lead has one. The export has moved it since: materialise outcomes "
+                f"from {places[0]} to {places[-1]} again ('elv build-table' does)."
+            )
+        return outcomes
+
     def require_history(self, tables: Sequence[str], *, first: date, last: date) -> None:
         """Fail unless the tables are materialised from ``first`` (or the calendar's start) to ``last``."""
         start = max(first, self.first_day)
@@ -195,7 +213,7 @@ class Deployment:
         joined = self.scan("joined_leads", first=start, last=last).select("lead_id", "created_time", *ID_COLUMNS)
         if not has_outcomes:
             return joined.with_columns(_NEVER_LOOKED)
-        outcomes = self.scan("outcomes", first=start, last=last).select(
+        outcomes = self.scan_outcomes(first=start, last=last).select(
             "lead_id",
             pl.col("qualified_time").alias("outcome_time"),
             pl.col("recorded_time").alias("outcome_recorded_time"),

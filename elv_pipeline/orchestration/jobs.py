@@ -120,14 +120,12 @@ def _labels_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
     )
     def labels(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         yesterday = _local_day(context, deployment) - timedelta(days=1)
-        joined = set(deployment.lake.days("joined_leads"))
-        # Yesterday's leads come with the daily run, which may not be over yet.
-        last = yesterday if yesterday in joined else yesterday - timedelta(days=1)
+        last = yesterday - timedelta(days=1)  # yesterday's leads get their labels from the daily run
         if reason := _outside_calendar(deployment, yesterday) or _outside_calendar(deployment, last):
             return dg.SkipReason(reason)
         first = max(yesterday - timedelta(days=config.label_window_days + LATE_OUTCOME_DAYS), deployment.first_day)
         days = DayRange(first, last)
-        missing = set(days.days) - joined
+        missing = set(days.days) - set(deployment.lake.days("joined_leads"))
         if missing:
             return dg.SkipReason(
                 f"joined_leads is missing {len(missing)} day(s), the first {min(missing)}: backfill it"

@@ -103,7 +103,7 @@ class CandidateEvidence:
                 f"{missing[0]}: this part of the model's evidence is missing; it belongs beside model.joblib. "
                 f"Give --model a model.joblib inside its run bundle, or train again."
             )
-        frames = {name: pl.read_parquet(file) for name, file in tables.items()}
+        frames: dict[str, Any] = {name: pl.read_parquet(file) for name, file in tables.items()}
         documents: dict[str, Any] = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in texts.items()}
         return cls(**frames, **documents)
 

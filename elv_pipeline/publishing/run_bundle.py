@@ -148,9 +148,9 @@ def _write_files(
     for name, (_, frame) in outputs.items():
         if name != "drift":
             _write_csv(frame, staging / f"{name}.csv")
-    for name, frame in (("gains", content.gains), ("label_counts_by_week", content.label_counts_by_week)):
-        if frame is not None:
-            _write_csv(frame, staging / f"{name}.csv")
+    for name, optional in (("gains", content.gains), ("label_counts_by_week", content.label_counts_by_week)):
+        if optional is not None:
+            _write_csv(optional, staging / f"{name}.csv")
     documents = {
         "drift.json": list(content.drift),
         "metrics.json": content.metrics,
