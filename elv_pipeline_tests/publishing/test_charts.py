@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.publishing import charts
+from elv_pipeline.publishing.stills import still_picture
 from elv_pipeline_tests.publishing import sample_content as sample
 
 CONTENT = sample.full_content()
@@ -31,7 +32,7 @@ def data_of(chart: alt.Chart) -> list[list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_still_pictures_are_small_pngs(name: str) -> None:
-    uri = charts.still_picture(CHARTS[name])
+    uri = still_picture(CHARTS[name])
     assert len(uri) < 60_000
     header = base64.b64decode(uri.removeprefix("data:image/png;base64,"))[:24]
     assert header[:8] == b"\x89PNG\r\n\x1a\n"
@@ -100,4 +101,4 @@ def test_a_day_without_leads_gives_a_sentence_not_an_error() -> None:
     )
     for chart in empty:
         assert "nothing to show" in json.dumps(chart.to_dict())
-    assert charts.still_picture(empty[2]).startswith("data:image/png")
+    assert still_picture(empty[2]).startswith("data:image/png")
