@@ -1,0 +1,219 @@
+"""Regenerate the marked tables of the documentation from the contracts and the settings.
+
+Belongs here: what a marked block holds (``<!-- table: ads --> ... <!-- end -->``) and replacing it. Does not belong
+here: prose around the blocks, or the contracts themselves.
+
+Run: ``python tools/docs_tables.py`` to write, ``python tools/docs_tables.py --check`` to fail where something is stale.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from elv_pipeline.contracts.lead_ads import SOURCES
+from elv_pipeline.contracts.outputs import (
+    ADSET_LEADERBOARD,
+    CALIBRATION_BINS,
+    CAMPAIGN_LEADERBOARD,
+    DRIFT,
+    predictions_contract,
+)
+from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.errors import ElvError
+from elv_pipeline.settings import Paths, PipelineConfig
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_BLOCK = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+MEANINGS: dict[str, str] = {
+    "name": "Prefix of the asset keys and of the lake's folder; lower-case letters, digits and `_`. One name is one "
+    "data set in one home.",
+    "problem": "What is scored; `lead_ads` is the only problem so far.",
+    "org_id": "First part of the key in `dbo.lead_scores`.",
+    "timezone": "IANA zone in which a day begins and ends, partitions are cut and schedules tick.",
+    "start_date": "First day of the calendar. Null: the oldest day in leads and ads, fixed at the first command.",
+    "end_date": "Last day of the calendar. Null: it goes on.",
+    "observed_from": "Outcomes before this day or moment were not recorded; leads created before it stay unlabelled. "
+    "A date is the start of that local day. Null: the log reaches back far enough.",
+    "observed_until": "Outcomes are known until this day or moment. A date is the end of that local day. Null: the "
+    "newest moment in leads and outcomes.",
+    "label_window_days": "An outcome counts within this many days of the lead; also every gap of the split.",
+    "feature_lag_days": "The newest day of ads that a lead's features may use is its own day minus this.",
+    "value_per_qualified": "What one qualified lead is worth: ELV = probability x this.",
+    "currency": "Label of amounts in the report; nothing is converted.",
+    "paths.leads_path": "The leads export. Relative to the configuration file, or beginning with `${VARIABLE}`.",
+    "paths.ads_path": "The daily ads export. Null: no spend, no names and no delivery features; the outputs say so.",
+    "paths.outcomes_path": "The outcomes export. Null: nothing is labelled, so nothing can be trained.",
+    "paths.lead_to_ad_map_path": "What each lead came from, where the leads export does not say.",
+    "paths.ads_placement_path": "Reserved. This version reads no enrichment table; anything but null is refused.",
+    "paths.ads_geo_path": "Reserved, as above.",
+    "paths.adset_targeting_path": "Reserved, as above.",
+    "paths.ad_creatives_path": "Reserved, as above.",
+    "contracts.*.naive_timezone": "Zone of times without an offset. Null: `timezone`. A column of dates is always read "
+    "in `timezone`.",
+    "contracts.*.timestamp_format": 'Format of the time columns of the file, such as `"%d/%m/%Y %H:%M"`. Null: '
+    "ISO 8601.",
+    "contracts.*.null_values": "Texts that mean \"nothing\" in id and time columns, such as `['0', 'unknown']`.",
+    "contracts.*.on_duplicate": "A repeated key: refuse, or keep the first row and count the rest.",
+    "contracts.lead_to_ad_map.naive_timezone": "No effect: the map has no time column.",
+    "contracts.lead_to_ad_map.timestamp_format": "No effect: the map has no time column.",
+    "contracts.ads.on_negative_spend": "A spend below 0: refuse, or drop the row.",
+    "contracts.ads.on_clicks_above_impressions": "More clicks than impressions: refuse, or drop the row.",
+    "contracts.leads.on_before_start": "A lead before `start_date`: refuse, or drop it (and its outcome).",
+    "contracts.outcomes.on_unknown_lead": "An outcome of a lead that is not in the leads export: refuse, or drop it.",
+    "contracts.outcomes.on_before_lead": "An outcome before its lead: refuse, or drop it; the lead then stays "
+    "unlabelled instead of becoming a negative.",
+    "model.model_type": "Gradient-boosted trees (LightGBM) or penalised logistic regression.",
+    "model.seed": "Seed of the trees' subsampling, the bootstrap and the permutations.",
+    "model.min_labelled_rows": "Training is refused with fewer labelled (mature) leads.",
+    "model.min_positives": "Training is refused with fewer positives among them.",
+    "model.min_calibration_positives": "With fewer positives in the calibration slice, the calibrator is fitted out of "
+    "fold in time instead.",
+    "model.test_fraction": "Share of the labelled leads, the latest, that judge the model.",
+    "model.calibration_fraction": "Share of the development leads, the latest, that calibrate it.",
+    "model.training_window_days": "Leads older than this before the origin are not used.",
+    "model.bootstrap_samples": "Resamples behind every interval of the metrics.",
+    "model.threads": "Threads of LightGBM while fitting; the result does not depend on it.",
+    "reporting.min_segment_leads": "A segment with fewer leads is marked `low_volume` and ranks after the others.",
+    "reporting.leaderboard_days": "Leaderboards count the scored days among this many; also the default range of "
+    "`elv score`.",
+    "reporting.drift_days": "Drift compares the leads of this many days with the model's reference.",
+    "schedules.daily_cron": "When yesterday's leads are scored, in `timezone`.",
+    "schedules.labels_cron": "When labels whose windows are closing are refreshed.",
+    "schedules.weekly_cron": "When a model is trained; `{weekday}` stands for `origin_weekday`.",
+    "schedules.origin_weekday": "Weekday of the training origins.",
+}
+"""What each configuration key means; ``contracts.*`` holds for every table that has the key."""
+
+
+def main() -> int:
+    """Write the blocks of every document, or only compare them (``--check``)."""
+    stale = [file for file, text in regenerated().items() if file.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        for file in stale:
+            print(f"{file.name} is out of date; run 'python tools/docs_tables.py'", file=sys.stderr)
+        return int(bool(stale))
+    fresh = regenerated()
+    for file in stale:
+        file.write_text(fresh[file], encoding="utf-8")
+    return 0
+
+
+def regenerated() -> dict[Path, str]:
+    """Every document that has a marked block, with all of them made anew.
+
+    Raises:
+        ElvError: a block has no generator, or a table has no block.
+    """
+    tables = blocks()
+    documents = {file: file.read_text(encoding="utf-8") for file in sorted(DOCS.glob("*.md"))}
+    found = [match.group(2) for text in documents.values() for match in _BLOCK.finditer(text)]
+    if sorted(found) != sorted(tables):
+        raise ElvError(
+            f"docs/*.md have the blocks {sorted(found)}, the generator makes {sorted(tables)}; both must name the "
+            f"same. Add or remove '<!-- table: name --> ... <!-- end -->'."
+        )
+    return {
+        file: _BLOCK.sub(lambda match: match.group(1) + "\n" + tables[match.group(2)] + "\n" + match.group(3), text)
+        for file, text in documents.items()
+        if _BLOCK.search(text)
+    }
+
+
+def blocks() -> dict[str, str]:
+    """Content of every block by name."""
+    outputs = (
+        predictions_contract(PipelineConfig(paths=Paths(leads_path="leads.csv")).probability_column),
+        CAMPAIGN_LEADERBOARD,
+        ADSET_LEADERBOARD,
+        DRIFT,
+        CALIBRATION_BINS,
+    )
+    sources = {contract.name: _columns(contract) for contract in SOURCES}
+    return {**sources, **{contract.name: _columns(contract) for contract in outputs}, "settings": _settings()}
+
+
+def _columns(contract: TableContract) -> str:
+    """The contract's Markdown without its heading, which the document brings itself."""
+    # A bar inside a cell would end it.
+    columns = tuple(replace(column, description=column.description.replace("|", "\\|")) for column in contract.columns)
+    return replace(contract, columns=columns).markdown().split("\n", 2)[2]
+
+
+def _settings() -> str:
+    lines = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
+    for key, field in setting_fields().items():
+        lines.append(f"| `{key}` | {_default(field)} | {_allowed(field)} | {_meaning(key)} |")
+    return "\n".join(lines) + "\n"
+
+
+def setting_fields(model: type[BaseModel] = PipelineConfig, prefix: str = "") -> dict[str, FieldInfo]:
+    """Every key that a configuration may hold, dotted, in the order of the settings."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= setting_fields(field.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field
+    return found
+
+
+def _meaning(key: str) -> str:
+    parts = key.split(".")
+    shared = f"contracts.*.{parts[-1]}" if parts[0] == "contracts" else key
+    try:
+        return MEANINGS.get(key) or MEANINGS[shared]
+    except KeyError:
+        raise ElvError(f"{key} has no meaning in tools/docs_tables.py; add one to MEANINGS") from None
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "(required)"
+    value = field.default
+    if value is None:
+        return "null"
+    return "`[]`" if value == () else f"`{value}`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    words = _choices(field.annotation)
+    if words:
+        return ", ".join(f"`{word}`" for word in words)
+    bounds = [text for item in field.metadata if (text := _bound(item))]
+    return " and ".join(bounds) or _kind(str(field.annotation))
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _bound(item: Any) -> str | None:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    for kind, word in words.items():
+        if isinstance(item, getattr(annotated_types, kind.capitalize())):
+            return f"{word} {getattr(item, kind):g}"
+    if isinstance(item, annotated_types.MinLen):
+        return f"at least {item.min_length} character"
+    if isinstance(item, annotated_types.MaxLen):
+        return f"at most {item.max_length} characters"
+    return None
+
+
+def _kind(annotation: str) -> str:
+    for part, word in (("tuple", "list of texts"), ("datetime.datetime", "date or moment"), ("datetime.date", "date")):
+        if part in annotation:
+            return word
+    return "text"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
