@@ -47,6 +47,7 @@ def leaderboard(
     ads: pl.DataFrame | None,
     *,
     spec: LeaderboardSpec,
+    names: pl.DataFrame | None = None,
     probability_column: str,
     value_per_qualified: float,
     min_segment_leads: int,
@@ -58,6 +59,7 @@ def leaderboard(
         ads: daily ads rows of the same days with the id columns, the name columns and ``spend_micros``; None without
             an ads export.
         spec: which board.
+        names: result of ``latest_names`` over more days, for segments that did not run on these; default: of ``ads``.
         probability_column: name of the probability.
         value_per_qualified: value of one outcome.
         min_segment_leads: below this a segment is ``low_volume`` and ranks after all others.
@@ -82,8 +84,17 @@ def leaderboard(
         (pl.Series([low for low, _ in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_low"),
         (pl.Series([high for _, high in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_high"),
     )
-    board = _with_spend(segments, ads, spec=spec)
+    board = _with_spend(segments, ads, spec=spec, names=names)
     return _ordered(board, spec=spec, min_segment_leads=min_segment_leads)
+
+
+def latest_names(ads: pl.DataFrame, *, spec: LeaderboardSpec) -> pl.DataFrame:
+    """The newest name of each segment: id columns and name columns, unique by the ids."""
+    return (
+        ads.sort("day", *spec.name_columns)  # names too: which of two names on one day wins must not depend on order
+        .group_by(list(spec.id_columns))
+        .agg(pl.col(name).last() for name in spec.name_columns)
+    )
 
 
 def _count_interval(p: NDArray[np.float64]) -> tuple[float, float]:
@@ -100,7 +111,9 @@ def _count_interval(p: NDArray[np.float64]) -> tuple[float, float]:
     return max(mean - reach, 0.0), min(mean + reach, float(p.size))
 
 
-def _with_spend(segments: pl.DataFrame, ads: pl.DataFrame | None, *, spec: LeaderboardSpec) -> pl.DataFrame:
+def _with_spend(
+    segments: pl.DataFrame, ads: pl.DataFrame | None, *, spec: LeaderboardSpec, names: pl.DataFrame | None
+) -> pl.DataFrame:
     keys = list(spec.id_columns)
     if ads is None:
         return segments.with_columns(
@@ -108,13 +121,15 @@ def _with_spend(segments: pl.DataFrame, ads: pl.DataFrame | None, *, spec: Leade
             pl.lit(None, pl.Float64).alias("spend"),
         )
     spent = (
-        ads.sort("day", *spec.name_columns)  # names too: which of two names on one day wins must not depend on order
-        .group_by(keys)
-        .agg(pl.col("spend_micros").sum(), *(pl.col(n).last() for n in spec.name_columns))
+        ads.group_by(keys)
+        .agg(pl.col("spend_micros").sum())
         .with_columns(in_units(pl.col("spend_micros")).alias("spend"))
         .drop("spend_micros")
     )
-    joined = segments.join(spent, on=keys, how="full", coalesce=True, nulls_equal=True, validate="1:1")
+    named = latest_names(ads, spec=spec) if names is None else names
+    joined = segments.join(spent, on=keys, how="full", coalesce=True, nulls_equal=True, validate="1:1").join(
+        named, on=keys, how="left", nulls_equal=True, validate="1:1"
+    )
     return joined.with_columns(
         pl.col("lead_count").fill_null(0), *(pl.col(c).fill_null(0.0) for c in ("predicted_elv", "elv_low", "elv_high"))
     )

@@ -37,7 +37,7 @@ def predictions(features: pl.DataFrame, model: ModelBundle, *, run: ScoringRun) 
     Returns:
         One row a lead, best first: ``run_id, lead_id, created_time, split, <probability>, elv, rank, decile, cutoff,
         calibration_method, model_version, scored_at, campaign_id, adset_id, ad_id`` and ``day``. ``split`` is the role
-        that the lead had when the model was made; only ``score`` and ``test`` rows were never seen by it.
+        that the lead had when the model was made; it learned from ``train`` and ``calibration`` rows only.
 
     Raises:
         ScoringRefusedError: the features differ from those of the training.

@@ -53,8 +53,8 @@ def _drifted(drift: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
             {
                 "severity": "warning",
                 "code": "score_drift",
-                "message": f"The distribution of scores has moved: PSI {score['psi']:.2f} against a threshold of "
-                f"{score['threshold']:.2f} at {score['rows_current']} leads.",
+                "message": f"The distribution of scores has moved: PSI {score['psi']:.3f} against a threshold of "
+                f"{score['threshold']:.3f} at {score['rows_current']} leads.",
                 "action": "See which features moved; retrain if the change is real and lasting.",
             }
         )
@@ -65,7 +65,7 @@ def _drifted(drift: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
                 "severity": "info",
                 "code": "feature_drift",
                 "message": f"{len(features)} of the main features have moved; most of all {worst['column']} "
-                f"(PSI {worst['psi']:.2f}, threshold {worst['threshold']:.2f}).",
+                f"(PSI {worst['psi']:.3f}, threshold {worst['threshold']:.3f}).",
                 "action": "Check whether budgets, audiences or the export changed.",
             }
         )
@@ -82,7 +82,7 @@ def _seen_before(predictions: pl.DataFrame) -> list[dict[str, str]]:
             "code": "scored_leads_of_the_training",
             "message": f"{seen} of {predictions.height} scored leads were used to train or calibrate this model; their "
             f"scores look better than they are (column split tells which).",
-            "action": "Judge the model by rows with split 'test' or 'score' only.",
+            "action": "Judge the model only by rows whose split is neither 'train' nor 'calibration'.",
         }
     ]
 

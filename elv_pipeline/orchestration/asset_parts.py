@@ -30,10 +30,18 @@ def asset(**arguments: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinitio
 
 @dataclass(frozen=True)
 class Window:
-    """Partitions of an upstream asset that one partition depends on, as offsets; nothing means the same partition."""
+    """Partitions of an upstream asset that one partition reads, as offsets in days or, for weekly assets, weeks.
+
+    Between daily assets the window is shown in the asset's metadata and not given to Dagster: with it, a backfill of
+    selected assets over a range becomes several runs and rewrites days beyond the range, because Dagster follows the
+    windows. The assets themselves read their window and refuse when a day of it is missing.
+    """
 
     start: int = 0
     end: int = 0
+
+    def __str__(self) -> str:
+        return f"from {self.start:+d} to {self.end:+d} days"
 
 
 class AssetParts:
@@ -66,8 +74,10 @@ class AssetParts:
         self, noun: str, *, group: str, kinds: set[str], deps: Mapping[str, Window | None] | None = None
     ) -> dict[str, Any]:
         """Arguments of a daily asset. One policy for the whole chain: a range is one run, not a run a partition."""
+        windows = {upstream: str(window) for upstream, window in (deps or {}).items() if window is not None}
         return {
-            **self.common(noun, group=group, kinds=kinds, deps=deps),
+            **self.common(noun, group=group, kinds=kinds, deps=dict.fromkeys(deps or {})),
+            "metadata": {f"reads_{upstream}": window for upstream, window in windows.items()},
             "partitions_def": self.days,
             "backfill_policy": dg.BackfillPolicy.single_run(),
         }

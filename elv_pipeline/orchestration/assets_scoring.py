@@ -12,7 +12,7 @@ import polars as pl
 
 from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, DRIFT, predictions_contract
 from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, leaderboard
+from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, latest_names, leaderboard
 from elv_pipeline.decisions.predictions import ScoringRun, rank_predictions
 from elv_pipeline.decisions.predictions import predictions as score
 from elv_pipeline.errors import ScoringRefusedError
@@ -209,10 +209,11 @@ def build_boards(deployment: Deployment, days: list[date], *, spec: LeaderboardS
 
 @dataclass(frozen=True)
 class BoardRows:
-    """Scored leads with every parent that is known, and the ads rows of the same days (None without an export)."""
+    """Scored leads with every parent that is known, the ads rows of the same days, and those of all days for names."""
 
     scored: pl.DataFrame
     ads: pl.DataFrame | None
+    everything: pl.DataFrame | None
 
     @classmethod
     def read(cls, deployment: Deployment, scored: pl.DataFrame, *, days: list[date]) -> "BoardRows":
@@ -221,10 +222,10 @@ class BoardRows:
         For reporting, unlike for features, a lead's campaign may be known from any day of the ads export.
         """
         if not deployment.config.paths.ads_path:
-            return cls(scored, None)
-        everything = deployment.scan("ads", first=date.min, last=date.max)
-        filled = fill_parents(scored, everything.select(ID_COLUMNS).unique().collect())
-        return cls(filled, everything.filter(pl.col("day").is_in(days)).collect())
+            return cls(scored, None, None)
+        everything = deployment.scan("ads", first=date.min, last=date.max).collect()
+        filled = fill_parents(scored, everything.select(ID_COLUMNS).unique())
+        return cls(filled, everything.filter(pl.col("day").is_in(days)), everything)
 
     def board(self, deployment: Deployment, days: list[date], *, spec: LeaderboardSpec) -> pl.DataFrame | None:
         """The leaderboard of some days; spend counts on the very days whose leads are counted."""
@@ -233,6 +234,7 @@ class BoardRows:
             self.scored.filter(pl.col("day").is_in(days)),
             None if self.ads is None else self.ads.filter(pl.col("day").is_in(days)),
             spec=spec,
+            names=None if self.everything is None else latest_names(self.everything, spec=spec),
             probability_column=config.probability_column,
             value_per_qualified=config.value_per_qualified,
             min_segment_leads=config.reporting.min_segment_leads,

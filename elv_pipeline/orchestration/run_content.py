@@ -92,7 +92,7 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         gains=evidence.gains,
         campaign_leaderboard=boards[0],
         adset_leaderboard=boards[1],
-        absent=absences(deployment, has_adsets=boards[1] is not None),
+        absent=absences(deployment, has_adsets=boards[1] is not None, has_profile=bool(profile)),
         findings=tuple(profile.get("findings", ())),
         alerts=tuple(raised),
         label_counts_by_week=labels[1] if labels else None,
@@ -111,7 +111,7 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     )
 
 
-def absences(deployment: Deployment, *, has_adsets: bool) -> tuple[str, ...]:
+def absences(deployment: Deployment, *, has_adsets: bool, has_profile: bool) -> tuple[str, ...]:
     """What the outputs do not contain and why, in sentences for people."""
     paths, found = deployment.config.paths, []
     if not paths.ads_path:
@@ -123,6 +123,8 @@ def absences(deployment: Deployment, *, has_adsets: bool) -> tuple[str, ...]:
         found.append("No outcomes export is configured (paths.outcomes_path): no lead is labelled.")
     if not has_adsets:
         found.append("No scored lead carries an ad set id: there is no ad-set leaderboard.")
+    if not has_profile:
+        found.append("The exports were not profiled (data_profile, or 'elv validate'): findings about them are absent.")
     return tuple(found)
 
 

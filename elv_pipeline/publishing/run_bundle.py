@@ -190,6 +190,8 @@ def _write_config(staging: Path, config: PipelineConfig) -> None:
 
 
 def _write_profile(staging: Path, profile: Mapping[str, Any]) -> None:
+    if not profile:  # the exports were never profiled in this home; the report says so
+        return
     (staging / "data_profile.json").write_text(_json(dict(profile)), encoding="utf-8")
     (staging / "data_profile.md").write_text(profile_markdown(dict(profile)), encoding="utf-8")
 

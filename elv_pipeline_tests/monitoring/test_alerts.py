@@ -50,7 +50,7 @@ def test_a_model_not_shown_to_beat_one_rate_is_a_warning(difference: dict[str, f
 def test_a_moved_score_is_a_warning_with_number_threshold_and_rows() -> None:
     found = alerts(metrics=metrics(), drift=[drifted("score", kind="score")], predictions=predictions("score"))
     assert [(alert["severity"], alert["code"]) for alert in found] == [("warning", "score_drift")]
-    assert "PSI 0.40 against a threshold of 0.20 at 150 leads" in found[0]["message"]
+    assert "PSI 0.400 against a threshold of 0.200 at 150 leads" in found[0]["message"]
 
 
 def test_moved_features_are_one_note_that_names_the_worst() -> None:
