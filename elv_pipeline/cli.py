@@ -280,6 +280,8 @@ def _print_verdict(purpose: str, verdict: dict[str, Any]) -> None:
 
 
 def _print_metrics(result: CommandResult) -> None:
+    from elv_pipeline.publishing.content import day_span, moment
+
     metrics, manifest = result.document("metrics.json"), result.document("metadata.json")
     test = metrics["test"]
     baselines = [name for name in ("logistic_regression", "campaign_rate", "constant") if name in metrics["models"]]
@@ -291,10 +293,11 @@ def _print_metrics(result: CommandResult) -> None:
         others = (_number(figures[name][metric]["value"]) for name in baselines)
         table.add_row(label, _interval(figures["model"][metric]), *others)
     out.print(table)
+    zone = manifest["timezone"]
     out.print(
-        f"Judged on {test['rows']:,} leads ({test['positives']:,} qualified, {test['base_rate']:.1%}) created from "
-        f"{test['from'][:10]} to {test['until'][:10]}; calibrated by {manifest['calibration_method']}; trained as of "
-        f"{manifest['model_origin'][:10]}.",
+        f"Judged on {test['rows']:,} leads ({test['positives']:,} qualified, {test['base_rate']:.1%}) created "
+        f"{day_span(test['from'], test['until'], timezone=zone)}; intervals resample {test['resampled']}; calibrated "
+        f"by {manifest['calibration_method']}; trained as of {moment(manifest['model_origin'], timezone=zone)}.",
         markup=False,
     )
     for note in manifest["split"]["notes"]:
@@ -327,7 +330,10 @@ def _print_top_campaigns(result: CommandResult, *, most: int = 5) -> None:
     board = pl.read_csv(path, schema_overrides=CAMPAIGN_LEADERBOARD.schema).head(most)
     spent = board["spend"].null_count() < board.height
     table = Table(
-        "campaign", "leads", "expected value", *(["spend", "value per unit of spend (95 %)"] if spent else [])
+        "campaign",
+        "leads",
+        "expected value",
+        *(["spend", "value per unit of spend (95 %: chance and model error)"] if spent else []),
     )
     for row in board.iter_rows(named=True):
         cells = [
@@ -353,6 +359,8 @@ def _print_alerts(result: CommandResult) -> None:
 
 
 def _print_bundle(result: CommandResult) -> None:
+    for warning in result.run.warnings:
+        out.print(f"warning {warning}", markup=False)
     report = result.bundle / "report.html"
     out.print(f"Run {result.run.run_id}: {report if report.is_file() else result.bundle}", markup=False)
 

@@ -41,6 +41,10 @@ class Lake:
         """Days that are written, in order."""
         return sorted(date.fromisoformat(file.stem) for file in (self.root / table).glob("[0-9]*.parquet"))
 
+    def row_counts(self, table: str, days: Iterable[date]) -> dict[date, int]:
+        """Rows of each day that is written; days that are not are left out."""
+        return {day: _row_count(file) for day in days if (file := self.partition(table, day)).is_file()}
+
     def write_days(self, table: str, frame: pl.LazyFrame | pl.DataFrame, *, days: Sequence[date]) -> dict[date, int]:
         """Replace the given days of a table; rows of other days are not allowed, days without rows become empty files.
 

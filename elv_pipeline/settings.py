@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -228,6 +228,17 @@ class PipelineConfig(_Strict):
     def observed_until_moment(self) -> datetime | None:
         """Moment up to which outcomes are known; a date means the end of that local day."""
         return _as_moment(self.observed_until, self.zone, end_of_day=True)
+
+    def observed_until_of(self, newest: datetime) -> datetime:
+        """How far outcomes are known, given the newest moment in leads and outcomes; UTC.
+
+        The configured moment, else the newest one; but outcomes after the calendar, or dated in the future, are in no
+        partition, so nobody can know them yet.
+        """
+        if self.observed_until_moment is not None:
+            return self.observed_until_moment.astimezone(UTC)
+        end = _as_moment(self.end_date, self.zone, end_of_day=True)
+        return min(newest.astimezone(UTC), datetime.now(UTC), *([end.astimezone(UTC)] if end else []))
 
     @property
     def origin_day_offset(self) -> int:

@@ -5,6 +5,8 @@ Belongs here: what a consumer of the outputs may rely on. Does not belong here: 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from elv_pipeline.contracts.spec import UTC_TIME, Column, RowCheck, TableContract, at_least, between, one_of
@@ -49,8 +51,19 @@ def predictions_contract(probability_column: str) -> TableContract:
 
 def _interval(name: str, low: str, high: str) -> RowCheck:
     rule = f"must lie within {low} and {high}"
-    slack = 1e-9  # sums taken in another order differ in the last bits
-    return RowCheck(name, rule, lambda: (pl.col(low) <= pl.col(name) + slack) & (pl.col(name) <= pl.col(high) + slack))
+
+    def holds() -> pl.Expr:
+        # Sums taken in another order differ in the last bits, and what those are worth grows with the amount.
+        slack = 1e-9 * pl.max_horizontal(pl.col(low, name, high).abs())
+        return (pl.col(low) <= pl.col(name) + slack) & (pl.col(name) <= pl.col(high) + slack)
+
+    return RowCheck(name, rule, holds)
+
+
+def of_days(contract: TableContract) -> TableContract:
+    """The contract of many days of a table in one frame: with the column ``day``, which is part of the key."""
+    day = Column("day", pl.Date, "Local day that the rows belong to.")
+    return replace(contract, key=("day", *contract.key), columns=(*contract.columns, day))
 
 
 _SEGMENT_MEASURES = (
@@ -58,8 +71,20 @@ _SEGMENT_MEASURES = (
     Column("spend", pl.Float64, "Spend; empty without an ads export.", "currency", True, checks=(at_least(0),)),
     Column("predicted_elv", pl.Float64, "Expected value of those leads, summed.", "currency", checks=(at_least(0),)),
     Column("elv_per_lead", pl.Float64, "Expected value a lead; empty without leads.", "currency", True),
-    Column("elv_low", pl.Float64, "Lower end of the interval of predicted_elv.", "currency", checks=(at_least(0),)),
-    Column("elv_high", pl.Float64, "Upper end of the interval of predicted_elv.", "currency", checks=(at_least(0),)),
+    Column(
+        "elv_low",
+        pl.Float64,
+        "Lower end of the 95 % interval of the realised value.",
+        "currency",
+        checks=(at_least(0),),
+    ),
+    Column(
+        "elv_high",
+        pl.Float64,
+        "Upper end of the 95 % interval of the realised value.",
+        "currency",
+        checks=(at_least(0),),
+    ),
     Column("elv_per_spend", pl.Float64, "Expected value per unit of spend; empty without spend.", "ratio", True),
     Column("elv_per_spend_low", pl.Float64, "Lower end of its interval.", "ratio", True),
     Column("elv_per_spend_high", pl.Float64, "Upper end of its interval.", "ratio", True),

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import norm, poisson_binom
+from scipy.special import betainc, pdtr
 
 from elv_pipeline.tables.windows import in_units
 
 CONFIDENCE = 0.95
-_EXACT_UP_TO = 120
-"""Leads up to which the count's distribution is exact; beyond, normal: exactness costs the square of the leads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +49,7 @@ def leaderboard(
     probability_column: str,
     value_per_qualified: float,
     min_segment_leads: int,
+    segment_error: float,
 ) -> pl.DataFrame | None:
     """Rank segments by expected value per unit of spend, or by expected value where no spend is known.
 
@@ -63,11 +62,12 @@ def leaderboard(
         probability_column: name of the probability.
         value_per_qualified: value of one outcome.
         min_segment_leads: below this a segment is ``low_volume`` and ranks after all others.
+        segment_error: relative error of the model's sums over such segments (``learning/segment_error.py``).
 
     Returns:
         One row a segment: ids, names, ``lead_count, spend, predicted_elv, elv_low, elv_high`` (95 % interval of the
-        value that will be realised, from the count's Poisson-binomial distribution), ``elv_per_lead, mean_p,
-        elv_per_spend`` with its interval, ``low_volume, rank``. Segments that spent without a lead are listed too;
+        value that will be realised: chance and the model's own error), ``elv_per_lead, mean_p, elv_per_spend`` with its
+        interval, ``low_volume, rank``. Segments that spent without a lead are listed too;
         leads without an id form one row with a null id. None when no lead has the segment's id.
     """
     if predictions[spec.segment].null_count() == predictions.height:
@@ -78,7 +78,9 @@ def leaderboard(
         .agg(pl.len().cast(pl.Int64).alias("lead_count"), pl.col(probability_column).sort().alias("p"))
         .with_columns(pl.col("p").list.sum().alias("expected"))
     )
-    intervals = [_count_interval(np.asarray(p, dtype=float)) for p in segments["p"].to_list()]
+    intervals = [
+        count_interval(np.asarray(p, dtype=float), relative_error=segment_error) for p in segments["p"].to_list()
+    ]
     segments = segments.with_columns(
         (pl.col("expected") * value_per_qualified).alias("predicted_elv"),
         (pl.Series([low for low, _ in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_low"),
@@ -97,18 +99,43 @@ def latest_names(ads: pl.DataFrame, *, spec: LeaderboardSpec) -> pl.DataFrame:
     )
 
 
-def _count_interval(p: NDArray[np.float64]) -> tuple[float, float]:
-    """Central interval of the number of outcomes among independent leads with probabilities ``p``."""
+def count_interval(p: NDArray[np.float64], *, relative_error: float) -> tuple[float, float]:
+    """Central interval of the number of outcomes among leads with probabilities ``p``, which may all be off together.
+
+    Its variance is that of independent leads, plus that of a common factor with mean 1 and standard deviation
+    ``relative_error``. The count follows the member of Katz's family (1965) with this mean and variance: negative
+    binomial where the variance exceeds the mean, else Poisson or binomial. Without a common factor that is the binomial
+    with two matched moments, which stays within one count of the exact Poisson-binomial.
+    """
     tail, mean = (1 - CONFIDENCE) / 2, float(p.sum())
-    if p.size <= _EXACT_UP_TO:
-        counts = np.arange(p.size + 1)
-        cumulative = poisson_binom.cdf(counts, p)
-        low, high = np.searchsorted(cumulative, [tail, 1 - tail])
-        # Counts are whole, expectations are not: with very few leads the expectation can lie outside the quantiles.
-        return min(float(low), mean), max(float(min(high, p.size)), mean)
-    deviation = float(np.sqrt((p * (1 - p)).sum()))
-    reach = float(norm.ppf(1 - tail)) * deviation
-    return max(mean - reach, 0.0), min(mean + reach, float(p.size))
+    variance = float((p * (1 - p)).sum()) + (relative_error * mean) ** 2
+    if mean == 0:
+        return 0.0, 0.0
+    low, high = (_smallest_count(share, mean=mean, variance=variance, most=p.size) for share in (tail, 1 - tail))
+    # Counts are whole, expectations are not: with very few leads the expectation can lie outside the quantiles.
+    return min(float(low), mean), max(float(high), mean)
+
+
+def _smallest_count(share: float, *, mean: float, variance: float, most: int) -> int:
+    """Smallest count that is not exceeded with at least this probability, by bisection."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        if _probability_up_to(middle, mean=mean, variance=variance) >= share:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _probability_up_to(count: int, *, mean: float, variance: float) -> float:
+    dispersion = variance / mean
+    if abs(dispersion - 1) < 1e-6:  # the other two tend to it, with parameters that tend to infinity
+        return float(pdtr(count, mean))
+    if dispersion > 1:
+        return float(betainc(mean / (dispersion - 1), count + 1, 1 / dispersion))
+    trials = mean / (1 - dispersion)
+    return float(betainc(trials - count, count + 1, dispersion)) if count < trials else 1.0
 
 
 def _with_spend(

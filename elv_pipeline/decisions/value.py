@@ -19,7 +19,8 @@ def ranked(scored: pl.DataFrame, *, probability_column: str, value_per_qualified
 
     Returns:
         The rows with ``elv`` = probability x value, ``rank`` 1..n without ties (equal values: the older lead first,
-        then by id, so the order is stable) and ``decile`` (1 = the best tenth).
+        then by id, so the order is stable) and ``decile`` (1 = the best tenth; the best lead is always in it). The
+        cuts are those of ``learning.metrics.gains``.
     """
     ordered = scored.with_columns((pl.col(probability_column) * value_per_qualified).alias("elv")).sort(
         ["elv", "created_time", "lead_id"], descending=[True, False, False]
@@ -27,5 +28,5 @@ def ranked(scored: pl.DataFrame, *, probability_column: str, value_per_qualified
     rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     return ordered.with_columns(
         rank.alias("rank"),
-        ((rank * 10 + pl.len() - 1) // pl.max_horizontal(pl.len(), 1)).cast(pl.Int64).alias("decile"),
+        ((rank - 1) * 10 // pl.max_horizontal(pl.len(), 1) + 1).cast(pl.Int64).alias("decile"),
     )

@@ -7,14 +7,15 @@ Belongs here: observations with a severity and a remedy. Does not belong here: c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Literal
+from datetime import date, datetime, timedelta
+from typing import Literal, cast
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import ID_LEVELS
 from elv_pipeline.ingest.ingested import NEVER_SO_FAR, Ingested
-from elv_pipeline.ingest.observation import late_start, round_times
+from elv_pipeline.ingest.observation import late_start, poisson_at_most, round_times
 from elv_pipeline.ingest.sources import Sources
 from elv_pipeline.settings import PipelineConfig
 
@@ -24,6 +25,7 @@ _DIGESTS_OF_NOTHING = {
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": "SHA-256",
 }
 _GOOD_MATCH_RATE = 0.9
+_IMPLAUSIBLE_SILENCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ def findings(sources: Sources, config: PipelineConfig) -> list[Finding]:
         *_ids(sources),
         *_time_of_day(sources, config),
         *_coverage(sources),
+        *_early_ends(sources, config),
+        *_outside_calendar(sources, config),
         *_matches(sources),
         *_removed(sources),
     ]
@@ -65,9 +69,12 @@ def _absent(sources: Sources) -> list[Finding]:
         text = f"{sources.outcomes.profile.file} holds no outcome yet; nothing can be trained."
         found.append(Finding("no_outcome_yet", "warning", text, "Wait for outcomes, or check the export."))
     leads = sources.leads_with_ids()
-    empty = [level for level in ID_LEVELS if leads[level].null_count() == leads.height]
+    carried = [level for level in ID_LEVELS if leads[level].null_count() < leads.height]
+    # The ads export knows the parents of every id that leads carry.
+    filled = ID_LEVELS[ID_LEVELS.index(carried[0]) :] if sources.ads is not None and carried else carried
+    empty = [level for level in ID_LEVELS if level not in filled]
     if empty:
-        boards = " There will be no ad-set leaderboard." if "adset_id" in empty and sources.ads is None else ""
+        boards = " There will be no ad-set leaderboard." if "adset_id" in empty else ""
         text = f"No lead carries {' or '.join(empty)}; features and leaderboards of those levels are absent.{boards}"
         found.append(Finding("no_ids_of_level", "info", text, "Add the column to the leads export or to the map."))
     return found
@@ -212,6 +219,42 @@ def _coverage(sources: Sources) -> list[Finding]:
                 Finding("leads_before_ads", "warning", text, "Export ads from an earlier day, or set start_date.")
             )
     return found
+
+
+def _early_ends(sources: Sources, config: PipelineConfig) -> list[Finding]:
+    """An export that stops before the leads do: its silence would be read as "no activity" or "no outcome"."""
+    found, leads_end = [], sources.leads.profile.last_day
+    ads_end = sources.ads.profile.last_day if sources.ads else None
+    if leads_end and ads_end and ads_end < leads_end - timedelta(days=config.feature_lag_days + 1):
+        late = sources.leads.frame.filter(pl.col("day") > ads_end + timedelta(days=config.feature_lag_days)).height
+        text = f"The ads export ends on {ads_end}, the leads on {leads_end}: {late:,} leads lack recent ad activity."
+        found.append(Finding("ads_end_early", "warning", text, "Export ads up to the same day as leads."))
+    if sources.outcomes is not None and config.observed_until is None and sources.outcomes.frame.height:
+        moments = sources.outcomes.frame["recorded_time"]
+        newest, oldest = cast("datetime", moments.max()), cast("datetime", moments.min())
+        silent = (sources.observed_until - newest) / timedelta(days=1)
+        rate = len(moments) / max((newest - oldest) / timedelta(days=1), 1.0)
+        if silent > 1 and poisson_at_most(0, mean=rate * silent) < _IMPLAUSIBLE_SILENCE:
+            text = (
+                f"No outcome is recorded in the last {silent:.0f} days of the data, where about {rate * silent:.0f} "
+                f"would be usual: the outcomes export seems to end early, and leads of that time would count as "
+                f"not qualified."
+            )
+            day = newest.astimezone(ZoneInfo(config.timezone)).date()
+            found.append(
+                Finding("outcomes_end_early", "warning", text, f"Update the export, or set observed_until: {day}")
+            )
+    return found
+
+
+def _outside_calendar(sources: Sources, config: PipelineConfig) -> list[Finding]:
+    if config.end_date is None:
+        return []
+    late = sources.leads.frame.filter(pl.col("day") > config.end_date).height
+    if not late:
+        return []
+    text = f"{late:,} leads were created after end_date {config.end_date}; they are not loaded."
+    return [Finding("leads_after_end", "info", text, "Move end_date, or leave them out.")]
 
 
 def _missing_days(table: Ingested) -> list[date]:

@@ -45,12 +45,15 @@ def label_counts(sources: Sources, config: PipelineConfig) -> dict[str, int]:
     qualified within the window and known by observed_until. Leads whose outcome precedes them are neither.
     """
     window = timedelta(days=config.label_window_days)
-    mature = sources.leads.frame.filter(pl.col("created_time") + window <= sources.observed_until)
+    leads = sources.leads.frame
+    if config.end_date is not None:
+        leads = leads.filter(pl.col("day") <= config.end_date)
+    mature = leads.filter(pl.col("created_time") + window <= sources.observed_until)
     observed_from = config.observed_from_moment
     if observed_from is not None:
         # Polars refuses to compare moments of different zones.
         mature = mature.filter(pl.col("created_time") >= observed_from.astimezone(UTC))
-    counts = {"leads": sources.leads.frame.height, "mature": mature.height, "labelled": 0, "positives": 0}
+    counts = {"leads": leads.height, "mature": mature.height, "labelled": 0, "positives": 0}
     if sources.outcomes is None:
         return counts
     mature = mature.filter(~pl.col("lead_id").is_in(sources.contradictory_leads.implode()))

@@ -7,7 +7,7 @@ Belongs here: which tables exist and the span of time that they cover. Does not 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -68,14 +68,13 @@ def read_sources(config: PipelineConfig) -> Sources:
     outcomes = None
     if paths.outcomes_path:
         outcomes = check_outcomes(read_outcomes(paths.outcomes_path, config), leads, config)
-    until = config.observed_until_moment
     days = [day for table in (leads, ads) if table for day in (table.profile.first_day, table.profile.last_day) if day]
     return Sources(
         leads=leads,
         ads=ads,
         outcomes=outcomes,
         lead_to_ad_map=mapping,
-        observed_until=until.astimezone(UTC) if until else newest_moment(leads, outcomes),
+        observed_until=config.observed_until_of(newest_moment(leads, outcomes)),
         first_day=min(days),
         last_day=max(days),
     )

@@ -122,7 +122,10 @@ def read_outcomes(path: Path | str, config: PipelineConfig) -> Ingested:
     qualified = _times(rows, table="outcomes", column="qualified_time", rules=rules, config=config)
     known = _times(rows, table="outcomes", column="qualified_time", rules=rules, config=config, end_of_day=True)
     recorded = _times(rows, table="outcomes", column="recorded_time", rules=rules, config=config, end_of_day=True)
-    arrived = pl.coalesce(pl.lit(recorded.moments), pl.lit(known.moments)).alias("recorded")
+    arrived = pl.coalesce(pl.lit(recorded.moments), pl.lit(known.moments))
+    early = int((recorded.moments < qualified.moments).sum())
+    # Nothing is recorded before it happens: the later of both keeps an outcome out of the past of its own lead.
+    arrived = pl.max_horizontal(arrived, pl.lit(qualified.moments)).alias("recorded")
     frame = rows.frame.with_columns(qualified.moments.alias("qualified"), arrived)
     day = pl.col("recorded").dt.convert_time_zone(config.timezone).dt.date()
     frame = frame.with_columns(
@@ -134,7 +137,7 @@ def read_outcomes(path: Path | str, config: PipelineConfig) -> Ingested:
     shapes = {"qualified_time": qualified.shape, "recorded_time": recorded.shape}
     notes = {
         _SHIFTED: qualified.shifted,
-        "recorded_before_qualified": int((rows.frame["recorded_time"] < rows.frame["qualified_time"]).sum()),
+        "recorded_before_qualified": early,
     }
     return finish(rows, contract=OUTCOMES, source=source, time_shapes=shapes, notes=notes)
 

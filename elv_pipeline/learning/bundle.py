@@ -25,7 +25,7 @@ from elv_pipeline.learning.columns import schema_problems
 from elv_pipeline.learning.estimators import Estimator, estimator_from_dict
 from elv_pipeline.learning.spec import LearningSpec
 
-REQUIRED_METADATA = ("cutoff", "outcome_window_days", "feature_lag_days")
+REQUIRED_METADATA = ("cutoff", "outcome_window_days", "feature_lag_days", "timezone", "segment_error")
 ROWS_AT_ONCE = 50_000
 
 
@@ -58,7 +58,8 @@ class ModelBundle:
         calibrator: turns it into a probability.
         schema: the feature columns, frozen at fit.
         metadata: JSON values: target, cutoff, outcome_window_days, feature_lag_days, model_type, calibration_method,
-            seed, split, training_rows, training_positives, base_rate, features, and whatever the caller adds.
+            seed, timezone, split, segment_error, training_rows, training_positives, base_rate, features, and whatever
+            the caller adds.
     """
 
     def __init__(
@@ -95,13 +96,22 @@ class ModelBundle:
                 + "\nBuild the features with the configuration the model was trained with, or train anew"
             )
 
-    def require_compatible(self, *, outcome_window_days: int, feature_lag_days: int, target: str) -> None:
+    def require_compatible(
+        self, *, outcome_window_days: int, feature_lag_days: int, target: str, timezone: str
+    ) -> None:
         """Refuse a model that was trained for something else than the configuration says.
+
+        In another time zone the hour, the weekday and the day that a lead's features reach back to mean other things.
 
         Raises:
             ScoringRefusedError: listing every contradiction.
         """
-        wanted = {"target": target, "outcome_window_days": outcome_window_days, "feature_lag_days": feature_lag_days}
+        wanted = {
+            "target": target,
+            "outcome_window_days": outcome_window_days,
+            "feature_lag_days": feature_lag_days,
+            "timezone": timezone,
+        }
         differing = [
             f"- {name}: model {self.metadata.get(name)!r}, configuration {value!r}"
             for name, value in wanted.items()
@@ -135,7 +145,7 @@ class ModelBundle:
         """Read a file that ``save`` wrote. Like every pickle it can run code: load only models you trust.
 
         Raises:
-            ScoringRefusedError: no such file, not readable, not a bundle, or without cutoff, window or lag.
+            ScoringRefusedError: no such file, not readable, not a bundle, or without one of ``REQUIRED_METADATA``.
             MissingExtraError: the model needs a library that cannot be loaded.
         """
         path = Path(path)

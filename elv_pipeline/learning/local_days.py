@@ -23,14 +23,19 @@ def midnight(day: date, *, timezone: str) -> datetime:
     return datetime.combine(day, time(), tzinfo=ZoneInfo(timezone)).astimezone(UTC)
 
 
+def local_day(moment: datetime, *, timezone: str) -> date:
+    """Return the day on which a moment falls there."""
+    return moment.astimezone(ZoneInfo(timezone)).date()
+
+
 def floor_midnight(moment: datetime, *, timezone: str) -> datetime:
     """Return the latest local midnight at or before a moment, in UTC."""
-    return midnight(moment.astimezone(ZoneInfo(timezone)).date(), timezone=timezone)
+    return midnight(local_day(moment, timezone=timezone), timezone=timezone)
 
 
 def next_midnight(moment: datetime, *, timezone: str) -> datetime:
     """Return the first local midnight after a moment, in UTC."""
-    return midnight(moment.astimezone(ZoneInfo(timezone)).date() + timedelta(days=1), timezone=timezone)
+    return midnight(local_day(moment, timezone=timezone) + timedelta(days=1), timezone=timezone)
 
 
 def midnight_one_gap_before(moment: datetime, *, gap_days: int, timezone: str) -> datetime:

@@ -34,6 +34,8 @@ class LearningSpec:
         calibration_fraction: share of the development rows, the latest, that calibrate it.
         min_calibration_positives: below this the calibrator is fitted out of fold instead of on a slice of its own.
         segment_column: whose shrunk rate is the ``campaign_rate`` baseline; None makes that baseline the overall rate.
+        segment_error_columns: segments whose sums of probabilities will be read, so their error is measured.
+        segment_error_days: days that such a sum covers.
         bootstrap_samples: resamples behind every interval.
         threads: threads for fitting trees; the result does not depend on it.
     """
@@ -52,6 +54,8 @@ class LearningSpec:
     calibration_fraction: float = 0.2
     min_calibration_positives: int = 100
     segment_column: str | None = "campaign_id"
+    segment_error_columns: tuple[str, ...] = ("campaign_id", "adset_id")
+    segment_error_days: int = 28
     bootstrap_samples: int = 300
     threads: int = 1
 
@@ -63,6 +67,7 @@ class LearningSpec:
         self._require(0 < self.test_fraction < 1, "test_fraction", "between 0 and 1")
         self._require(0 < self.calibration_fraction < 1, "calibration_fraction", "between 0 and 1")
         self._require(self.bootstrap_samples >= 1, "bootstrap_samples", "at least 1")
+        self._require(self.segment_error_days >= 1, "segment_error_days", "at least 1")
         self._require(self.threads >= 1, "threads", "at least 1")
         self._require(len(self.features) > 0, "numeric_features", "not empty where categorical_features is empty too")
         repeated = sorted({name for name in self.features if self.features.count(name) > 1})

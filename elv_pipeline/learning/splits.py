@@ -14,7 +14,7 @@ import polars as pl
 
 from elv_pipeline.errors import TrainingRefusedError
 from elv_pipeline.learning.folds import Fold, forward_folds
-from elv_pipeline.learning.local_days import DayCounts, midnight_one_gap_before, next_midnight
+from elv_pipeline.learning.local_days import DayCounts, local_day, midnight_one_gap_before, next_midnight
 from elv_pipeline.learning.spec import LearningSpec
 
 Method = Literal["holdout", "out_of_fold"]
@@ -156,8 +156,9 @@ def _test_slice(
     if test_from is None:
         _refuse(counts, spec, "all lie on one local day, so no later rows are left to judge the model")
     test = counts.between(test_from, test_until)
+    first_day = local_day(test_from, timezone=spec.timezone)
     if not test.has_both_classes:
-        _refuse(counts, spec, f"the test slice from {test_from:%Y-%m-%d} holds {_described(test)}; it needs both")
+        _refuse(counts, spec, f"the test slice from {first_day} holds {_described(test)}; it needs both")
     if test.positive_count < FEW_TEST_POSITIVES:
         notes.append(f"The test slice holds only {test.positive_count} positives: read the intervals, not the values.")
     until = midnight_one_gap_before(test_from, gap_days=spec.outcome_window_days, timezone=spec.timezone)
@@ -167,7 +168,7 @@ def _test_slice(
             counts,
             spec,
             f"the rows more than the outcome window of {spec.outcome_window_days} days before the test slice "
-            f"(from {test_from:%Y-%m-%d}) hold {_described(development)}; training needs both",
+            f"(from {first_day}) hold {_described(development)}; training needs both",
         )
     return test_from, until
 
@@ -224,7 +225,8 @@ def _require_evidence(counts: DayCounts, spec: LearningSpec) -> None:
 
 
 def _refuse(counts: DayCounts, spec: LearningSpec, reason: str) -> NoReturn:
-    period = f" from {counts.starts[0]:%Y-%m-%d} on over {len(counts.starts)} days with leads" if counts.starts else ""
+    first_day = local_day(counts.starts[0], timezone=spec.timezone) if counts.starts else None
+    period = f" from {first_day} on over {len(counts.starts)} days with leads" if first_day else ""
     raise TrainingRefusedError(
         f"training of {spec.target} refused: {counts.row_count} labelled (mature) rows with {counts.positive_count} "
         f"positives{period}; {reason}. Required: at least {spec.min_labelled_rows} labelled rows "

@@ -20,7 +20,8 @@ from elv_pipeline.learning.bundle import FeatureSchema, ModelBundle
 from elv_pipeline.learning.columns import schema_problems
 from elv_pipeline.learning.fitting import CalibratedEstimator, fit_calibrated, labels
 from elv_pipeline.learning.importance import permutation_importance
-from elv_pipeline.learning.metrics import calibration_bins, evaluate, gains
+from elv_pipeline.learning.metrics import calibration_bins, day_clusters, evaluate, gains, rate_interval
+from elv_pipeline.learning.segment_error import segment_error
 from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.splits import SplitPlan, plan_split
 
@@ -69,15 +70,16 @@ def train(table: pl.DataFrame, spec: LearningSpec, *, origin: datetime) -> Train
         test = labelled.filter(pl.col("split") == "test")
         known = labelled.filter(pl.col("split").is_in(["train", "calibration"]))
         bundle = _bundle(fitted, labelled, spec, plan=plan)
-        predictions = {
-            "model": bundle.predict(test),
-            **_baselines(labelled, known, test, spec, plan=plan, fitted=fitted),
-        }
+        predictions = {"model": bundle.predict(test), **_baselines(labelled, known, test, spec, plan=plan)}
         y = labels(test)
+        bundle.metadata["segment_error"] = segment_error(test, predictions["model"], y, spec)
         return TrainingResult(
             bundle=bundle,
             plan=plan,
-            metrics=_metrics(y, predictions, spec, plan=plan, fitted=fitted, rate=ConstantRate.fit(known).rate),
+            metrics={
+                **_metrics(test, predictions, spec, plan=plan, fitted=fitted, rate=ConstantRate.fit(known).rate),
+                "segment_error": bundle.metadata["segment_error"],
+            },
             calibration_bins=calibration_bins(y, predictions["model"]),
             gains=gains(y, predictions["model"]),
             scored=_scored(labelled, bundle),
@@ -141,23 +143,24 @@ def _baselines(
     spec: LearningSpec,
     *,
     plan: SplitPlan,
-    fitted: CalibratedEstimator,
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Predict the test rows by each baseline.
 
     The rates are taken from the train and the calibration rows: the model's calibrator has seen the latter, and a
-    baseline with older news than the model would be beaten by the news alone.
+    baseline with older news than the model would be beaten by the news alone. A logistic regression is no baseline of
+    a logistic regression: it would be the model itself.
     """
-    logistic = fitted if spec.model_type == "logreg" else logistic_baseline(labelled, spec, plan=plan)
-    return {
+    rates = {
         "constant": ConstantRate.fit(known).predict(test),
         "campaign_rate": ShrunkSegmentRate.fit(known, column=spec.segment_column).predict(test),
-        "logistic_regression": logistic.predict(test),
     }
+    if spec.model_type == "logreg":
+        return rates
+    return {**rates, "logistic_regression": logistic_baseline(labelled, spec, plan=plan).predict(test)}
 
 
 def _metrics(
-    y: npt.NDArray[np.int8],
+    test: pl.DataFrame,
     predictions: dict[str, npt.NDArray[np.float64]],
     spec: LearningSpec,
     *,
@@ -165,7 +168,11 @@ def _metrics(
     fitted: CalibratedEstimator,
     rate: float,
 ) -> dict[str, Any]:
-    judged = evaluate(y, predictions, reference_rate=rate, seed=spec.seed, samples=spec.bootstrap_samples)
+    y, clusters = labels(test), day_clusters(test["created_time"], timezone=spec.timezone)
+    judged = evaluate(
+        y, predictions, reference_rate=rate, seed=spec.seed, samples=spec.bootstrap_samples, clusters=clusters
+    )
+    low, high = rate_interval(y, clusters=clusters)
     calibration = fitted.calibration
     return {
         "target": spec.target,
@@ -174,6 +181,9 @@ def _metrics(
             "rows": len(y),
             "positives": int(y.sum()),
             "base_rate": float(y.mean()),
+            "base_rate_low": low,
+            "base_rate_high": high,
+            "resampled": "leads" if clusters is None else "days",
             "from": plan.test_from.isoformat(),
             "until": plan.test_until.isoformat(),
             "reference_rate": rate,

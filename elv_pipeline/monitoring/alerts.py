@@ -24,8 +24,21 @@ def alerts(
     Returns:
         Dictionaries with ``severity`` (``warning`` or ``info``), ``code``, ``message`` and ``action``.
     """
-    found = [*_weak_model(metrics), *_drifted(drift), *_seen_before(predictions)]
+    found = [*_nothing_scored(predictions), *_weak_model(metrics), *_drifted(drift), *_seen_before(predictions)]
     return sorted(found, key=lambda alert: alert["severity"] != "warning")
+
+
+def _nothing_scored(predictions: pl.DataFrame) -> list[dict[str, str]]:
+    if predictions.height:
+        return []
+    return [
+        {
+            "severity": "warning",
+            "code": "nothing_scored",
+            "message": "No lead was created on the scored days, or the export does not reach them yet.",
+            "action": "Check that the leads export is up to date, then run the days again.",
+        }
+    ]
 
 
 def _weak_model(metrics: Mapping[str, Any]) -> list[dict[str, str]]:

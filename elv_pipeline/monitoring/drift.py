@@ -8,7 +8,9 @@ PSI between two samples of the same population is not zero: times n m / (n + m) 
 fixed alarm at 0.1 fires on 39 % of undrifted columns at 100 rows, so the threshold here is at least 0.1 (below it a
 shift is too small to matter) and at least the chi-square quantile. Rows of one campaign and day share their features,
 so even that is too strict for them: where the reference has days, the threshold is also at least the largest PSI that
-any stretch of the same length showed inside the reference itself.
+any stretch of the same length showed inside the reference itself, but never above 2. A column that once was as far off
+as PSI can get would otherwise stay silent for ever; 2 is about where half of the reference's range is empty, or where a
+normal distribution has moved by 1.4 of its standard deviations, and that deserves a look however erratic the column is.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ from scipy.stats import chi2
 
 BINS = 10
 MATERIAL_PSI = 0.1
+MOST_USUAL_PSI = 2.0
 FALSE_ALARM_RATE = 0.001
 _LEVELS = 20
+# A week compared with a year always differs in: weekday, hour and day of the month, which return on their own; values
+# of the whole account, which all leads of a day share; lead volumes, which grow by construction while an ad is young.
+_MOVES_BY_ITSELF = r"^created_|^all_|_leads_\d+d$"
 _ROWS_PER_BIN = 10
 
 
@@ -79,14 +85,13 @@ def drift(
 
 
 def main_columns(importance: pl.DataFrame, *, most: int = 15) -> list[str]:
-    """The features worth watching: the most important ones that do not cycle by themselves.
+    """The features worth watching: the most important ones that do not cycle or trend by themselves.
 
     Args:
         importance: ``feature`` and ``importance`` (increase of the log loss when permuted).
         most: how many at most.
     """
-    # Weekday, hour and day of the month return on their own; a week compared with a year always differs in them.
-    moving = importance.filter(~pl.col("feature").str.starts_with("created_"))
+    moving = importance.filter(~pl.col("feature").str.contains(_MOVES_BY_ITSELF))
     return moving.sort(["importance", "feature"], descending=[True, False])["feature"].head(most).to_list()
 
 
@@ -138,7 +143,8 @@ def _psi(reference: Mapping[str, Any], series: pl.Series) -> dict[str, Any]:
     b = (expected + 0.5) / (expected.sum() + 0.5 * bins)
     psi = float(np.sum((a - b) * np.log(a / b)))
     noise = (1 / rows + 1 / max(int(reference["rows"]), 1)) * float(chi2.ppf(1 - FALSE_ALARM_RATE, max(bins - 1, 1)))
-    threshold = max(MATERIAL_PSI, noise, float(reference.get("usual_psi", 0.0)))
+    usual = min(float(reference.get("usual_psi", 0.0)), MOST_USUAL_PSI)
+    threshold = max(MATERIAL_PSI, noise, usual)
     return {
         "psi": round(psi, 6),
         "threshold": round(threshold, 6),

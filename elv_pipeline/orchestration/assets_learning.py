@@ -13,15 +13,19 @@ import polars as pl
 from elv_pipeline.decisions.promotion import Promotion, compare, without_comparison
 from elv_pipeline.errors import ScoringRefusedError, TrainingRefusedError
 from elv_pipeline.lake import content_checksum
+from elv_pipeline.learning.metrics import day_clusters
 from elv_pipeline.learning.spec import LearningSpec
+from elv_pipeline.learning.splits import SplitPlan
 from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.drift import drift, main_columns, reference_of
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.describe import picture, schema_of_frame, table_metadata
+from elv_pipeline.orchestration.describe import lineage, picture, schema_of_frame, table_metadata
+from elv_pipeline.orchestration.lineage import LABEL_STATUS, carried
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, origin_key
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.charts import importance_chart, lift_and_gains, reliability
+from elv_pipeline.publishing.content import day_span
 from elv_pipeline.publishing.model_registry import (
     CandidateEvidence,
     ModelHandle,
@@ -66,6 +70,7 @@ def learning_spec(deployment: Deployment) -> LearningSpec:
         calibration_fraction=config.model.calibration_fraction,
         min_calibration_positives=config.model.min_calibration_positives,
         bootstrap_samples=config.model.bootstrap_samples,
+        segment_error_days=config.reporting.leaderboard_days,
         threads=config.model.threads,
     )
 
@@ -93,6 +98,9 @@ def _training_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asset
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(table, schema=schema_of_frame(table)),
+                "dagster/column_lineage": lineage(
+                    {**carried("features", table.drop(LABEL_STATUS).columns), **LABEL_STATUS}, deployment=deployment
+                ),
                 "labelled_rows": labelled.len(),
                 "positives": int(labelled.sum()),
                 "young_or_unrecorded": table.height - labelled.len(),
@@ -130,6 +138,7 @@ def assemble_training_table(deployment: Deployment, origin: date) -> pl.DataFram
     if config.end_date:
         last = min(last, config.end_date)
     deployment.require_history(["features", "matured_labels"], first=first, last=last)
+    deployment.require_recipe()
     return build_training_table(
         deployment.scan("features", first=first, last=last),
         deployment.scan("matured_labels", first=first, last=last),
@@ -175,7 +184,7 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
                 "model": f"{handle.name} version {handle.version}",
                 "model_file": dg.MetadataValue.path(handle.path),
                 "tracking_run_id": handle.tracking_run_id,
-                "metrics": dg.MetadataValue.md(_metrics_table(result.metrics)),
+                "metrics": dg.MetadataValue.md(_metrics_table(result.metrics, timezone=deployment.config.timezone)),
                 "calibration": picture(reliability(result.calibration_bins), title="Calibration on the test rows"),
                 "lift": picture(lift_and_gains(result.gains), title="Lift and gains on the test rows"),
                 "importance": picture(importance_chart(result.importance), title="Permutation importance"),
@@ -225,7 +234,7 @@ def _register(deployment: Deployment, result: TrainingResult, origin: date) -> M
     return handle
 
 
-def _metrics_table(metrics: dict[str, Any]) -> str:
+def _metrics_table(metrics: dict[str, Any], *, timezone: str) -> str:
     names = ("pr_auc", "roc_auc", "brier", "log_loss", "lift_at_10pct", "capture_at_10pct", "calibration_mae")
 
     def shown(figure: dict[str, Any]) -> str:
@@ -238,8 +247,9 @@ def _metrics_table(metrics: dict[str, Any]) -> str:
     lines = ["| | " + " | ".join(models) + " |", "|---|" + "---|" * len(models)]
     lines += [f"| {name} | " + " | ".join(shown(models[model][name]) for model in models) + " |" for name in names]
     test = metrics["test"]
+    days = day_span(test["from"], test["until"], timezone=timezone)
     lines.append(
-        f"\n{test['rows']} test rows, {test['positives']} positive, {test['from'][:10]} to {test['until'][:10]}"
+        f"\n{test['rows']} test rows, {test['positives']} positive, {days}; the intervals resample {test['resampled']}"
     )
     return "\n".join(lines)
 
@@ -290,6 +300,7 @@ def _judge(deployment: Deployment, candidate: ModelHandle, current: ModelHandle 
         candidate_origin=candidate.origin,
         champion_origin=current.origin if current else None,
         same_version=current is not None and current.version == candidate.version,
+        timezone=deployment.config.timezone,
     )
     if early is not None or current is None:
         return early or Promotion(promoted=True, reason="first model")
@@ -305,14 +316,19 @@ def _judge(deployment: Deployment, candidate: ModelHandle, current: ModelHandle 
             outcome_window_days=deployment.config.label_window_days,
             feature_lag_days=deployment.config.feature_lag_days,
             target=deployment.config.label_column,
+            timezone=deployment.config.timezone,
         )
-        champion_p = model.predict(rows)
+        model.check_columns(rows)
     except ScoringRefusedError as error:
         why = str(error).splitlines()[0]
         return Promotion(promoted=True, reason=f"the champion cannot score the present features: {why}")
+    # On rows that it learned from the champion would look better than it is.
+    role = SplitPlan.from_dict(model.metadata["split"]).split_names(pl.col("created_time"))
+    rows = rows.filter(~role.is_in(["train", "calibration"]))
     return compare(
-        rows["y"].cast(pl.Float64).to_numpy(),
+        rows["y"].cast(pl.Int8).to_numpy(),
         candidate=rows["p"].to_numpy(),
-        champion=champion_p,
+        champion=model.predict(rows),
+        clusters=day_clusters(rows["created_time"], timezone=deployment.config.timezone),
         seed=deployment.config.model.seed,
     )

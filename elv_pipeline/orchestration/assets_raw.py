@@ -4,7 +4,8 @@ Belongs here: the asset functions. Does not belong here: reading and rules (``in
 before anything is written, so bad data never replaces good.
 """
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 
 from elv_pipeline.contracts.lead_ads import ADS, LEAD_TO_AD_MAP, LEADS, OUTCOMES
 from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.ingest.coverage import WritePlan, plan_write
 from elv_pipeline.ingest.cross_checks import check_outcomes
 from elv_pipeline.ingest.findings import findings
 from elv_pipeline.ingest.ingested import Ingested
@@ -97,6 +99,7 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
     @asset(
         **parts.daily("leads", group="raw", kinds={"csv", "polars"}),
         description="Leads by local day of creation. Unknown columns, and with them personal data, stay outside.",
+        check_specs=[coverage_check(parts, "leads")],
     )
     def leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         ingested = read_leads(deployment.config.paths.leads_path, deployment.config)
@@ -114,6 +117,7 @@ def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition
     @asset(
         **parts.daily("ads", group="raw", kinds={"csv", "polars"}),
         description="Daily delivery of each ad: impressions, clicks, spend as whole millionths of the currency.",
+        check_specs=[coverage_check(parts, "ads")],
     )
     def ads(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         path = deployment.config.paths.ads_path
@@ -125,21 +129,32 @@ def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition
 
 def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
-        **parts.daily("outcomes", group="raw", kinds={"csv", "polars"}),
+        **parts.daily("outcomes", group="raw", kinds={"csv", "polars"}, deps={"leads": None}),
         description="Qualified leads by the local day on which that was recorded, checked against the leads export.",
+        check_specs=[coverage_check(parts, "outcomes")],
     )
     def outcomes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         config = deployment.config
         assert config.paths.outcomes_path is not None  # the asset exists only where the path does
+        exported = read_leads(config.paths.leads_path, config)
         checked = check_outcomes(
-            read_outcomes(config.paths.outcomes_path, config), read_leads(config.paths.leads_path, config), config
+            read_outcomes(config.paths.outcomes_path, config), _with_earlier_leads(exported, deployment), config
         )
         deployment.lake.write_frame(
             "sources/unobserved_leads", checked.dropped_keys.alias("lead_id").unique().sort().to_frame()
         )
-        return _store(context, deployment, checked, OUTCOMES, moment="recorded_time")
+        # Days without an outcome at the end are covered as far as the leads that were exported with them.
+        reach = [day for day in (checked.profile.last_day, exported.profile.last_day) if day]
+        return _store(context, deployment, checked, OUTCOMES, moment="recorded_time", last_day=max(reach, default=None))
 
     return outcomes
+
+
+def _with_earlier_leads(exported: Ingested, deployment: Deployment) -> Ingested:
+    """The exported leads and those that an earlier export brought: a rolling export forgets leads, outcomes do not."""
+    earlier = deployment.scan("leads", first=date.min, last=date.max).collect()
+    forgotten = earlier.join(exported.frame, on="lead_id", how="anti").select(exported.frame.columns)
+    return replace(exported, frame=pl.concat([exported.frame, forgotten]))
 
 
 def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -169,24 +184,34 @@ def _store(
     *,
     moment: str | None,
     extra: dict[str, Any] | None = None,
+    last_day: date | None = None,
 ) -> dg.MaterializeResult:
-    """Write the run's days of a validated table, and note how far the source reaches."""
-    days = day_range(context)
+    """Write the run's days of a validated table that the export speaks for, and note how far it reaches."""
+    days, name = day_range(context), contract.name
+    reach = last_day or ingested.profile.last_day
     with narrated(context, f"{ingested.frame.height:,} rows read, writing {days}"):
-        frame = ingested.frame.filter(pl.col("day").is_between(days.first, days.last)).sort("day", *contract.key)
-        rows = deployment.lake.write_days(contract.name, frame, days=days.days)
+        plan = plan_write(
+            days.days,
+            first_day=ingested.profile.first_day,
+            last_day=reach,
+            rows=deployment.lake.row_counts(name, days.days),
+        )
+        frame = ingested.frame.filter(pl.col("day").is_in(plan.write)).sort("day", *contract.key)
+        rows = deployment.lake.write_days(name, frame, days=plan.write) if plan.write else {}
+        deployment.note_provisional(name, days=days.days, provisional=plan.provisional)
         newest = ingested.frame[moment].max() if moment and ingested.frame.height else None
         deployment.lake.write_json(
-            f"sources/{contract.name}",
+            f"sources/{name}",
             {
                 "file": Path(ingested.profile.file).name,
                 "sha256": ingested.profile.sha256,
                 "rows": ingested.frame.height,
+                "last_day": str(reach) if reach else None,
                 "newest_moment": newest.isoformat() if newest else None,  # type: ignore[union-attr]  # a datetime
                 **(extra or {}),
             },
         )
-    note_partition_rows(context, rows)
+    note_partition_rows(context, {**rows, **deployment.lake.row_counts(name, plan.keep)})
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": frame.height,
@@ -194,6 +219,37 @@ def _store(
             "preview": preview(frame),
             "dropped_columns": ", ".join(ingested.profile.dropped_columns) or "none",
             "dropped_rows": ingested.profile.dropped_rows,
+            "kept_days": len(plan.keep),
+            "provisional_days": len(plan.provisional),
         },
         data_version=dg.DataVersion(ingested.profile.sha256),
+        check_results=[_covered(plan, ingested)],
+    )
+
+
+def coverage_check(parts: AssetParts, noun: str) -> dg.AssetCheckSpec:
+    """Declaration of the check that ``_store`` evaluates."""
+    return dg.AssetCheckSpec("covered", asset=parts.key(noun), description="The export covers every day of the run.")
+
+
+def _covered(plan: WritePlan, ingested: Ingested) -> dg.AssetCheckResult:
+    file, profile, sentences = ingested.profile.file, ingested.profile, []
+    if plan.provisional:
+        sentences.append(
+            f"{file} ends on {profile.last_day}; {len(plan.provisional)} later day(s) are empty until a newer export "
+            f"reaches them"
+        )
+    if plan.keep:
+        sentences.append(
+            f"{file} covers {profile.first_day} to {profile.last_day}; {len(plan.keep)} day(s) outside keep the rows "
+            f"of an earlier export"
+        )
+    # A quiet end is normal for outcomes: nobody qualifies every day.
+    quiet = profile.table == OUTCOMES.name and not plan.keep
+    return dg.AssetCheckResult(
+        check_name="covered",
+        passed=quiet or not sentences,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(sentences) or "every day is covered",
+        metadata={"kept_days": len(plan.keep), "provisional_days": len(plan.provisional)},
     )

@@ -25,14 +25,17 @@ from elv_pipeline.orchestration.assets_scoring import (
     scoring_run,
     with_score,
 )
+from elv_pipeline.orchestration.assets_tables import join_summary
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.describe import picture, schema_of_contract, table_metadata
+from elv_pipeline.orchestration.describe import lineage, picture, schema_of_contract, table_metadata
+from elv_pipeline.orchestration.lineage import predictions_lineage
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.orchestration.run_content import ScoredRun, bundle_inputs
 from elv_pipeline.publishing import charts
 from elv_pipeline.publishing.model_registry import ModelHandle, load_model, read_handle
 from elv_pipeline.publishing.run_bundle import write_run_bundle
+from elv_pipeline.tables.features import KEY_COLUMNS
 from elv_pipeline.tables.joins import join_leads
 
 
@@ -116,6 +119,7 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
     return ScoredRun(
         run_id=run_id,
         kind="score",
+        as_of=days[-1],
         handle=handle,
         model=model,
         predictions=_ranked(deployment, rows),
@@ -139,6 +143,7 @@ def _trained_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str]
     return ScoredRun(
         run_id=run_id,
         kind="train",
+        as_of=max(rows["day"]),
         handle=handle,
         model=model,
         predictions=rows,
@@ -179,17 +184,25 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
             run = ScoredRun(
                 run_id=context.run.run_id,
                 kind="batch",
+                as_of=max(leads["day"]),
                 handle=handle,
                 model=model,
                 predictions=scored,
                 board_rows=scored,
                 drift=drift_of(model, with_score(model, features)),
-                notes=_reach_notes(deployment, leads),
+                notes=[*_reach_notes(deployment, leads), *_unknown_ids(deployment, features)],
+                joined=features.select(KEY_COLUMNS),
             )
             folder = write_run_bundle(deployment.home, bundle_inputs(deployment, run, truth_path=""))
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(scored.drop("day"), schema=schema_of_contract(contract)),
+                "dagster/column_lineage": lineage(
+                    predictions_lineage(
+                        deployment.config.probability_column, features=("created_time",), table="joined_leads"
+                    ),
+                    deployment=deployment,
+                ),
                 "bundle": dg.MetadataValue.path(str(folder)),
                 "scored_at": datetime.now(UTC).isoformat(),
             }
@@ -230,19 +243,55 @@ def batch_features(deployment: Deployment, leads: pl.DataFrame) -> pl.DataFrame:
 
 
 def _reach_notes(deployment: Deployment, leads: pl.DataFrame) -> list[dict[str, str]]:
-    """Say so when the history in the lake ends before the leads begin to need it."""
-    table = "ads" if deployment.config.paths.ads_path else "joined_leads"
-    written = deployment.lake.days(table)
-    known_until = written[-1] if written else deployment.first_day
-    beyond = leads.filter(pl.col("day") > known_until + timedelta(days=1)).height
-    if not beyond:
+    """Say so where the history in the lake does not cover what the leads of a batch need."""
+    found = []
+    reach = min(
+        _reach(deployment, table) for table in ("leads", *(["ads"] if deployment.config.paths.ads_path else []))
+    )
+    beyond = leads.filter(pl.col("day") > reach + timedelta(days=1)).height
+    if beyond:
+        found.append(
+            {
+                "severity": "warning",
+                "code": "history_ends_early",
+                "message": f"{beyond} of {leads.height} leads were created more than a day after the newest data of "
+                f"the exports ({reach}); their trailing windows are incomplete.",
+                "action": "Update the exports and run 'elv build-table', then score the batch again.",
+            }
+        )
+    before = leads.filter(pl.col("day") < deployment.first_day).height
+    if before:
+        found.append(
+            {
+                "severity": "warning",
+                "code": "leads_before_history",
+                "message": f"{before} of {leads.height} leads were created before the history begins "
+                f"({deployment.first_day}); they are scored without any.",
+                "action": "Leave them out, or start the calendar earlier (start_date) in another home.",
+            }
+        )
+    return found
+
+
+def _unknown_ids(deployment: Deployment, joined: pl.DataFrame) -> list[dict[str, str]]:
+    """Say how many leads carry an id that the ads export has never shown: they are scored without ad activity."""
+    found = join_summary(deployment, joined).get("found_in_ads", {})
+    carried = {column: joined.height - joined[column].null_count() for column in found}
+    unknown = {column: carried[column] - int(found[column]["leads"]) for column in found}
+    worst = max(unknown, key=lambda column: unknown[column], default=None)
+    if worst is None or unknown[worst] == 0:
         return []
     return [
         {
             "severity": "warning",
-            "code": "history_ends_early",
-            "message": f"{beyond} of {leads.height} leads were created more than a day after the newest {table} data "
-            f"({known_until}); their trailing windows are incomplete.",
-            "action": "Update the exports and run 'elv build-table', then score the batch again.",
+            "code": "ids_unknown_to_ads",
+            "message": f"{unknown[worst]} of {carried[worst]} leads with {worst} carry one that the ads export does "
+            f"not know; they are scored without its activity.",
+            "action": f"Check that the file uses the same {worst} as the ads export, or update the export.",
         }
     ]
+
+
+def _reach(deployment: Deployment, table: str) -> date:
+    last = deployment.source(table).get("last_day")
+    return date.fromisoformat(last) if last else deployment.first_day

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, DRIFT, predictions_contract
+from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, DRIFT, of_days, predictions_contract
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, latest_names, leaderboard
 from elv_pipeline.decisions.predictions import ScoringRun, rank_predictions
@@ -23,12 +23,14 @@ from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.assets_learning import SCORE
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
+    lineage,
     note_partition_rows,
     picture,
-    same_name_lineage,
     schema_of_contract,
+    schema_of_frame,
     table_metadata,
 )
+from elv_pipeline.orchestration.lineage import board_lineage, drift_lineage, predictions_lineage, scores_lineage
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.publishing import charts
@@ -57,6 +59,7 @@ def compatible_model(deployment: Deployment, chosen: ScoringModel) -> tuple[Mode
         outcome_window_days=deployment.config.label_window_days,
         feature_lag_days=deployment.config.feature_lag_days,
         target=deployment.config.label_column,
+        timezone=deployment.config.timezone,
     )
     return handle, model
 
@@ -85,6 +88,7 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
         with narrated(context, f"scoring leads of {days}"):
             deployment.lake.require_days("features", days.days)
             handle, model = compatible_model(deployment, scoring_model)
+            deployment.require_recipe()
             run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
             features = deployment.scan("features", first=days.first, last=days.last).collect()
             scored = score(features, model, run=run)
@@ -94,8 +98,9 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(scored, schema=schema_of_contract(contract)),
-                "dagster/column_lineage": same_name_lineage(
-                    {"features": ["lead_id", "created_time", *ID_COLUMNS]}, prefix=parts.name
+                "dagster/column_lineage": lineage(
+                    predictions_lineage(config.probability_column, features=model.schema.names, table="features"),
+                    deployment=deployment,
                 ),
                 "model_version": handle.version,
                 "mean_probability": scored.select(pl.col(config.probability_column).mean()).item(),
@@ -161,27 +166,32 @@ def _board_asset(
     @asset(
         **parts.daily(noun, group="scoring", kinds={"polars", "parquet"}, deps=deps),
         description=f"Each {level} by expected value per unit of spend over the scored days among the last {reach}, "
-        f"with an interval; segments with few leads are marked and ranked last.",
+        f"with an interval that holds chance and the model's own error; segments with few leads are marked and ranked "
+        f"last.",
     )
-    def board(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def board(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"ranking each {level} of {days}"):
-            boards = build_boards(deployment, days.days, spec=spec)
+            _, model = compatible_model(deployment, scoring_model)
+            boards = build_boards(deployment, days.days, spec=spec, model=model)
             frames = [
                 found.with_columns(pl.lit(day).alias("day")) for day, found in boards.items() if found is not None
             ]
-            empty = contract.empty().with_columns(pl.lit(None, pl.Date).alias("day"))
-            rows = deployment.lake.write_days(noun, pl.concat(frames or [empty]), days=days.days)
+            daily = of_days(contract)
+            checked = daily.validate(pl.concat([daily.empty(), *frames]), place=noun)
+            rows = deployment.lake.write_days(noun, checked, days=days.days)
         note_partition_rows(context, rows)
         newest = boards[days.last]
         if newest is None:
             return dg.MaterializeResult(
                 metadata={"dagster/row_count": 0, "not_available": f"no scored lead carries a {spec.segment}"}
             )
-        contract.validate(newest, place=noun)
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(newest, schema=schema_of_contract(contract)),
+                "dagster/column_lineage": lineage(
+                    board_lineage(deployment.config.probability_column, columns=contract.names), deployment=deployment
+                ),
                 "leaderboard": picture(
                     charts.leaderboard(newest, level=level, currency=deployment.config.currency),
                     title=f"{level} leaderboard",
@@ -193,8 +203,13 @@ def _board_asset(
     return board
 
 
-def build_boards(deployment: Deployment, days: list[date], *, spec: LeaderboardSpec) -> dict[date, pl.DataFrame | None]:
-    """A leaderboard as of each day, over the scored days among the ``reporting.leaderboard_days`` that end there."""
+def build_boards(
+    deployment: Deployment, days: list[date], *, spec: LeaderboardSpec, model: ModelBundle
+) -> dict[date, pl.DataFrame | None]:
+    """A leaderboard as of each day, over the scored days among the ``reporting.leaderboard_days`` that end there.
+
+    Days may have been scored by different models; the error in the intervals is that of the model given.
+    """
     reach = timedelta(days=deployment.config.reporting.leaderboard_days - 1)
     written = [day for day in deployment.lake.days("predictions") if days[0] - reach <= day <= days[-1]]
     if not written:
@@ -202,7 +217,7 @@ def build_boards(deployment: Deployment, days: list[date], *, spec: LeaderboardS
     scored = deployment.scan("predictions", first=written[0], last=written[-1]).collect()
     rows = BoardRows.read(deployment, scored, days=written)
     return {
-        day: rows.board(deployment, [other for other in written if day - reach <= other <= day], spec=spec)
+        day: rows.board(deployment, [other for other in written if day - reach <= other <= day], spec=spec, model=model)
         for day in days
     }
 
@@ -216,8 +231,10 @@ class BoardRows:
     everything: pl.DataFrame | None
 
     @classmethod
-    def read(cls, deployment: Deployment, scored: pl.DataFrame, *, days: list[date]) -> "BoardRows":
-        """Read once what the boards of many days share.
+    def read(
+        cls, deployment: Deployment, scored: pl.DataFrame, *, days: list[date], with_spend: bool = True
+    ) -> "BoardRows":
+        """Read once what the boards of many days share; without spend where the leads are only a part of their days.
 
         For reporting, unlike for features, a lead's campaign may be known from any day of the ads export.
         """
@@ -225,9 +242,11 @@ class BoardRows:
             return cls(scored, None, None)
         everything = deployment.scan("ads", first=date.min, last=date.max).collect()
         filled = fill_parents(scored, everything.select(ID_COLUMNS).unique())
-        return cls(filled, everything.filter(pl.col("day").is_in(days)), everything)
+        return cls(filled, everything.filter(pl.col("day").is_in(days if with_spend else [])), everything)
 
-    def board(self, deployment: Deployment, days: list[date], *, spec: LeaderboardSpec) -> pl.DataFrame | None:
+    def board(
+        self, deployment: Deployment, days: list[date], *, spec: LeaderboardSpec, model: ModelBundle
+    ) -> pl.DataFrame | None:
         """The leaderboard of some days; spend counts on the very days whose leads are counted."""
         config = deployment.config
         return leaderboard(
@@ -238,6 +257,7 @@ class BoardRows:
             probability_column=config.probability_column,
             value_per_qualified=config.value_per_qualified,
             min_segment_leads=config.reporting.min_segment_leads,
+            segment_error=model.metadata["segment_error"][spec.segment],
         )
 
 
@@ -270,6 +290,8 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
                     for day, found in results.items()
                 ]
             )
+            for day, found in frame.partition_by("day", as_dict=True).items():
+                DRIFT.validate(found.drop("day"), place=f"drift of {day[0]}")
             rows = deployment.lake.write_days("drift", frame, days=days.days)
         note_partition_rows(context, rows)
         newest = results[days.last]
@@ -279,6 +301,10 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(frame.filter(pl.col("day") == days.last), schema=schema_of_contract(DRIFT)),
+                "dagster/column_lineage": lineage(
+                    drift_lineage(deployment.config.probability_column, features=model.schema.names),
+                    deployment=deployment,
+                ),
                 "drift": picture(charts.drift_chart(newest), title="Drift against the model's reference"),
                 "drifted_columns": [row["column"] for row in newest if row["drifted"]],
             },
@@ -337,7 +363,8 @@ def _scores_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         note_partition_rows(context, dict(scored.group_by("day").len().iter_rows()))
         return dg.MaterializeResult(
             metadata={
-                "dagster/row_count": rows.height,
+                **table_metadata(rows, schema=schema_of_frame(rows)),
+                "dagster/column_lineage": lineage(scores_lineage(config.probability_column), deployment=deployment),
                 "dagster/table_name": "dbo.lead_scores",
                 "inserted": counts.inserted,
                 "updated": counts.updated,

@@ -14,14 +14,14 @@ from elv_pipeline.lake import content_checksum
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
-    feature_lineage,
+    lineage,
     note_partition_rows,
     picture,
     preview,
-    same_name_lineage,
     schema_of_frame,
     table_metadata,
 )
+from elv_pipeline.orchestration.lineage import LABEL_STATUS, LABEL_TIMES, Sources, carried
 from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.charts import label_maturity
@@ -85,9 +85,7 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(joined, schema=schema_of_frame(joined)),
-                "dagster/column_lineage": same_name_lineage(
-                    {"leads": ["lead_id", "created_time", "day", *ID_COLUMNS]}, prefix=parts.name
-                ),
+                "dagster/column_lineage": lineage(_joined_lineage(), deployment=deployment),
                 "join_statistics": join_statistics(joined, ads=None),
             },
             data_version=dg.DataVersion(content_checksum(joined)),
@@ -102,6 +100,12 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         )
 
     return joined_leads
+
+
+def _joined_lineage() -> dict[str, Sources]:
+    ids = {column: (("leads", column), ("lead_to_ad_map", column), ("ads", column)) for column in ID_COLUMNS}
+    made_of = tuple(source for sources in ids.values() for source in sources)
+    return {**carried("leads", ("lead_id", "created_time", "day")), **ids, "join_method": made_of}
 
 
 def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -119,7 +123,11 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         days = day_range(context)
         with narrated(context, f"labelling leads of {days}"):
             until = labels_horizon(deployment, days.first)
-            outcomes = deployment.scan_outcomes(first=days.first, last=date.max) if config.paths.outcomes_path else None
+            outcomes = (
+                deployment.scan_once_a_lead("outcomes", first=days.first, last=date.max)
+                if config.paths.outcomes_path
+                else None
+            )
             labels = label_times(
                 deployment.scan("joined_leads", first=days.first, last=days.last),
                 outcomes,
@@ -133,6 +141,7 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(labels, schema=schema_of_frame(labels)),
+                "dagster/column_lineage": lineage(LABEL_TIMES, deployment=deployment),
                 "observed_until": until.isoformat(),
                 "label_counts": _counts(status),
                 "label_maturity": picture(label_maturity(weeks), title="Leads by label status and week"),
@@ -196,10 +205,12 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         with narrated(context, f"computing features of {days}"):
             start = deployment.history_start(days.first)
             deployment.require_history([name for name in deps if name != "ads"], first=start, last=days.last)
-            deployment.require_recipe("features", days.days)
+            deployment.require_recipe(rewritten=days.days)
+            deployment.note_recipe(complete=False)
             joined = deployment.scan("joined_leads", first=days.first, last=days.last)
             plan = deployment.features(joined, first=days.first, last=days.last)
             rows = deployment.lake.write_days("features", plan, days=days.days)
+            deployment.note_recipe(complete=True)
         note_partition_rows(context, rows)
         table = deployment.scan("features", first=days.first, last=days.last)
         columns = deployment.problem.feature_columns(deployment.data(), lag_days=config.feature_lag_days)
@@ -210,7 +221,9 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
                 "dagster/column_schema": schema_of_frame(
                     sample, definitions={column.name: column.definition for column in columns}
                 ),
-                "dagster/column_lineage": feature_lineage(columns, prefix=parts.name),
+                "dagster/column_lineage": lineage(
+                    {column.name: column.sources for column in columns}, deployment=deployment
+                ),
                 "preview": preview(sample),
                 "feature_columns": len(columns),
                 "feature_lag_days": config.feature_lag_days,
@@ -272,10 +285,15 @@ def _modelling_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asse
                 table=table.sort("created_time", "lead_id"),
                 documents={"join_stats": statistics, "label_counts": counts},
             )
+        written_table = pl.read_parquet(folder / "table.parquet", n_rows=5)
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(folder / "table.parquet")),
+                **table_metadata(written_table, schema=schema_of_frame(written_table)),
                 "dagster/row_count": status.height,
+                "dagster/column_lineage": lineage(
+                    {**carried("features", features.collect_schema().names()), **LABEL_STATUS}, deployment=deployment
+                ),
                 "join_statistics": statistics,
                 "label_counts": {key: value for key, value in counts.items() if key != "by_week"},
             }

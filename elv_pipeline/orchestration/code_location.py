@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from elv_pipeline.home import Home
+from elv_pipeline.orchestration.abandoned import abandoned_runs
 from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.assets_learning import learning_assets
 from elv_pipeline.orchestration.assets_raw import raw_assets
@@ -48,4 +49,4 @@ def build_defs(*, home: Home | None = None, resource_overrides: Mapping[str, Any
     place = home or Home.from_environment()
     resources: dict[str, Any] = {"scoring_model": ScoringModel(), **(resource_overrides or {})}
     chains = [problem_definitions(Deployment(config, place)) for config in place.registered()]
-    return dg.Definitions.merge(*chains, dg.Definitions(resources=resources))
+    return dg.Definitions.merge(*chains, dg.Definitions(resources=resources, sensors=[abandoned_runs]))

@@ -147,8 +147,13 @@ class Session:
 
     def _complete_history(self, *, before: date) -> None:
         wanted = DayRange(self.deployment.first_day, before - timedelta(days=1))
-        if wanted.last >= wanted.first and set(wanted.days) - set(self.deployment.lake.days("features")):
+        missing = set(wanted.days) - set(self.deployment.lake.days("features"))
+        if missing:
             self._run("history", days=wanted)
+            return
+        provisional = [day for day in self.deployment.provisional_days(["leads", "ads", "outcomes"]) if day < before]
+        if provisional:  # the exports may have reached them by now
+            self._run("history", days=DayRange(provisional[0], wanted.last))
 
     def _require_origin(self, origin: date) -> None:
         if first_origin(self.deployment, origin) != origin:

@@ -89,12 +89,10 @@ class Deployment:
 
     def observed_until(self) -> datetime:
         """Moment up to which outcomes are known: configured, or the newest moment in leads and outcomes."""
-        configured = self.config.observed_until_moment
-        if configured is not None:
-            return configured.astimezone(UTC)
         tables = ["leads", *(["outcomes"] if self.config.paths.outcomes_path else [])]
         moments = [self.source(table)["newest_moment"] for table in tables]
-        return max(datetime.fromisoformat(moment) for moment in moments if moment is not None)
+        newest = max(datetime.fromisoformat(moment) for moment in moments if moment is not None)
+        return self.config.observed_until_of(newest)
 
     def observation(self, *, origin: datetime | None = None) -> Observation:
         """What could be known of outcomes, now or as of a training origin."""
@@ -110,23 +108,23 @@ class Deployment:
         """Rows of a table for the days that exist between two days."""
         return self.lake.scan_days(table, first=first, last=last, schema=RAW_SCHEMAS.get(table))
 
-    def scan_outcomes(self, *, first: date, last: date) -> pl.LazyFrame:
-        """Outcomes recorded between two days, one a lead.
+    def scan_once_a_lead(self, table: str, *, first: date, last: date) -> pl.LazyFrame:
+        """Rows of a table that has one row a lead.
 
         Raises:
-            ElvError: a lead's outcome stands in two partitions, because the export moved it and only one was refreshed.
+            ElvError: a lead stands in two partitions, because the export moved it and only one was refreshed.
         """
-        outcomes = self.scan("outcomes", first=first, last=last)
-        days = outcomes.group_by("lead_id").agg(pl.col("day").sort(), rows=pl.len()).filter(pl.col("rows") > 1)
+        rows = self.scan(table, first=first, last=last)
+        days = rows.group_by("lead_id").agg(pl.col("day").sort(), rows=pl.len()).filter(pl.col("rows") > 1)
         moved = days.sort("lead_id").collect()
         if moved.height:
             places = sorted({day for row in moved["day"].to_list() for day in row})
             raise ElvError(
-                f"outcomes: lead {moved['lead_id'][0]} has an outcome on {' and on '.join(map(str, moved['day'][0]))} "
-                f"({moved.height} such lead(s)); a lead has one. The export has moved it since: materialise outcomes "
-                f"from {places[0]} to {places[-1]} again ('elv build-table' does)."
+                f"{table}: lead {moved['lead_id'][0]} stands in the days {' and '.join(map(str, moved['day'][0]))} "
+                f"({moved.height} such lead(s)); a lead has one row. The export has moved it since: materialise the "
+                f"raw tables and {table} from {places[0]} to {places[-1]} again ('elv build-table' does)."
             )
-        return outcomes
+        return rows
 
     def require_history(self, tables: Sequence[str], *, first: date, last: date) -> None:
         """Fail unless the tables are materialised from ``first`` (or the calendar's start) to ``last``."""
@@ -134,30 +132,57 @@ class Deployment:
         for table in tables:
             self.lake.require_days(table, days_between(start, last))
 
-    def require_recipe(self, table: str, days: Sequence[date]) -> None:
-        """Fail if other days of the table were computed with another lag, window or feature set; else remember ours.
+    def provisional_days(self, tables: Sequence[str]) -> list[date]:
+        """Days that were written empty because the export did not reach them yet."""
+        found = {day for table in tables for day in self.lake.read_json(f"provisional/{table}") or []}
+        return sorted(date.fromisoformat(day) for day in found)
 
-        Column names do not show the lag: without this, half a table could silently mean something else.
-        """
+    def note_provisional(self, table: str, *, days: Sequence[date], provisional: Sequence[date]) -> None:
+        """Remember which of the days just written are provisional."""
+        others = set(self.provisional_days([table])) - set(days)
+        self.lake.write_json(f"provisional/{table}", sorted(str(day) for day in others | set(provisional)))
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that decides what a feature means beyond its name."""
         config = self.config
         columns = self.problem.feature_columns(self.data(), lag_days=config.feature_lag_days)
-        recipe = {
+        return {
             "feature_lag_days": config.feature_lag_days,
             "label_window_days": config.label_window_days,
             "observed_from": str(config.observed_from),
-            "timezone": config.timezone,
+            "hierarchy_lookback_days": self.problem.hierarchy_lookback_days,
+            "contracts": config.contracts.model_dump(mode="json"),
             "columns": [column.name for column in columns],
+            "complete": True,
         }
-        known = self.lake.read_json(f"recipes/{table}")
-        others = set(self.lake.days(table)) - set(days)
-        if known is not None and known != recipe and others:
-            changed = [key for key, value in recipe.items() if known.get(key) != value]
-            was = ", ".join(key if key == "columns" else f"{key} {known.get(key)}" for key in changed)
-            raise ElvError(
-                f"{self.name}: {len(others)} other day(s) of {table} were computed with another configuration "
-                f"({was}). Run 'elv build-table' to compute the whole table with the present configuration."
-            )
-        self.lake.write_json(f"recipes/{table}", recipe)
+
+    def require_recipe(self, *, rewritten: Sequence[date] = ()) -> None:
+        """Fail if features outside the days about to be rewritten follow another recipe, or a rebuild was cut short.
+
+        Column names do not show the lag: without this, half a table could silently mean something else.
+
+        Raises:
+            ElvError: naming what changed.
+        """
+        known, wanted = self.lake.read_json("recipes/features"), self.recipe()
+        others = set(self.lake.days("features")) - set(rewritten)
+        if known is None or known == wanted or not others:
+            return
+        changed = [key for key, value in wanted.items() if known.get(key) != value and key != "complete"]
+        why = (
+            f"were computed with another configuration ({', '.join(_was(key, known) for key in changed)})"
+            if changed
+            else "were being rebuilt when the run was cut short"
+        )
+        raise ElvError(
+            f"{self.name}: {len(others)} day(s) of features {why}. Run 'elv build-table' to compute the whole table "
+            f"with the present configuration."
+        )
+
+    def note_recipe(self, *, complete: bool) -> None:
+        """Remember what the features are computed with; incomplete while a table is being replaced."""
+        if complete or self.lake.read_json("recipes/features") != self.recipe():
+            self.lake.write_json("recipes/features", {**self.recipe(), "complete": complete})
 
     def history_start(self, day: date) -> date:
         """First day that features of ``day`` may read."""
@@ -210,10 +235,12 @@ class Deployment:
         )
 
     def _history(self, start: date, last: date, *, has_outcomes: bool) -> pl.LazyFrame:
-        joined = self.scan("joined_leads", first=start, last=last).select("lead_id", "created_time", *ID_COLUMNS)
+        joined = self.scan_once_a_lead("joined_leads", first=start, last=last).select(
+            "lead_id", "created_time", *ID_COLUMNS
+        )
         if not has_outcomes:
             return joined.with_columns(_NEVER_LOOKED)
-        outcomes = self.scan_outcomes(first=start, last=last).select(
+        outcomes = self.scan_once_a_lead("outcomes", first=start, last=last).select(
             "lead_id",
             pl.col("qualified_time").alias("outcome_time"),
             pl.col("recorded_time").alias("outcome_recorded_time"),
@@ -226,6 +253,10 @@ class Deployment:
         """Leads whose contradictory outcome was dropped at ingestion."""
         found = self.lake.read_frame("sources/unobserved_leads")
         return [] if found is None else found["lead_id"].to_list()
+
+
+def _was(key: str, known: Mapping[str, Any]) -> str:
+    return key if isinstance(known.get(key), list | dict) else f"{key} was {known.get(key)}"
 
 
 _NEVER_LOOKED = [

@@ -6,7 +6,7 @@ Previews show ids and numbers only; personal data never reach the lake in the fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -15,7 +15,8 @@ import dagster as dg
 import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.problems.feature_specs import FeatureColumn
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.lineage import Sources, column_lineage
 from elv_pipeline.publishing.stills import still_picture
 
 _PREVIEW_ROWS = 5
@@ -39,28 +40,12 @@ def schema_of_frame(frame: pl.DataFrame, *, definitions: Mapping[str, str] | Non
     )
 
 
-def feature_lineage(columns: Sequence[FeatureColumn], *, prefix: str) -> dg.TableColumnLineage:
-    """Column lineage of the feature table, from the declarations."""
-    return dg.TableColumnLineage(
-        deps_by_column={
-            column.name: [
-                dg.TableColumnDep(asset_key=dg.AssetKey([prefix, table]), column_name=source)
-                for table, source in dict.fromkeys(column.sources)
-            ]
-            for column in columns
-        }
-    )
-
-
-def same_name_lineage(columns: Mapping[str, Sequence[str]], *, prefix: str) -> dg.TableColumnLineage:
-    """Lineage of columns that are carried over: ``{table: [columns]}``."""
-    return dg.TableColumnLineage(
-        deps_by_column={
-            column: [dg.TableColumnDep(asset_key=dg.AssetKey([prefix, table]), column_name=column)]
-            for table, names in columns.items()
-            for column in names
-        }
-    )
+def lineage(sources: Mapping[str, Sources], *, deployment: Deployment) -> dg.TableColumnLineage:
+    """Column lineage over the tables that this configuration has."""
+    optional = ("ads", "outcomes", "lead_to_ad_map")
+    missing = {table for table in optional if getattr(deployment.config.paths, f"{table}_path") is None}
+    named = {table for made_of in sources.values() for table, _ in made_of}
+    return column_lineage(sources, prefix=deployment.name, tables=named - missing)
 
 
 def preview(frame: pl.DataFrame, *, rows: int = _PREVIEW_ROWS) -> dg.MetadataValue[Any]:

@@ -18,6 +18,7 @@ from dagster._core.utils import make_new_run_id
 
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import HOME_VARIABLE, Home, write_atomically
+from elv_pipeline.orchestration.abandoned import PROCESS_TAG, close_abandoned_runs, this_process
 from elv_pipeline.orchestration.partitions import DayRange
 
 EVENT_BATCH_SIZE = "1000"
@@ -29,7 +30,7 @@ class RunFailedError(ElvError):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run that succeeded, and the asset checks that did not pass in it (none of them blocking)."""
+    """A run that succeeded, and what its asset checks have to say to the person who started it."""
 
     run_id: str
     warnings: tuple[str, ...]
@@ -59,10 +60,25 @@ def prepare_home(home: Home) -> None:
 
 @contextmanager
 def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """The instance of a home."""
+    """The instance of a home, with the runs of killed commands closed."""
     prepare_home(home)
     with dg.DagsterInstance.get() as instance:
+        close_abandoned_runs(instance)
         yield instance
+
+
+def _require_alone(instance: dg.DagsterInstance) -> None:
+    """Refuse while another run writes this home: the queue keeps runs of the UI apart, but a command passes it by.
+
+    Raises:
+        ElvError: naming the run.
+    """
+    statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=statuses), limit=1):
+        raise ElvError(
+            f"run {run.run_id} of {run.job_name} is in progress in this home; one run at a time writes it. "
+            f"Wait for it, or terminate it in the UI ('elv ui', Runs)."
+        )
 
 
 def run_job(
@@ -87,9 +103,10 @@ def run_job(
         tags: further run tags.
 
     Raises:
-        ElvError: the original error, when an asset refused its input.
+        ElvError: the original error, when an asset refused its input; or another run is in progress.
         RunFailedError: anything else.
     """
+    _require_alone(instance)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run_id = make_new_run_id()
     one_day = days is not None and days.first == days.last
@@ -98,7 +115,11 @@ def run_job(
         run_id=run_id,
         run_config={**quiet, **(run_config or {})},
         partition_key=origin or (str(days) if days is not None and one_day else None),
-        tags={**(days.tags if days is not None and not one_day else {}), **(tags or {})},
+        tags={
+            **(days.tags if days is not None and not one_day else {}),
+            **(tags or {}),
+            PROCESS_TAG: this_process(),
+        },
         raise_on_error=False,
     )
     if not result.success:
@@ -117,8 +138,8 @@ def _cause(result: dg.ExecuteInProcessResult, job_name: str) -> ElvError:
                     return _known_errors()[info.cls_name](_message(info))
             text = chain[-1].message.strip() if chain and chain[-1] is not None else str(error)
             return RunFailedError(
-                f"{event.step_key}: {text}\nThe run {result.run_id} of {job_name} failed; see it with 'elv ui', "
-                f"earlier outputs are unchanged."
+                f"{event.step_key}: {text}\nThe run {result.run_id} of {job_name} failed; see it with 'elv ui'. "
+                f"No partition is half-written."
             )
     return RunFailedError(f"the run {result.run_id} of {job_name} failed; see it with 'elv ui'")
 
@@ -149,7 +170,7 @@ def _message(info: Any) -> str:
 
 def _failed_checks(result: dg.ExecuteInProcessResult) -> tuple[str, ...]:
     return tuple(
-        f"{evaluation.asset_key.path[-1]}: {evaluation.check_name}"
+        f"{evaluation.asset_key.path[-1]}: {evaluation.description}"
         for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed
+        if not evaluation.passed and evaluation.description
     )

@@ -17,6 +17,8 @@ from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
 
+CATCH_UP_DAYS = 14
+"""Days before yesterday that the daily schedule scores again when an export reaches them late."""
 LATE_OUTCOME_DAYS = 14
 """Days beyond the outcome window for which labels are refreshed: outcomes are sometimes recorded late."""
 
@@ -97,13 +99,18 @@ def _daily_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDef
         job_name=name.job("daily"),
         cron_schedule=deployment.config.schedules.daily_cron,
         execution_timezone=deployment.config.timezone,
-        description="Scores yesterday's leads with the champion.",
+        description="Scores yesterday's leads with the champion, and days before it that the exports had not reached.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         yesterday = _local_day(context, deployment) - timedelta(days=1)
         if reason := _outside_calendar(deployment, yesterday):
             return dg.SkipReason(reason)
-        return dg.RunRequest(run_key=f"{parts.name}-{yesterday}", partition_key=yesterday.isoformat())
+        oldest = yesterday - timedelta(days=CATCH_UP_DAYS)
+        waiting = [day for day in deployment.provisional_days(["leads", "ads"]) if oldest <= day < yesterday]
+        key = f"{parts.name}-{yesterday}"
+        if waiting:
+            return dg.RunRequest(run_key=key, tags=DayRange(waiting[0], yesterday).tags)
+        return dg.RunRequest(run_key=key, partition_key=yesterday.isoformat())
 
     return daily
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +33,26 @@ class ScoredRun:
     Attributes:
         run_id: the Dagster run.
         kind: ``train``, ``score`` or ``batch``.
+        as_of: newest day that the run speaks of.
         handle: the model.
         model: the loaded model.
         predictions: scored rows, ranked among each other, with ``day``.
         board_rows: rows that the leaderboards count (they may reach further back than the run).
         drift: PSI results.
         notes: further alerts.
+        joined: the joined leads of a batch; None where the lake's are meant.
     """
 
     run_id: str
     kind: str
+    as_of: date
     handle: ModelHandle
     model: ModelBundle
     predictions: pl.DataFrame
     board_rows: pl.DataFrame
     drift: Sequence[dict[str, Any]]
     notes: Sequence[dict[str, str]] = ()
+    joined: pl.DataFrame | None = None
 
 
 def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) -> BundleInputs:
@@ -56,22 +60,17 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     evidence = run.handle.evidence()
     profile = deployment.lake.read_json("data_profile") or {}
     labels = label_summary(deployment)
-    joined = deployment.lake.days("joined_leads")
-    joins = (
-        join_summary(deployment, deployment.scan("joined_leads", first=joined[0], last=joined[-1]).collect())
-        if joined
-        else None
-    )
+    joins = join_summary(deployment, _joined(deployment, run))
     days = sorted(run.board_rows["day"].unique().to_list())
-    rows = BoardRows.read(deployment, run.board_rows, days=days)
-    boards = [rows.board(deployment, days, spec=spec) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
+    rows = BoardRows.read(deployment, run.board_rows, days=days, with_spend=run.kind != "batch")
+    boards = [rows.board(deployment, days, spec=spec, model=run.model) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
     raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
     document = manifest(
         RunFacts(
             run_id=run.run_id,
             kind=run.kind,
             started_at=datetime.now(UTC),
-            as_of_date=str(run.predictions["day"].max() or deployment.first_day),
+            as_of_date=run.as_of.isoformat(),
             observed_until=deployment.observed_until().isoformat(),
         ),
         config=deployment.config,
@@ -92,7 +91,7 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         gains=evidence.gains,
         campaign_leaderboard=boards[0],
         adset_leaderboard=boards[1],
-        absent=absences(deployment, has_adsets=boards[1] is not None, has_profile=bool(profile)),
+        absent=absences(deployment, kind=run.kind, has_adsets=boards[1] is not None, has_profile=bool(profile)),
         findings=tuple(profile.get("findings", ())),
         alerts=tuple(raised),
         label_counts_by_week=labels[1] if labels else None,
@@ -111,7 +110,14 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     )
 
 
-def absences(deployment: Deployment, *, has_adsets: bool, has_profile: bool) -> tuple[str, ...]:
+def _joined(deployment: Deployment, run: ScoredRun) -> pl.DataFrame:
+    """The joined leads that the run is about: the batch's own, else all of the lake."""
+    if run.joined is not None:
+        return run.joined
+    return deployment.scan("joined_leads", first=deployment.first_day, last=date.max).collect()
+
+
+def absences(deployment: Deployment, *, kind: str, has_adsets: bool, has_profile: bool) -> tuple[str, ...]:
     """What the outputs do not contain and why, in sentences for people."""
     paths, found = deployment.config.paths, []
     if not paths.ads_path:
@@ -123,6 +129,8 @@ def absences(deployment: Deployment, *, has_adsets: bool, has_profile: bool) -> 
         found.append("No outcomes export is configured (paths.outcomes_path): no lead is labelled.")
     if not has_adsets:
         found.append("No scored lead carries an ad set id: there is no ad-set leaderboard.")
+    if kind == "batch":
+        found.append("A batch holds only a part of its days' leads: spend and value per spend are left out.")
     if not has_profile:
         found.append("The exports were not profiled (data_profile, or 'elv validate'): findings about them are absent.")
     return tuple(found)

@@ -117,7 +117,10 @@ class OutcomeHistory:
     prior_leads: int
 
     def columns(self, *, levels: Sequence[Level], with_outcomes: bool) -> list[FeatureColumn]:
-        """Every column for the levels that exist; rates only where outcomes are recorded at all."""
+        """Every column for the levels that exist. Without outcomes the rates are there and empty.
+
+        So a model that was trained where outcomes exist can score where they do not.
+        """
         days, found = self.lookback_days, list[FeatureColumn]()
         for level in [EVERYTHING, *levels]:
             key = () if level == EVERYTHING else (("leads", level.key),)
@@ -130,22 +133,17 @@ class OutcomeHistory:
                     lag_days=0,
                 )
             )
-            if with_outcomes:
-                found.append(
-                    FeatureColumn(
-                        name=f"{level.name}_qualified_rate_{days}d",
-                        kind="numeric",
-                        definition=f"Qualified rate of the {level.name}'s matured leads of {days} days, known before "
-                        f"the lead's moment and shrunk toward the parent level",
-                        sources=(
-                            ("leads", "created_time"),
-                            ("outcomes", "qualified_time"),
-                            ("outcomes", "recorded_time"),
-                            *key,
-                        ),
-                        lag_days=0,
-                    )
+            recorded = (("outcomes", "qualified_time"), ("outcomes", "recorded_time")) if with_outcomes else ()
+            found.append(
+                FeatureColumn(
+                    name=f"{level.name}_qualified_rate_{days}d",
+                    kind="numeric",
+                    definition=f"Qualified rate of the {level.name}'s matured leads of {days} days, known before the "
+                    f"lead's moment and shrunk toward the parent level; empty without an outcomes export",
+                    sources=(("leads", "created_time"), *recorded, *key),
+                    lag_days=0,
                 )
+            )
         return found
 
 

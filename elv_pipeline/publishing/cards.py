@@ -1,6 +1,6 @@
 """The model card and the data card of a run, as Markdown.
 
-Belongs here: what each card states, in which order. Does not belong here: wording shared with the report (content)
+Belongs here: what each card states, in which order. Does not belong here: wording shared with the report (statements)
 or the tables both show (report).
 """
 
@@ -15,13 +15,11 @@ from elv_pipeline.publishing.content import (
     NOT_AVAILABLE,
     ReportContent,
     day_span,
-    how_sure,
     metric,
     moment,
     money,
     number,
     percent,
-    verdict,
 )
 from elv_pipeline.publishing.report_tables import (
     calibration_table,
@@ -33,6 +31,7 @@ from elv_pipeline.publishing.report_tables import (
     splits_table,
     truth_table,
 )
+from elv_pipeline.publishing.statements import how_sure, verdict
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 

@@ -220,7 +220,8 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
     return _finished(
         (even + ranges + points + notes) if has_spend and limit >= 1 else ranges + points + notes,
         title=_leader_title(rows, level=level, unit=unit),
-        subtitle=f"{part}; bars are 95% intervals, pale means too few leads to judge"
+        subtitle=f"{part}; bars are 95% intervals of the value realised (chance and the model's own error), pale means "
+        "too few leads to judge"
         + (", the dashed line is where expected value equals spend." if has_spend and limit >= 1 else "."),
         height=alt.Step(24),
     )

@@ -22,6 +22,7 @@ import polars as pl
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.learning.local_days import local_day
 from elv_pipeline.learning.training import TrainingResult
 
 CHAMPION = "champion"
@@ -222,7 +223,7 @@ class ModelRegistry:
             return known
         bundle = ModelBundle.load(path)
         with self._mlflow.start_run(
-            experiment_id=self._experiment(name), run_name=f"{name} {bundle.metadata['cutoff'][:10]}"
+            experiment_id=self._experiment(name), run_name=f"{name} {_origin_day(bundle)}"
         ) as run:
             self._log(bundle, evidence)
             with warnings.catch_warnings():
@@ -303,6 +304,10 @@ class ModelRegistry:
             origin=version.tags["origin"],
             tracking_run_id=version.run_id or "",
         )
+
+
+def _origin_day(bundle: ModelBundle) -> date:
+    return local_day(datetime.fromisoformat(bundle.metadata["cutoff"]), timezone=bundle.metadata["timezone"])
 
 
 def _signature(bundle: ModelBundle) -> Any:

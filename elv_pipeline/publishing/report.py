@@ -1,7 +1,7 @@
 """The report of a run: one HTML file that opens offline, for a reader who is not a statistician.
 
 Belongs here: what the page shows, in which order, as tables and figures ready for the template. Does not belong here:
-wording shared with the cards (content), the figures themselves (charts), or writing files (run_bundle).
+wording shared with the cards (statements), the figures themselves (charts), or writing files (run_bundle).
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ from elv_pipeline.publishing.content import (
     OPEN_SPLITS,
     ReportContent,
     day_span,
-    how_sure,
     metric,
     moment,
     money,
-    money_advice,
     number,
     percent,
     times,
-    verdict,
 )
 from elv_pipeline.publishing.report_tables import SPLITS, all_tables, interval, points
+from elv_pipeline.publishing.statements import how_sure, money_advice, verdict
 
 RUN_KINDS = {"train": "Training run", "score": "Daily scoring run", "batch": "Batch scoring run"}
 Facts = TypeVar("Facts", bound=Sized)

@@ -1,7 +1,7 @@
 """The tables of the report and the cards, ready for a template.
 
 Belongs here: which columns and rows each table shows and how its cells read. Does not belong here: the page around them
-(report, cards), figures (charts) or shared wording (content).
+(report, cards), figures (charts) or shared wording (statements).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from elv_pipeline.publishing.content import (
     LEVELS,
     NOT_AVAILABLE,
     ReportContent,
-    compared,
     metric,
     money,
     number,
@@ -26,6 +25,7 @@ from elv_pipeline.publishing.content import (
     percent,
     times,
 )
+from elv_pipeline.publishing.statements import compared
 
 TOP_ROWS = 20
 
@@ -144,8 +144,9 @@ def metrics_table(content: ReportContent) -> Table | None:
         caption="The model beside simpler rules, on the same leads",
         columns=("Measure", "This model", *(BASELINE_NAMES.get(name, name) for name in names)),
         rows=tuple(rows),
-        note="Under each value its 95% interval. 'Model better' or 'model worse' is said only where the interval of "
-        "the difference excludes zero; everything else is no clear difference.",
+        note="Under each value its 95% interval from a bootstrap; 'How sure is this?' says of what. 'Model better' or "
+        "'model worse' is said only where the interval of the difference excludes zero; everything else is no clear "
+        "difference.",
     )
 
 
@@ -197,7 +198,8 @@ def _board_table(content: ReportContent, *, level: str, board: pl.DataFrame | No
             "Leads",
         ),
         rows=tuple(rows),
-        note="" if has_spend else f"Spend and value per unit of spend: {NOT_AVAILABLE}, because this run has no spend.",
+        note="Under each value the 95% interval of what will be realised: chance and the model's own error."
+        + ("" if has_spend else f" Spend and value per unit of spend: {NOT_AVAILABLE}, because this run has no spend."),
     )
 
 

@@ -88,7 +88,8 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
     """Add ``label_status``, ``mature`` and ``y`` as they stood for the given observation.
 
     Args:
-        labels: ``created_time``, ``outcome_time``, ``outcome_recorded_time``, ``outcome_observed``.
+        labels: ``created_time``, ``outcome_time``, ``outcome_recorded_time``, ``outcome_observed`` and
+            ``labels_observed_until``: rows written before their window had passed stay unknown.
         observation: what was known.
         labelled: False where no outcomes export exists; then nothing is labelled, never a fabricated negative.
 
@@ -109,7 +110,7 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
     if observation.origin is not None:
         seen = seen & (recorded < observation.origin)
     positive = (seen & (pl.col("outcome_time") <= window_end)).fill_null(False)
-    mature = window_end <= observation.observed_until
+    mature = (window_end <= observation.observed_until) & (window_end <= pl.col("labels_observed_until"))
     if observation.origin is not None:
         # Strictly: an outcome at the window's very end counts, and one recorded at the origin is not seen. With dates
         # for times, "<=" would turn every outcome of the last day of a window that ends at the origin into a negative.

@@ -45,7 +45,7 @@ def outcome_history(
             moment never reach its features.
         spec: the declaration.
         levels: levels that exist, most specific first.
-        log: extent of the outcome record; None where no outcomes are configured (volume only).
+        log: extent of the outcome record; None where no outcomes are configured (the rates are then null).
         base: a moment not later than any row of ``history``.
 
     Returns:
@@ -57,9 +57,8 @@ def outcome_history(
     for counts in counted:
         frame = frame.join(counts, on="lead_id", how="left", validate="1:1")
     days = spec.lookback_days
-    if log is None:
-        return frame.select("lead_id", *(f"{level.name}_leads_{days}d" for level in [EVERYTHING, *levels]))
-    return frame.with_columns(_shrunk_rates(levels, spec)).select(
+    rates = _shrunk_rates(levels, spec) if log is not None else _unknown_rates(levels, spec)
+    return frame.with_columns(rates).select(
         "lead_id",
         *(
             column
@@ -143,6 +142,13 @@ def _rate_events(history: pl.LazyFrame, *, log: OutcomeLog, base: datetime, look
             change(qualified, "leaving_time", matured=0, qualified=-1),
         ]
     )
+
+
+def _unknown_rates(levels: Sequence[Level], spec: OutcomeHistory) -> list[pl.Expr]:
+    return [
+        pl.lit(None, pl.Float64).alias(f"{level.name}_qualified_rate_{spec.lookback_days}d")
+        for level in [EVERYTHING, *levels]
+    ]
 
 
 def _shrunk_rates(levels: Sequence[Level], spec: OutcomeHistory) -> list[pl.Expr]:

@@ -61,10 +61,10 @@ def _refuse_unlabelled(table: pl.DataFrame) -> None:
 
 
 def _refuse_stale(labels: pl.LazyFrame, observation: Observation) -> None:
-    matured = pl.col("created_time") + timedelta(days=observation.window_days)
-    needed = pl.min_horizontal(matured, pl.lit(observation.horizon))
+    window_end = pl.col("created_time") + timedelta(days=observation.window_days)
+    should_be_known = window_end <= observation.horizon
     stale = (
-        labels.filter(pl.col("labels_observed_until") < needed)
+        labels.filter(should_be_known & (pl.col("labels_observed_until") < window_end))
         .select(pl.col("day").min().alias("first"), pl.col("day").max().alias("last"), pl.len().alias("rows"))
         .collect()
         .row(0, named=True)

@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import poisson_binom
 
 from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD
-from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, leaderboard
+from elv_pipeline.decisions.leaderboards import (
+    ADSET_BOARD,
+    CAMPAIGN_BOARD,
+    LeaderboardSpec,
+    count_interval,
+    leaderboard,
+)
 
 ID_SCHEMA = {"campaign_id": pl.String, "adset_id": pl.String}
 
@@ -39,7 +46,12 @@ def ads(rows: list[tuple[int, str, str, float]]) -> pl.DataFrame:
 
 
 def board(
-    predictions: pl.DataFrame, spend: pl.DataFrame | None, *, spec: LeaderboardSpec = CAMPAIGN_BOARD, least: int = 1
+    predictions: pl.DataFrame,
+    spend: pl.DataFrame | None,
+    *,
+    spec: LeaderboardSpec = CAMPAIGN_BOARD,
+    least: int = 1,
+    error: float = 0.0,
 ) -> pl.DataFrame:
     found = leaderboard(
         predictions,
@@ -48,6 +60,7 @@ def board(
         probability_column="p",
         value_per_qualified=100.0,
         min_segment_leads=least,
+        segment_error=error,
     )
     assert found is not None
     contract = CAMPAIGN_LEADERBOARD if spec is CAMPAIGN_BOARD else ADSET_LEADERBOARD
@@ -124,7 +137,13 @@ def test_without_ads_value_ranks_and_spend_is_empty() -> None:
 @pytest.mark.parametrize("rows", [[], [("A", None, 0.1)]])
 def test_without_any_id_of_the_segment_there_is_no_board(rows: list[tuple[str | None, str | None, float]]) -> None:
     found = leaderboard(
-        leads(rows), None, spec=ADSET_BOARD, probability_column="p", value_per_qualified=1, min_segment_leads=1
+        leads(rows),
+        None,
+        spec=ADSET_BOARD,
+        probability_column="p",
+        value_per_qualified=1,
+        min_segment_leads=1,
+        segment_error=0.3,
     )
     assert found is None
 
@@ -153,23 +172,50 @@ def test_the_order_of_rows_changes_nothing() -> None:
         assert board(*shuffled, spec=spec).equals(board(predictions, spend, spec=spec))
 
 
-@pytest.mark.parametrize("count", [1, 5, 60, 120, 121, 400])
-def test_the_interval_covers_the_value_that_is_realised(count: int) -> None:
-    """Against simulated outcomes: at least 95 % inside (the count is whole, so more where there are few leads)."""
-    generator = np.random.default_rng(count)
-    p = generator.beta(1, 10, count)
-    found = board(leads([("A", "a", float(value)) for value in p]), None).row(0, named=True)
-    realised = (generator.random((20_000, count)) < p).sum(axis=1) * 100.0
+@pytest.mark.parametrize("error", [0.0, 0.15, 0.5])
+@pytest.mark.parametrize(("count", "base"), [(1, (1, 10)), (5, (1, 10)), (60, (1, 10)), (400, (1, 10)), (200, (5, 5))])
+def test_the_interval_covers_the_value_that_is_realised(count: int, base: tuple[int, int], error: float) -> None:
+    """Against simulated outcomes whose rates are off together: 95 % inside, more where counts are few."""
+    rng = np.random.default_rng(count)
+    p = rng.beta(*base, count)
+    found = board(leads([("A", "a", float(value)) for value in p]), None, error=error).row(0, named=True)
+    factor = rng.gamma(1 / error**2, error**2, (20_000, 1)) if error else np.ones((20_000, 1))
+    realised = (rng.random((20_000, count)) < np.minimum(p * factor, 1)).sum(axis=1) * 100.0
     inside = float(((realised >= found["elv_low"]) & (realised <= found["elv_high"])).mean())
-    # Beyond 120 leads the interval is the normal one, whose ends are not whole counts.
-    assert inside >= (0.95 if count <= 120 else 0.93)
+    assert inside >= 0.945
     if count >= 60:
         assert inside <= 0.985
 
 
-def test_the_interval_of_many_leads_joins_the_exact_one_smoothly() -> None:
-    def width(count: int) -> float:
-        found = board(leads([("A", "a", 0.1)] * count), None).row(0, named=True)
-        return float(found["elv_high"] - found["elv_low"])
+def test_the_models_error_widens_the_interval_more_where_there_are_more_leads() -> None:
+    p = np.full(50, 0.1)
+    for copies, least in ((1, 1.1), (20, 3.0)):
+        narrow, wide = (count_interval(np.tile(p, copies), relative_error=error) for error in (0.0, 0.4))
+        assert wide[1] - wide[0] > least * (narrow[1] - narrow[0])
+        assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
 
-    assert width(121) == pytest.approx(width(120), abs=100)  # one lead's value: counts are whole
+
+def test_without_error_the_interval_stays_within_one_count_of_the_exact_one() -> None:
+    rng = np.random.default_rng(4)
+    shapes = [(1, 10), (5, 5), (0.3, 0.3), (18, 2)]
+    for index in range(300):
+        p = rng.beta(*shapes[index % 4], int(rng.integers(1, 150)))
+        cumulative = poisson_binom.cdf(np.arange(p.size + 1), p)
+        exact = np.searchsorted(cumulative, [0.025, 0.975])
+        expected = min(exact[0], p.sum()), max(min(exact[1], p.size), p.sum())
+        assert count_interval(p, relative_error=0.0) == pytest.approx(expected, abs=1.0)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.4])
+def test_certain_leads_and_impossible_ones_have_sane_intervals(error: float) -> None:
+    assert count_interval(np.zeros(5), relative_error=error) == (0, 0)
+    low, high = count_interval(np.ones(5), relative_error=error)
+    assert 0 <= low <= high == 5
+
+
+def test_the_interval_moves_smoothly_where_variance_passes_the_mean() -> None:
+    """Binomial below, Poisson at, negative binomial above: three formulas, one family."""
+    p = np.full(400, 0.1)
+    at = np.sqrt(0.1 * 40) / 40  # where variance equals mean
+    ends = [count_interval(p, relative_error=at * factor) for factor in (0.999, 1 - 1e-9, 1.0, 1.001)]
+    assert len(set(ends)) == 1

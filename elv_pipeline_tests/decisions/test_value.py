@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.decisions.value import ranked
+from elv_pipeline.learning.metrics import gains
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -50,11 +51,18 @@ def test_the_ranking_does_not_depend_on_the_order_of_the_rows() -> None:
 def test_deciles_are_tenths_of_the_ranking_that_differ_by_one_row_at_most(rows: int) -> None:
     deciles = rank(scored(np.linspace(0, 1, rows).tolist()))["decile"]
     assert deciles.is_sorted()
-    assert deciles.max() == 10
+    assert deciles[0] == 1, "the best lead is in the best tenth, however few there are"
     sizes = deciles.value_counts()["count"]
     if rows >= 10:
-        assert deciles.n_unique() == 10
+        assert deciles.n_unique() == deciles.max() == 10
         assert int(sizes.max()) - int(sizes.min()) <= 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rows", [1, 4, 25, 101])
+def test_deciles_are_those_of_the_gains(rows: int) -> None:
+    p = np.linspace(0.1, 0.9, rows)
+    counted = rank(scored(p.tolist())).group_by("decile").len().sort("decile").rows()
+    assert counted == gains(np.ones(rows, dtype=np.int8), p).select("decile", "rows").rows()
 
 
 def test_no_rows_give_no_ranks() -> None:

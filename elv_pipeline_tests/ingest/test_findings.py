@@ -9,6 +9,7 @@ import pytest
 
 from elv_pipeline.ingest.findings import Finding, findings
 from elv_pipeline.ingest.observation import poisson_at_most
+from elv_pipeline.ingest.readiness import label_counts
 from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
@@ -148,3 +149,43 @@ def test_an_address_as_lead_id_is_a_warning_without_the_address(tmp_path: Path) 
     finding = found(tmp_path)["personal_lead_id"]
     assert finding.severity == "warning"
     assert "eve@" not in finding.message
+
+
+def test_an_ads_export_that_ends_before_the_leads_is_a_warning(tmp_path: Path) -> None:
+    for name, text in (("leads.csv", LEADS), ("ads.csv", ADS)):
+        write(tmp_path, name, text)
+    finding = found(tmp_path)["ads_end_early"]
+    assert finding.severity == "warning"
+    assert "ends on 2025-01-02, the leads on 2025-01-20: 1 leads lack" in finding.message
+    write(tmp_path, "leads.csv", "".join(LEADS.splitlines(keepends=True)[:3]))
+    assert "ads_end_early" not in found(tmp_path)
+
+
+def test_an_outcome_log_that_falls_silent_is_a_warning_with_the_day_to_set(tmp_path: Path) -> None:
+    write_funnel(tmp_path, recorded_from=FIRST.date())
+    assert "outcomes_end_early" not in found(tmp_path)
+    lines = (tmp_path / "outcomes.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    early = [line for line in lines[1:] if line.split(",")[1] < "2025-05-01"]
+    write(tmp_path, "outcomes.csv", lines[0] + "".join(early))
+    finding = found(tmp_path)["outcomes_end_early"]
+    assert finding.severity == "warning"
+    assert "observed_until: 2025-04-30" in finding.remedy
+    assert "outcomes_end_early" not in found(tmp_path, observed_until="2025-04-30")
+
+
+def test_leads_after_the_calendar_are_mentioned_and_not_counted(tmp_path: Path) -> None:
+    write(tmp_path, "leads.csv", LEADS)
+    assert (
+        "1 leads were created after end_date 2025-01-10"
+        in found(tmp_path, end_date="2025-01-10")["leads_after_end"].message
+    )
+    config = make_config(tmp_path, end_date="2025-01-10")
+    assert label_counts(read_sources(config), config)["leads"] == 2
+
+
+def test_parents_that_the_ads_export_knows_are_not_called_absent(tmp_path: Path) -> None:
+    for name, text in (("leads.csv", LEADS), ("ads.csv", ADS)):
+        write(tmp_path, name, text)
+    assert "no_ids_of_level" not in found(tmp_path)
+    (tmp_path / "ads.csv").unlink()
+    assert "No lead carries adset_id or campaign_id" in found(tmp_path)["no_ids_of_level"].message

@@ -228,3 +228,12 @@ def test_the_map_needs_an_id_and_unique_leads(tmp_path: Path) -> None:
     assert "lead_to_ad_map.csv: none of the columns" in refusal(tmp_path, "lead_to_ad_map", "lead_id,x\nL1,1\n")
     text = refusal(tmp_path, "lead_to_ad_map", "lead_id,ad_id\nL1,A1\nL1,A2\n")
     assert "row 3: lead_id is 'L1', as in row 2 already" in text
+
+
+def test_nothing_is_recorded_before_it_happens(tmp_path: Path) -> None:
+    write(tmp_path, "leads.csv", LEADS)
+    text = "lead_id,qualified_time,recorded_time\nL1,2025-01-05T10:00:00Z,2025-01-03T10:00:00Z\n"
+    outcomes = read_outcomes(write(tmp_path, "outcomes.csv", text), make_config(tmp_path))
+    assert outcomes.frame["recorded_time"][0] == datetime(2025, 1, 5, 10, tzinfo=UTC)
+    assert outcomes.frame["day"][0] == date(2025, 1, 5)
+    assert outcomes.profile.notes["recorded_before_qualified"] == 1

@@ -118,9 +118,13 @@ def test_a_model_without_cutoff_window_or_lag_is_refused(bundle: ModelBundle, ke
 
 
 def test_a_model_that_contradicts_the_configuration_is_refused(bundle: ModelBundle) -> None:
-    bundle.require_compatible(outcome_window_days=14, feature_lag_days=1, target="qualified_within_14d")
+    fitting = {"outcome_window_days": 14, "feature_lag_days": 1, "target": "qualified_within_14d", "timezone": "UTC"}
+    bundle.require_compatible(**fitting)  # type: ignore[arg-type]
     with pytest.raises(ScoringRefusedError) as refusal:
-        bundle.require_compatible(outcome_window_days=30, feature_lag_days=0, target="qualified_within_14d")
+        bundle.require_compatible(  # type: ignore[arg-type]
+            **fitting | {"outcome_window_days": 30, "feature_lag_days": 0, "timezone": "Europe/Berlin"}
+        )
     assert "- outcome_window_days: model 14, configuration 30" in str(refusal.value)
     assert "- feature_lag_days: model 1, configuration 0" in str(refusal.value)
+    assert "- timezone: model 'UTC', configuration 'Europe/Berlin'" in str(refusal.value)
     assert "target" not in str(refusal.value)

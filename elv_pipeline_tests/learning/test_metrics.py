@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from elv_pipeline.learning.metrics import METRICS, calibration_bins, evaluate, gains, point_metrics, wilson_interval
+from elv_pipeline.learning.metrics import (
+    METRICS,
+    calibration_bins,
+    day_clusters,
+    evaluate,
+    gains,
+    point_metrics,
+    rate_interval,
+    wilson_interval,
+)
 
 
 def sample(*, rows: int, seed: int, decimals: int = 12, rate: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
@@ -131,6 +142,49 @@ def test_clusters_widen_the_interval_where_rows_repeat() -> None:
     assert widths[1] > 2 * widths[0]
 
 
+def test_few_clusters_are_paid_for_with_a_wider_interval() -> None:
+    """Thirteen days that differ: plain percentiles would cover the true Brier score too rarely."""
+    rng = np.random.default_rng(3)
+    p = np.full(13 * 60, 0.2)
+    clusters = np.repeat(np.arange(13), 60)
+    covered = 0
+    for _ in range(150):
+        day_rate = np.clip(rng.normal(0.2, 0.06, 13), 0.01, 0.9)
+        y = (rng.random(p.size) < day_rate[clusters]).astype(np.int8)
+        found = evaluate(y, {"model": p}, reference_rate=0.2, seed=2, samples=200, clusters=clusters)
+        interval = found["models"]["model"]["brier"]
+        covered += interval["low"] <= 0.2 * 0.8**2 + 0.8 * 0.2**2 <= interval["high"]
+    assert 0.91 <= covered / 150 <= 0.99  # plain percentiles: 0.89
+
+
+def test_a_single_cluster_gives_no_interval() -> None:
+    y, p = sample(rows=50, seed=13)
+    judged = evaluate(y, {"model": p}, reference_rate=0.1, seed=5, samples=20, clusters=np.zeros(50))
+    assert judged["models"]["model"]["brier"]["value"] is not None
+    assert (judged["models"]["model"]["brier"]["low"], judged["models"]["model"]["brier"]["high"]) == (None, None)
+
+
+def test_days_are_local_and_too_few_of_them_are_not_resampled() -> None:
+    start = datetime(2025, 1, 1, 23, 30, tzinfo=UTC)
+    hours = pl.Series([start + timedelta(hours=step) for step in range(24 * 9)], dtype=pl.Datetime("us", "UTC"))
+    found = day_clusters(hours, timezone="Europe/Berlin")
+    assert found is not None
+    assert len(np.unique(found)) == 10
+    assert found[0] != found[24]
+    assert found[0] == found[22]  # half past midnight to half past ten in the evening, in Berlin
+    assert day_clusters(hours.head(24 * 6), timezone="Europe/Berlin") is None
+
+
+def test_the_interval_of_a_rate_knows_that_rows_of_a_cluster_resemble_each_other() -> None:
+    y = np.repeat(np.array([0] * 16 + [1] * 4, dtype=np.int8), 30)
+    low, high = wilson_interval(np.array([y.sum()]), np.array([len(y)]))
+    assert rate_interval(y, clusters=None) == pytest.approx((low[0], high[0]))
+    assert rate_interval(y, clusters=np.arange(len(y)) % 20) == pytest.approx((low[0], high[0]), rel=0.3)
+    days = rate_interval(y, clusters=np.repeat(np.arange(20), 30))  # whole days alike: 20 observations, not 600
+    expected = wilson_interval(np.array([4 * 19 / 20]), np.array([19.0]))
+    assert days == pytest.approx((expected[0][0], expected[1][0]))
+
+
 def test_the_bootstrap_is_reproducible() -> None:
     y, p = sample(rows=200, seed=14)
     first, second = (evaluate(y, {"model": p}, reference_rate=0.1, seed=6, samples=30) for _ in range(2))
@@ -160,3 +214,11 @@ def test_wilson_matches_a_published_value() -> None:
     assert low[0] == pytest.approx(0, abs=1e-12)
     assert high[0] == pytest.approx(0.2775, abs=5e-4)
     assert (low[1], high[1]) == pytest.approx((0.0624, 0.1605), abs=5e-4)  # Newcombe (1998), 15 of 148
+
+
+@pytest.mark.parametrize("rows", [1, 4, 10, 25, 101])
+def test_tenths_are_cut_where_the_deciles_of_scored_leads_are(rows: int) -> None:
+    table = gains(np.ones(rows, dtype=np.int8), np.linspace(0.9, 0.1, rows))
+    deciles = (np.arange(rows) * 10 // rows + 1).tolist()
+    assert table["decile"].to_list() == sorted(set(deciles))
+    assert table["rows"].to_list() == [deciles.count(decile) for decile in sorted(set(deciles))]

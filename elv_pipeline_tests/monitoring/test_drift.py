@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.contracts.outputs import DRIFT
-from elv_pipeline.monitoring.drift import drift, main_columns, reference_of
+from elv_pipeline.monitoring.drift import MATERIAL_PSI, MOST_USUAL_PSI, drift, main_columns, reference_of
 
 REFERENCE_ROWS = 2_000
 Draw = Callable[[np.random.Generator, int], pl.Series]
@@ -180,6 +181,36 @@ def test_the_watched_columns_are_the_most_important_ones_that_do_not_cycle() -> 
     )
     assert main_columns(importance) == ["d", "a", "b", "c"]
     assert main_columns(importance, most=2) == ["d", "a"]
+
+
+def test_what_cycles_or_trends_by_construction_is_not_watched() -> None:
+    names = [
+        "all_leads_90d",
+        "all_qualified_rate_90d",
+        "ad_leads_90d",
+        "created_weekday",
+        "ad_clicks_7d",
+        "leads_share",
+    ]
+    importance = pl.DataFrame({"feature": names, "importance": [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]})
+    assert main_columns(importance) == ["ad_clicks_7d", "leads_share"]
+
+
+def test_an_erratic_column_is_not_silenced_for_ever() -> None:
+    """Each week of the reference sits elsewhere, so its usual PSI is as large as PSI gets."""
+    generator = np.random.default_rng(13)
+    week = np.repeat(np.arange(20), 100)
+    start = date(2025, 1, 6)
+    days = [start + timedelta(days=int(number) * 7) for number in week]
+    frame = pl.DataFrame({"x": week + generator.random(2_000), "day": days})
+    reference = reference_of(frame, ["x"], stretch_days=7)
+    assert reference["x"]["usual_psi"] > 3
+    moved = drift(reference, pl.DataFrame({"x": np.full(300, 50.0)}))[0]
+    assert moved["threshold"] == MOST_USUAL_PSI
+    assert moved["drifted"]
+    inside = drift(reference, pl.DataFrame({"x": generator.uniform(0, 14, 300)}))[0]
+    assert MATERIAL_PSI < inside["psi"] < MOST_USUAL_PSI, "usual wandering still raises the threshold"
+    assert not inside["drifted"]
 
 
 def test_rare_categories_of_a_small_reference_raise_no_alarm() -> None:

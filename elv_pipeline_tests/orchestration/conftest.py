@@ -193,3 +193,14 @@ class Ticker:
         found = self.tick(noun, moment)
         assert isinstance(found, str), found
         return found
+
+
+@pytest.fixture
+def ticker(
+    tmp_path: Path, definitions_of: Callable[[Sequence[PipelineConfig]], dg.Definitions]
+) -> Callable[..., Ticker]:
+    def make(**changes: Any) -> Ticker:
+        config = configuration(tmp_path, **{"timezone": "America/New_York", "end_date": None, **changes})
+        return Ticker(definitions_of([config]), config.name)
+
+    return make

@@ -223,15 +223,6 @@ def test_the_code_location_serves_the_home_of_the_environment(tmp_path: Path) ->
     assert set(nodes(definitions.defs())) == {f"no_ads/{noun}" for noun in VARIANTS["no_ads"]}
 
 
-@pytest.fixture
-def ticker(tmp_path: Path, definitions_of: Build) -> Callable[..., Ticker]:
-    def make(**changes: Any) -> Ticker:
-        config = configuration(tmp_path, **{"timezone": "America/New_York", "end_date": None, **changes})
-        return Ticker(definitions_of([config]), config.name)
-
-    return make
-
-
 def test_schedules_are_off_until_somebody_turns_them_on(tmp_path: Path, definitions_of: Build) -> None:
     repository = definitions_of([variant(tmp_path, "full")]).get_repository_def()
     assert {schedule.name for schedule in repository.schedule_defs} == {

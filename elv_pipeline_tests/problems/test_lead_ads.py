@@ -60,13 +60,18 @@ def test_rates_name_outcomes_as_their_source_and_volumes_do_not() -> None:
 
 def test_what_does_not_exist_is_not_declared() -> None:
     assert not [name for name in columns(has_ads=False) if re.search(r"spend|click|impression|ctr|cpc|cpm", name)]
-    assert not [name for name in columns(has_outcomes=False) if "rate" in name]
-    assert "all_leads_90d" in columns(has_outcomes=False)
+    assert columns(has_outcomes=False) == columns(has_outcomes=True)
     only_campaign = columns(id_columns=("campaign_id",))
     assert not [name for name in only_campaign if name.startswith(("ad_", "adset_"))]
     assert "campaign_spend_7d" in only_campaign
     nothing = columns(has_ads=False, has_outcomes=False, id_columns=())
-    assert nothing == ["all_leads_90d", "created_weekday", "created_hour", "created_month_day"]
+    assert nothing == [
+        "all_leads_90d",
+        "all_qualified_rate_90d",
+        "created_weekday",
+        "created_hour",
+        "created_month_day",
+    ]
 
 
 def test_removing_data_never_reorders_the_columns_that_remain() -> None:

@@ -30,6 +30,7 @@ LABEL_SCHEMA = {
     "outcome_time": UTC_TIME,
     "outcome_recorded_time": UTC_TIME,
     "outcome_observed": pl.Boolean,
+    "labels_observed_until": UTC_TIME,
 }
 
 
@@ -43,6 +44,7 @@ def label(outcome: timedelta | None = None, *, recorded: timedelta | None = None
         "outcome_time": happened,
         "outcome_recorded_time": happened if recorded is None else CREATED + recorded,
         "outcome_observed": observed,
+        "labels_observed_until": CREATED + 1000 * DAY,
     }
 
 
@@ -182,3 +184,9 @@ def test_counts_by_week_begin_on_monday_and_cover_every_lead() -> None:
     assert counts.columns == ["week", "leads", "positive", "negative", "unknown"]
     assert set(counts.dtypes[1:]) == {pl.Int64}
     assert label_counts_by_week(table.clear()).height == 0
+
+
+def test_labels_written_before_the_window_had_passed_stay_unknown() -> None:
+    written_early = {**label(), "labels_observed_until": CREATED + 13 * DAY}
+    assert status(written_early, until=30 * DAY) == ("unknown", False, None)
+    assert status({**written_early, "labels_observed_until": CREATED + 14 * DAY}, until=30 * DAY)[0] == "negative"

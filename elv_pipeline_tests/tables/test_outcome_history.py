@@ -130,7 +130,7 @@ def test_leads_outside_the_outcome_record_are_volume_without_a_verdict() -> None
     assert known(unobserved, positive)["all_leads_10d"] == 2
 
 
-def test_without_outcomes_there_is_volume_and_no_rate() -> None:
+def test_without_outcomes_there_is_volume_and_an_empty_rate() -> None:
     row = known(lead("x", DAY), log=None)
     assert row == {
         "lead_id": "me",
@@ -138,6 +138,7 @@ def test_without_outcomes_there_is_volume_and_no_rate() -> None:
         "ad_leads_10d": 1,
         "adset_leads_10d": 1,
         "campaign_leads_10d": 1,
+        **dict.fromkeys(f"{level}_qualified_rate_10d" for level in ("all", "ad", "adset", "campaign")),
     }
 
 

@@ -85,8 +85,9 @@ def test_labels_written_before_their_leads_matured_are_refused() -> None:
     stale = labels(world, observed_until=ORIGIN - timedelta(days=2))
     with pytest.raises(TrainingRefusedError, match="elv build-table") as refusal:
         training_table(table, stale, observation=observation(), labelled=True)
-    # Two days before the origin, the leads of the last two and the window's three days were still young.
-    young = [row for row in world.leads if ORIGIN - timedelta(days=2 + WINDOW_DAYS) < row["created_time"] < ORIGIN]
+    # Leads whose window ended within the last two days were still young then; younger ones have no label anyway.
+    matured = ORIGIN - timedelta(days=WINDOW_DAYS)
+    young = [row for row in world.leads if matured - timedelta(days=2) < row["created_time"] <= matured]
     assert str(refusal.value).startswith(f"matured_labels: {len(young)} lead(s) ")
 
 
