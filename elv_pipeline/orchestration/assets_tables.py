@@ -27,7 +27,7 @@ from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.charts import label_maturity
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
-from elv_pipeline.tables.joins import ID_COLUMNS, join_leads, join_statistics
+from elv_pipeline.tables.joins import ID_COLUMNS, join_leads, join_statistics, match_rate
 from elv_pipeline.tables.labels import label_counts_by_week, label_times, with_status
 
 GOOD_MATCH_RATE = 0.9
@@ -60,7 +60,7 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
             dg.AssetCheckSpec(
                 "joined",
                 asset=parts.key("joined_leads"),
-                description=f"At least {GOOD_MATCH_RATE:.0%} of the leads have an id.",
+                description=f"At least {GOOD_MATCH_RATE:.0%} of the leads have an id that the ads export knows.",
             )
         ],
     )
@@ -81,25 +81,34 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
             ).collect()
             rows = deployment.lake.write_days("joined_leads", joined, days=days.days)
         note_partition_rows(context, rows)
-        unjoined = int((joined["join_method"] == "none").sum())
+        statistics = join_summary(deployment, joined)
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(joined, schema=schema_of_frame(joined)),
                 "dagster/column_lineage": lineage(_joined_lineage(), deployment=deployment),
-                "join_statistics": join_statistics(joined, ads=None),
+                "join_statistics": statistics,
             },
             data_version=dg.DataVersion(content_checksum(joined)),
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name="joined",
-                    passed=unjoined <= (1 - GOOD_MATCH_RATE) * joined.height,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"leads": joined.height, "without_any_id": unjoined},
-                )
-            ],
+            check_results=[_well_joined(statistics)],
         )
 
     return joined_leads
+
+
+def _well_joined(statistics: dict[str, Any]) -> dg.AssetCheckResult:
+    leads, without = statistics["leads"], statistics["by_method"].get("none", 0)
+    matched, sentences = match_rate(statistics), []
+    if without > (1 - GOOD_MATCH_RATE) * leads:
+        sentences.append(f"{without} of {leads} leads carry no id at all")
+    if matched is not None and matched[1] < GOOD_MATCH_RATE:
+        sentences.append(f"only {matched[1]:.0%} of the leads with {matched[0]} carry one that the ads export knows")
+    return dg.AssetCheckResult(
+        check_name="joined",
+        passed=not sentences,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(sentences) or "leads are joined",
+        metadata={"leads": leads, "without_any_id": without, "match_rate": matched[1] if matched else None},
+    )
 
 
 def _joined_lineage() -> dict[str, Sources]:
@@ -228,6 +237,7 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
                 "feature_columns": len(columns),
                 "feature_lag_days": config.feature_lag_days,
             },
+            data_version=dg.DataVersion(deployment.lake.digest("features", days.days)),
             check_results=[_complete(deployment, rows, days)],
         )
 

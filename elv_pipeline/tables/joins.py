@@ -143,6 +143,19 @@ def fill_parents(leads: pl.DataFrame, hierarchy: pl.DataFrame) -> pl.DataFrame:
     return leads
 
 
+def match_rate(statistics: dict[str, Any]) -> tuple[str, float] | None:
+    """Share of the leads with the most specific id they carry that the ads export knows, or None without both.
+
+    Args:
+        statistics: result of ``join_statistics``.
+    """
+    for column in ID_COLUMNS:
+        carried = statistics["with_id"][column]["leads"]
+        if carried and "found_in_ads" in statistics:
+            return column, statistics["found_in_ads"][column]["leads"] / carried
+    return None
+
+
 def join_statistics(joined: pl.DataFrame, *, ads: pl.DataFrame | None) -> dict[str, Any]:
     """Counts that tell whether the join can be trusted: by method, by level, and against the ads export.
 

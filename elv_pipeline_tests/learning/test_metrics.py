@@ -169,7 +169,7 @@ def test_days_are_local_and_too_few_of_them_are_not_resampled() -> None:
     hours = pl.Series([start + timedelta(hours=step) for step in range(24 * 9)], dtype=pl.Datetime("us", "UTC"))
     found = day_clusters(hours, timezone="Europe/Berlin")
     assert found is not None
-    assert len(np.unique(found)) == 10
+    assert len(np.unique(found)) == 9  # ten in UTC
     assert found[0] != found[24]
     assert found[0] == found[22]  # half past midnight to half past ten in the evening, in Berlin
     assert day_clusters(hours.head(24 * 6), timezone="Europe/Berlin") is None
@@ -178,7 +178,7 @@ def test_days_are_local_and_too_few_of_them_are_not_resampled() -> None:
 def test_the_interval_of_a_rate_knows_that_rows_of_a_cluster_resemble_each_other() -> None:
     y = np.repeat(np.array([0] * 16 + [1] * 4, dtype=np.int8), 30)
     low, high = wilson_interval(np.array([y.sum()]), np.array([len(y)]))
-    assert rate_interval(y, clusters=None) == pytest.approx((low[0], high[0]))
+    assert rate_interval(y, clusters=None) == pytest.approx((low[0], high[0]), rel=1e-3)
     assert rate_interval(y, clusters=np.arange(len(y)) % 20) == pytest.approx((low[0], high[0]), rel=0.3)
     days = rate_interval(y, clusters=np.repeat(np.arange(20), 30))  # whole days alike: 20 observations, not 600
     expected = wilson_interval(np.array([4 * 19 / 20]), np.array([19.0]))

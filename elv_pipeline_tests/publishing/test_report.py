@@ -15,6 +15,7 @@ from elv_pipeline_tests.publishing.sample_content import (
     MANIFEST,
     bare_content,
     board,
+    figure,
     full_content,
     metrics,
     predictions,
@@ -123,14 +124,16 @@ def test_key_facts_are_in_plain_sight() -> None:
         "lgbm, version 12",
         "No placements: paths.ads_placement_path is null.",
         "Log starts late. Set it.",
-        "Put money on “Campaign 6” (€35.00)",
+        "By this model, put money on “Campaign 6” (€35.00)",
         "ROC AUC is 0.730 here and 0.760 for a perfect model",
     ):
         assert fact in text
 
 
 def test_differences_are_put_in_words_only_beyond_chance_and_lower_losses_are_better() -> None:
-    document = full_report()
+    judged = metrics()
+    judged["differences"]["logistic_regression"]["log_loss"] = figure(0.02, 0.01)
+    document = render_report(full_content(metrics=judged))
     row = re.search(r"Log loss.*?</tr>", document, re.DOTALL)
     assert row
     assert [word for word in re.findall(r"model better|model worse|no clear difference", row.group())] == [

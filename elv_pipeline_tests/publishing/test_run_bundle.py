@@ -98,7 +98,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> 
         ),
     )
     boards = [
-        leaderboard(scored, None, spec=spec, probability_column=P, value_per_qualified=180.0, min_segment_leads=30)
+        leaderboard(
+            scored,
+            None,
+            spec=spec,
+            probability_column=P,
+            value_per_qualified=180.0,
+            min_segment_leads=30,
+            segment_error=result.bundle.metadata["segment_error"][spec.segment],
+        )
         for spec in (CAMPAIGN_BOARD, ADSET_BOARD)
     ]
     moved = drift(reference_of(table, ["clicks_7d"]), table.tail(300))

@@ -31,7 +31,7 @@ def level(*, predicted: float, low: float, high: float) -> str:
 
 
 def test_the_level_of_the_probabilities_is_judged_by_what_the_interval_can_tell() -> None:
-    figures = "expected 8.1%, observed 8.0% (95% interval 6.5% to 9.9%, 80 qualified)"
+    figures = "expected 8.1%, observed 8.0% (95% interval 6.5% to 9.8%, 80 qualified)"
     assert level(predicted=0.081, low=0.0648, high=0.0985) == (
         f"On average its probabilities can be taken at face value: {figures}, no clear difference."
     )
@@ -78,7 +78,7 @@ def test_money_advice_names_only_campaigns_with_volume_clearly_off_the_average()
     assert advice[1].startswith("By this model, think twice about “Campaign 0”")
     wide = board(8).with_columns(elv_per_spend_low=pl.lit(0.0), elv_per_spend_high=pl.lit(99.0))
     assert money_advice(full_content(campaign_leaderboard=wide)) == [
-        "By this model, no campaign with enough leads is clearly above the average of €17.21 per €1 spent."
+        "By this model, no campaign with enough leads is clearly above the average of €20.00 per €1 spent."
     ]
     assert money_advice(full_content(campaign_leaderboard=board(1))) == [
         "Campaigns with enough leads to judge: 1 of 1. Nothing to compare yet."
