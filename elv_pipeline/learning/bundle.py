@@ -85,15 +85,16 @@ class ModelBundle:
         """Refuse a frame whose feature columns differ from training; further columns are ignored.
 
         Raises:
-            ScoringRefusedError: listing every missing column and every wrong kind of column.
+            ScoringRefusedError: listing missing columns and wrong kinds of columns, the first ten of many.
         """
         problems = schema_problems(table, numeric=list(self.schema.numeric), categorical=list(self.schema.categorical))
         if problems:
             raise ScoringRefusedError(
                 f"the rows to score do not fit the model of {self.metadata.get('target')} trained as of "
                 f"{self.metadata.get('cutoff')}; {len(problems)} of {len(self.schema.names)} feature columns differ:\n"
-                + "\n".join(problems)
-                + "\nBuild the features with the configuration the model was trained with, or train anew"
+                + "\n".join(_shortened(problems))
+                + "\nBuild the features with the configuration the model was trained with (the same exports, ids and "
+                "lag), or train anew."
             )
 
     def require_compatible(
@@ -182,6 +183,14 @@ class ModelBundle:
             "metadata": self.metadata,
         }
         return _restore, (_canonical(document),)
+
+
+def _shortened(problems: list[str], *, most: int = 10) -> list[str]:
+    """The first differences, and how many more there are: a hundred lines hide what they have in common."""
+    if len(problems) <= most:
+        return problems
+    prefixes = sorted({problem.removeprefix("- ").split("_")[0] + "_*" for problem in problems})
+    return [*problems[:most], f"- and {len(problems) - most} more; all of them: {', '.join(prefixes)}"]
 
 
 def _restore(text: str) -> ModelBundle:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.errors import ScoringRefusedError
-from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.learning.bundle import FeatureSchema, ModelBundle
 from elv_pipeline.learning.training import train
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
 
@@ -128,3 +128,20 @@ def test_a_model_that_contradicts_the_configuration_is_refused(bundle: ModelBund
     assert "- feature_lag_days: model 1, configuration 0" in str(refusal.value)
     assert "- timezone: model 'UTC', configuration 'Europe/Berlin'" in str(refusal.value)
     assert "target" not in str(refusal.value)
+
+
+def test_many_differences_are_summed_up(bundle: ModelBundle) -> None:
+    names = tuple(f"{level}_spend_{days}d" for level in ("ad", "campaign") for days in range(1, 11))
+    wide = ModelBundle(
+        estimator=bundle.estimator,
+        calibrator=bundle.calibrator,
+        schema=FeatureSchema(numeric=names, categorical=()),
+        metadata=bundle.metadata,
+    )
+    with pytest.raises(ScoringRefusedError) as refusal:
+        wide.check_columns(pl.DataFrame({"other": [1.0]}))
+    lines = str(refusal.value).splitlines()
+    assert "20 of 20 feature columns differ" in lines[0]
+    assert lines[1] == "- ad_spend_1d: missing, expected number"
+    assert lines[11] == "- and 10 more; all of them: ad_*, campaign_*"
+    assert len(lines) == 13

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,8 @@ import polars as pl
 import pytest
 
 from elv_pipeline.errors import ElvError, ScoringRefusedError, TrainingRefusedError
+from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.orchestration.assets_learning import _metrics_table
 from elv_pipeline.orchestration.partitions import PARTITION_TAG
 from elv_pipeline.publishing.model_registry import ModelRegistry, read_handle, write_handle
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, NAME, Copy, Finished
@@ -146,3 +149,43 @@ def test_a_newer_candidate_is_judged_on_the_same_later_rows(finished: Finished, 
     assert evidence["low"] <= evidence["log_loss_difference"] <= evidence["high"]
     assert (second["decision"] == "promoted") == (evidence["log_loss_difference"] <= 0)
     assert f"on {evidence['rows']} later rows" in second["reason"]
+
+
+@pytest.mark.parametrize("share_seen", [0.5, 1.0])
+def test_the_champion_is_not_judged_on_rows_that_it_learned_from(
+    finished: Finished, copy: Copy, share_seen: float
+) -> None:
+    """A champion that claims to have trained on the first part of the candidate's test slice, or on all of it."""
+    models, registry = copy.deployment.home.models(NAME), ModelRegistry(copy.deployment.home)
+    candidate = read_handle(models / str(finished.origin) / "candidate.json")
+    test = candidate.evidence().scored.filter(pl.col("split") == "test").sort("created_time")
+    seen_until = test["created_time"][int(share_seen * test.height) - 1] + timedelta(microseconds=1)
+    bundle = ModelBundle.load(Path(candidate.path))
+    plan = {**bundle.metadata["split"], "train_until": seen_until.isoformat()}
+    plan |= {"test_from": seen_until.isoformat(), "calibration_from": None, "calibration_until": None}
+    bundle.metadata["split"] = plan
+    path = models / str(finished.origin) / "seen" / "model.joblib"
+    bundle.save(path)
+    registry.set_champion(registry.register(path, name=NAME, evidence=candidate.evidence()))
+    verdict = metadata_of(copy.run("champion", tags={PARTITION_TAG: str(finished.origin)}), "champion")
+    unseen = test.filter(pl.col("created_time") >= seen_until).height
+    assert verdict["evidence"]["rows"] == unseen
+    if share_seen == 1.0:
+        assert verdict["decision"] == "kept"
+        assert "the champion stays" in verdict["reason"]
+    else:
+        assert 0 < unseen < test.height
+        assert f"on {unseen} later rows that neither model learned from" in verdict["reason"]
+
+
+def test_the_table_of_metrics_names_local_days_and_tolerates_an_absent_baseline() -> None:
+    figures = {"value": 0.5, "low": 0.4, "high": 0.6}
+    names = ("pr_auc", "roc_auc", "brier", "log_loss", "lift_at_10pct", "capture_at_10pct", "calibration_mae")
+    test = {"rows": 9, "positives": 2, "resampled": "days", "from": "2025-06-08T22:00:00+00:00"}
+    document = {
+        "models": dict.fromkeys(("model", "constant"), dict.fromkeys(names, figures)),
+        "test": test | {"until": "2025-06-29T22:00:00+00:00"},
+    }
+    table = _metrics_table(document, timezone="Europe/Berlin")
+    assert "9 test rows, 2 positive, 9 Jun 2025 to 29 Jun 2025; the intervals resample days" in table
+    assert "logistic" not in table

@@ -17,9 +17,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.errors import ContractError, ScoringRefusedError
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.orchestration import assets_scoring
 from elv_pipeline.orchestration.assets_report import batch_features
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, HISTORY, LAST, NAME, SCORED, Copy, Finished
@@ -71,9 +72,12 @@ def test_a_day_scored_alone_ranks_as_in_the_range(finished: Finished, copy: Copy
     [
         ("feature_lag_days", 2, "feature_lag_days: model 1, configuration 2"),
         ("label_window_days", 7, "outcome_window_days: model 14, configuration 7"),
+        ("timezone", "Europe/Berlin", "timezone: model 'UTC', configuration 'Europe/Berlin'"),
     ],
 )
-def test_a_model_that_contradicts_the_configuration_is_refused(copy: Copy, key: str, value: int, named: str) -> None:
+def test_a_model_that_contradicts_the_configuration_is_refused(
+    copy: Copy, key: str, value: int | str, named: str
+) -> None:
     before = copy.files()
     with pytest.raises(ScoringRefusedError, match=named):
         copy.with_changes(**{key: value}).run("predictions", days=TWO_DAYS)
@@ -86,6 +90,41 @@ def test_a_model_file_without_its_cut_off_is_refused(finished: Finished, copy: C
     bundle.save(tmp_path / "model.joblib")
     with pytest.raises(ScoringRefusedError, match="lack cutoff"):
         copy.run("predictions", days=TWO_DAYS, model=tmp_path / "model.joblib")
+
+
+@pytest.mark.parametrize(
+    ("noun", "segment"), [("campaign_leaderboard", "campaign_id"), ("adset_leaderboard", "adset_id")]
+)
+def test_the_models_error_at_that_level_widens_a_boards_intervals(
+    finished: Finished, copy: Copy, tmp_path: Path, noun: str, segment: str
+) -> None:
+    def width(error: float) -> float:
+        bundle = ModelBundle.load(finished.model)
+        bundle.metadata["segment_error"] = dict.fromkeys(bundle.metadata["segment_error"], 0.0) | {segment: error}
+        bundle.save(tmp_path / "model.joblib")
+        assert copy.run(noun, days=TWO_DAYS, model=tmp_path / "model.joblib").success
+        board = copy.deployment.scan(noun, first=LAST, last=LAST).collect()
+        return float((board["elv_high"] - board["elv_low"]).sum())
+
+    assert width(0.8) > 1.3 * width(0.0)
+
+
+def test_a_day_whose_board_breaks_the_contract_is_not_written(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bad day comes first, so that the newest one alone would not show it."""
+    right = assets_scoring.leaderboard
+    calls: list[int] = []
+
+    def wrong_once(*arguments: Any, **options: Any) -> pl.DataFrame | None:
+        board = right(*arguments, **options)
+        calls.append(1)
+        return board if len(calls) > 1 or board is None else board.with_columns(elv_high=pl.col("elv_low") - 1)
+
+    monkeypatch.setattr(assets_scoring, "leaderboard", wrong_once)
+    before = copy.files("campaign_leaderboard")
+    with pytest.raises(ContractError, match="predicted_elv must lie within elv_low and elv_high"):
+        copy.run("campaign_leaderboard", days=TWO_DAYS)
+    assert len(calls) == 2
+    assert copy.files("campaign_leaderboard") == before
 
 
 def test_a_file_that_is_no_model_is_refused(copy: Copy, tmp_path: Path) -> None:
