@@ -15,9 +15,9 @@ help: ## List the targets
 setup: $(VENV)/.installed ## Create .venv from requirements.lock
 
 $(VENV)/.installed: requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -51,7 +51,7 @@ bench: setup ## Measure the event log against Dagster's own
 
 lock: setup ## Resolve requirements.lock again (needs uv, not part of the lock)
 	uv pip compile pyproject.toml --extra dev --group build --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	  --no-emit-index-url --no-header --no-strip-extras --quiet --output-file requirements.lock
 
 clean: ## Remove what can be made again (not var/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
