@@ -325,7 +325,9 @@ def _print_top_campaigns(result: CommandResult, *, most: int = 5) -> None:
 
     path = result.bundle / "leaderboard_campaign.csv"
     if not path.is_file():
-        out.print("No scored lead carries a campaign id: there is no campaign leaderboard.")
+        scored = result.document("metadata.json")["scored_rows"]
+        reason = "No scored lead carries a campaign id" if scored else "There are no leads on these days"
+        out.print(f"{reason}: there is no campaign leaderboard.")
         return
     board = pl.read_csv(path, schema_overrides=CAMPAIGN_LEADERBOARD.schema).head(most)
     spent = board["spend"].null_count() < board.height

@@ -21,7 +21,8 @@ def board(**change: Any) -> pl.DataFrame:
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e12])
 def test_the_last_bits_of_an_amount_break_no_interval_whatever_its_size(scale: float) -> None:
     amount = 0.1 + 0.2  # a little more than 0.3
-    CAMPAIGN_LEADERBOARD.validate(board(predicted_elv=amount * scale, elv_low=0.0, elv_high=0.3 * scale), place="board")
+    row = board(predicted_elv=amount * scale, elv_low=0.0, elv_high=0.3 * scale)
+    assert CAMPAIGN_LEADERBOARD.validate(row, place="board").equals(row)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e12])
@@ -35,7 +36,7 @@ def test_a_value_outside_its_interval_is_refused_whatever_its_size(scale: float)
 def test_an_observed_rate_of_zero_is_not_below_a_lower_end_of_the_last_bits() -> None:
     row = {"bin": 1, "rows": 10, "positives": 0, "mean_predicted": 0.1, "observed_rate": 0.0}
     bins = pl.DataFrame([row | {"observed_low": 3e-18, "observed_high": 0.28}])
-    CALIBRATION_BINS.validate(bins, place="bins")
+    assert CALIBRATION_BINS.validate(bins, place="bins").equals(bins)
 
 
 def test_many_days_of_a_table_are_unique_by_day() -> None:
