@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from elv_pipeline import __version__
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import HOME_VARIABLE, Home
 
@@ -49,11 +50,20 @@ _SHOWN_METRICS = {
 }
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _state_folder(
     home: Annotated[
         Path | None, typer.Option("--home", help=f"State folder; default: ${HOME_VARIABLE}, else var/.")
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     import os
 

@@ -344,3 +344,15 @@ def test_checks_are_recorded_with_their_verdicts(finished: Finished, instance: d
         history = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
         assert history, check
         assert history[0].status.value in ("SUCCEEDED", "FAILED"), check
+
+
+def test_a_model_trained_with_outcomes_scores_where_there_are_none(copy: Copy, finished: Finished) -> None:
+    paths = {**copy.deployment.config.paths.model_dump(), "outcomes_path": None}
+    without = copy.with_changes(paths=paths)
+    day = DayRange(LAST, LAST)
+    without.run("features", "predictions", days=day, model=finished.model)
+    features = without.deployment.scan("features", first=LAST, last=LAST).collect()
+    assert features.height > 0
+    assert features["campaign_qualified_rate_90d"].null_count() == features.height
+    scored = without.deployment.scan("predictions", first=LAST, last=LAST).collect()
+    assert scored["lead_id"].sort().equals(features["lead_id"].sort())
