@@ -48,9 +48,8 @@ def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         Ids of the runs that were closed.
     """
-    running = instance.get_runs(
-        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    )
+    unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    running = instance.get_runs(filters=dg.RunsFilter(statuses=unfinished))
     closed = []
     for run in running:
         identity = run.tags.get(PROCESS_TAG)

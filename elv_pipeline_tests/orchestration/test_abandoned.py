@@ -51,6 +51,13 @@ def test_only_runs_of_dead_commands_are_closed() -> None:
         assert close_abandoned_runs(instance) == []
 
 
+def test_a_command_killed_before_its_run_began_is_closed_too() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {PROCESS_TAG: identity_of_a_dead_process()}
+        run = create_run_for_test(instance, job_name="some_job", status=dg.DagsterRunStatus.NOT_STARTED, tags=tags)
+        assert close_abandoned_runs(instance) == [run.run_id]
+
+
 def test_opening_a_home_closes_what_a_killed_command_left(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with opened_instance(home) as instance:
