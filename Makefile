@@ -46,8 +46,9 @@ ui: setup ## Open the Dagster UI on the state that the demo left
 doctor: setup ## Check this machine and the home folder
 	$(BIN)/elv doctor
 
-bench: setup ## Measure the event log against Dagster's own
+bench: setup ## Measure the event log against Dagster's own, and how often the leaderboards' intervals hold
 	$(BIN)/python benchmarks/event_log.py
+	$(BIN)/python benchmarks/interval_coverage.py
 
 lock: setup ## Resolve requirements.lock again (needs uv, not part of the lock)
 	uv pip compile pyproject.toml --extra dev --group build --universal --python-version 3.11 --generate-hashes \

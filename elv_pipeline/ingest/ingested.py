@@ -45,7 +45,6 @@ class TableProfile:
     columns: tuple[ColumnProfile, ...]
     first_day: date | None
     last_day: date | None
-    source_columns: tuple[str, ...]
     dropped_columns: tuple[str, ...]
     dropped_rows: dict[str, int]
     time_shapes: dict[str, str] = field(default_factory=dict)
@@ -119,7 +118,6 @@ def finish(
         columns=column_profiles(frame),
         first_day=_extreme_day(frame, last=False),
         last_day=_extreme_day(frame, last=True),
-        source_columns=source.columns,
         dropped_columns=source.dropped_columns,
         dropped_rows=dict(sifted.dropped),
         time_shapes=dict(time_shapes),

@@ -107,6 +107,8 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
         if deployment.config.paths.lead_to_ad_map_path:
             mapped = read_lead_to_ad_map(deployment.config.paths.lead_to_ad_map_path, deployment.config).frame
             carried += [column for column in ID_COLUMNS if mapped[column].null_count() < mapped.height]
+        # Levels that an earlier export carried stay: one file without them must not change what the features are.
+        carried += (deployment.lake.read_json("sources/leads") or {}).get("id_columns", [])
         extra = {"id_columns": [column for column in ID_COLUMNS if column in carried]}
         return _store(context, deployment, ingested, LEADS, moment="created_time", extra=extra)
 

@@ -128,27 +128,24 @@ def run_job(
 
 
 def _cause(result: dg.ExecuteInProcessResult, job_name: str) -> ElvError:
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.user_failure_data or event.step_failure_data
-            original = getattr(event.step_failure_data, "error", None)
-            chain = [original, *_causes(original)]
-            for info in chain:
-                if info is not None and info.cls_name in _known_errors():
-                    return _known_errors()[info.cls_name](_message(info))
-            text = chain[-1].message.strip() if chain and chain[-1] is not None else str(error)
-            return RunFailedError(
-                f"{event.step_key}: {text}\nThe run {result.run_id} of {job_name} failed; see it with 'elv ui'. "
-                f"No partition is half-written."
-            )
-    return RunFailedError(f"the run {result.run_id} of {job_name} failed; see it with 'elv ui'")
+    failure = next((event for event in result.all_events if event.is_step_failure), None)
+    chain = _chain(failure.step_failure_data.error) if failure is not None else []
+    known = _known_errors()
+    for info in chain:
+        if info.cls_name in known:
+            return known[info.cls_name](_message(info))
+    cause = f"{failure.step_key}: {chain[-1].message.strip()}\n" if failure is not None and chain else ""
+    return RunFailedError(
+        f"{cause}The run {result.run_id} of {job_name} failed; see it with 'elv ui'. No partition is half-written."
+    )
 
 
-def _causes(info: Any) -> list[Any]:
+def _chain(info: Any) -> list[Any]:
+    """An error and what caused it, outermost first."""
     found = []
-    while info is not None and info.cause is not None:
-        info = info.cause
+    while info is not None:
         found.append(info)
+        info = info.cause
     return found
 
 
