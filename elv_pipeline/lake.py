@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,9 @@ class Lake:
             for day in days:
                 written[day].replace(self.partition(table, day))
             return counts
+        except BaseException:
+            _discard_after_failure(staging)
+            raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -150,6 +154,21 @@ class Lake:
 
 ABANDONED_AFTER = timedelta(days=1)
 """Age at which a staging folder can only belong to a run that was killed; no write takes that long."""
+
+
+def _discard_after_failure(staging: Path) -> None:
+    """Delete the staging folder of a failed write, until it stays away.
+
+    A sink that fails returns before its other writers have stopped, and one of them may still create its file, folder
+    included, behind the deletion. What outlives even this is never read, and goes with :func:`_remove_abandoned`.
+    """
+    quiet = 0
+    for _ in range(100):
+        quiet = 0 if staging.exists() else quiet + 1
+        if quiet == 10:
+            return
+        shutil.rmtree(staging, ignore_errors=True)
+        time.sleep(0.02)
 
 
 def _remove_abandoned(folder: Path) -> None:
