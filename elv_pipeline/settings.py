@@ -77,17 +77,18 @@ class Paths(_Strict):
     adset_targeting_path: str | None = None
     ad_creatives_path: str | None = None
 
-    @model_validator(mode="after")
-    def _no_enrichment_yet(self) -> Paths:
-        for key in ("ads_placement_path", "ads_geo_path", "adset_targeting_path", "ad_creatives_path"):
-            if getattr(self, key) is not None:
-                raise ValueError(f"{key} is set, but this version reads no enrichment table; set it to null")
-        return self
+
+Connector = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""Format of an export: recognised by its header (``auto``) or a connector's name (``ingest/connectors``)."""
 
 
 class TableRules(_Strict):
-    """How one export is read. A rule set to ``drop`` removes the offending rows and counts them in the profile."""
+    """How one export is read. A rule set to ``drop`` removes the offending rows and counts them in the profile.
 
+    ``source`` overrides the configuration's ``source`` for this table.
+    """
+
+    source: Connector | None = None
     naive_timezone: TimeZone | None = None
     timestamp_format: str | None = None
     null_values: tuple[str, ...] = ()
@@ -95,8 +96,9 @@ class TableRules(_Strict):
 
 
 class AdsRules(TableRules):
-    """Rules of the daily ads export."""
+    """Rules of the daily ads export and of its breakdowns by placement and region."""
 
+    decimal_comma: bool = False
     on_negative_spend: OnViolation = "error"
     on_clicks_above_impressions: OnViolation = "error"
 
@@ -118,6 +120,10 @@ class LeadToAdMapRules(TableRules):
     """Rules of the lead-to-ad mapping."""
 
 
+class AttributeRules(TableRules):
+    """Rules of a table of properties of ads or ad sets."""
+
+
 class Contracts(_Strict):
     """Per-table reading rules."""
 
@@ -125,6 +131,10 @@ class Contracts(_Strict):
     leads: LeadsRules = LeadsRules()
     outcomes: OutcomesRules = OutcomesRules()
     lead_to_ad_map: LeadToAdMapRules = LeadToAdMapRules()
+    ads_placement: AdsRules = AdsRules()
+    ads_geo: AdsRules = AdsRules()
+    adset_targeting: AttributeRules = AttributeRules()
+    ad_creatives: AttributeRules = AttributeRules()
 
 
 class ModelSettings(_Strict):
@@ -148,6 +158,25 @@ class Reporting(_Strict):
     min_segment_leads: int = Field(default=30, ge=1)
     leaderboard_days: int = Field(default=28, ge=1)
     drift_days: int = Field(default=7, ge=1)
+
+
+class MinimumData(_Strict):
+    """What the exports must hold before a verdict of ``elv validate`` is better than "not ready" or "with warnings".
+
+    Below ``leads`` or ``days`` of leads the data are not ready to train, as below ``model.min_labelled_rows`` and
+    ``model.min_positives``. A match rate below ``match_rate`` is a warning.
+    """
+
+    leads: int = Field(default=500, ge=1)
+    days: int = Field(default=28, ge=1)
+    match_rate: float = Field(default=0.9, ge=0, le=1)
+
+
+class Spark(_Strict):
+    """Where the feature plan runs with ``engine: spark``: a Spark master and how many buckets of campaigns."""
+
+    master: str = Field(default="local[2]", min_length=1)
+    buckets: int = Field(default=16, ge=1, le=4096)
 
 
 class Schedules(_Strict):
@@ -180,10 +209,14 @@ class PipelineConfig(_Strict):
     feature_lag_days: int = Field(default=1, ge=0, le=30)
     value_per_qualified: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     currency: str = Field(default="EUR", min_length=1, max_length=8)
+    source: Connector = "auto"
+    engine: Literal["polars", "spark"] = "polars"
     paths: Paths
     contracts: Contracts = Contracts()
     model: ModelSettings = ModelSettings()
     reporting: Reporting = Reporting()
+    minimum_data: MinimumData = MinimumData()
+    spark: Spark = Spark()
     schedules: Schedules = Schedules()
 
     @field_validator("name")
@@ -244,6 +277,16 @@ class PipelineConfig(_Strict):
     def origin_day_offset(self) -> int:
         """Weekday of the training origin, 0 = Sunday as in cron."""
         return WEEKDAYS.index(self.schedules.origin_weekday)
+
+    def connector_of(self, table: str) -> Connector:
+        """Format of one table's export: its own ``source``, else the configuration's."""
+        rules: TableRules = getattr(self.contracts, table)
+        return rules.source or self.source
+
+    def has_decimal_comma(self, table: str) -> bool:
+        """Whether one table's export writes numbers as 1.234,50."""
+        rules = getattr(self.contracts, table)
+        return isinstance(rules, AdsRules) and rules.decimal_comma
 
     def data_identity(self) -> str:
         """Digest of what must not change under one name: the problem, the data's place and the calendar.
@@ -336,6 +379,8 @@ def _resolve(value: Any, key: str, source: Path) -> Any:
                 f"Set it to the folder that holds the data: export {name}=/path/to/folder"
             )
     expanded = _VARIABLE.sub(lambda match: os.environ[match.group(1)], value)
+    if "://" in expanded:  # an address such as s3://bucket/ads/; as a path its slashes would collapse
+        return expanded
     return str((source.resolve().parent / Path(expanded).expanduser()).resolve())
 
 

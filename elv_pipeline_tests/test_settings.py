@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from elv_pipeline.errors import ConfigError
-from elv_pipeline.settings import Paths, PipelineConfig, load_config
+from elv_pipeline.settings import Paths, PipelineConfig, load_config, parse_config
 
 MINIMAL = "paths:\n  leads_path: leads.csv\n"
 OPTIONAL_PATHS = [name for name, field in Paths.model_fields.items() if not field.is_required()]
@@ -108,7 +108,9 @@ def test_a_missing_or_empty_environment_variable_is_named(
         ("paths:\n", ["paths is None"]),
         ("paths:\n  leads_path: null\n", ["paths.leads_path is None"]),
         ("paths:\n  leads_path: ''\n", ["paths.leads_path is empty", "null"]),
-        (MINIMAL + "  ads_geo_path: geo.csv\n", ["ads_geo_path is set", "set it to null"]),
+        (MINIMAL + "contracts:\n  leads:\n    decimal_comma: true\n", ["contracts.leads.decimal_comma", "does not exist"]),
+        (MINIMAL + "source: Meta Ads\n", ["source is 'Meta Ads'"]),
+        (MINIMAL + "engine: dask\n", ["engine is 'dask'", "'polars' or 'spark'"]),
         (MINIMAL + "timezone: Berlin\n", ["timezone is 'Berlin'", "IANA", "Europe/Berlin"]),
         (MINIMAL + "timezone: ../../etc/passwd\n", ["timezone", "IANA"]),
         (MINIMAL + "contracts:\n  leads:\n    naive_timezone: CEST2\n", ["contracts.leads.naive_timezone", "IANA"]),
@@ -223,3 +225,10 @@ def test_a_configuration_cannot_be_changed_after_loading(file: Path) -> None:
     config = load(file, MINIMAL)
     with pytest.raises(ValidationError, match="frozen"):
         config.name = "other"  # type: ignore[misc]
+
+
+def test_addresses_and_globs_survive_while_paths_are_made_absolute(tmp_path: Path) -> None:
+    paths = {"leads_path": "s3://bucket/leads/", "ads_path": "exports/ads_*.csv"}
+    found = parse_config({"paths": paths}, source=tmp_path / "config.yaml").paths
+    assert found.leads_path == "s3://bucket/leads/"
+    assert found.ads_path == str(tmp_path / "exports/ads_*.csv")

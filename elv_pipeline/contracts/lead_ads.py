@@ -5,6 +5,8 @@ Belongs here: column definitions in a user's words. Does not belong here: how fi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from elv_pipeline.contracts.spec import UTC_TIME, Column, RowCheck, TableContract, at_least
@@ -19,11 +21,21 @@ _AD = "Ad. Kept as text exactly as exported (blanks around it removed)."
 _ADSET = "Ad set (ad group) of the ad."
 _CAMPAIGN = "Campaign of the ad set."
 _LEAD = "The lead. Use a pseudonymous id, never an e-mail address or a phone number."
+_PLATFORM = "Where the lead form was shown, such as fb or ig."
+_RECORDED = "When these figures were exported; they restate earlier ones of the same day from then on."
+_VALID_FROM = "First moment from which the row holds; empty: always."
+_RECORDED_AT = "When the row became known; empty: always known."
+
+_LEAD_NAMES = (
+    Column("ad_name", pl.String, "Name of the ad, to join by where ids are missing.", nullable=True, required=False),
+    Column("adset_name", pl.String, "Name of the ad set, likewise.", nullable=True, required=False),
+    Column("campaign_name", pl.String, "Name of the campaign, likewise.", nullable=True, required=False),
+)
 
 ADS = TableContract(
     name="ads",
-    description="Daily delivery of each ad: one row an ad and local day.",
-    key=("day", "ad_id"),
+    description="Daily delivery of each ad: one row an ad and local day, as first known; restatements are kept apart.",
+    key=("day", "ad_id", "recorded_time"),
     columns=(
         Column("day", pl.Date, "Local day of delivery."),
         Column("campaign_id", pl.String, _CAMPAIGN),
@@ -35,8 +47,31 @@ ADS = TableContract(
         Column("impressions", pl.Int64, "Times the ad was shown.", unit="count", checks=(at_least(0),)),
         Column("clicks", pl.Int64, "Clicks on the ad.", unit="count", checks=(at_least(0),)),
         Column("spend_micros", pl.Int64, "Spend.", unit="millionths of the currency", checks=(at_least(0),)),
+        Column(
+            "recorded_time",
+            UTC_TIME,
+            "When these figures were exported; empty where the export does not say.",
+            None,
+            True,
+        ),
     ),
     row_checks=(RowCheck("clicks", "must not exceed impressions", lambda: pl.col("clicks") <= pl.col("impressions")),),
+)
+
+ADS_CHANGES = TableContract(
+    name="ads_changes",
+    description="Restatements of delivery: how a later export of a day differs from what was known before.",
+    key=("day", "ad_id", "adset_id", "recorded_time"),
+    columns=(
+        Column("day", pl.Date, "Local day of delivery that is restated."),
+        Column("campaign_id", pl.String, _CAMPAIGN),
+        Column("adset_id", pl.String, _ADSET),
+        Column("ad_id", pl.String, _AD),
+        Column("impressions", pl.Int64, "Change of the impressions, negative where they were revised down."),
+        Column("clicks", pl.Int64, "Change of the clicks."),
+        Column("spend_micros", pl.Int64, "Change of the spend.", unit="millionths of the currency"),
+        Column("recorded_time", UTC_TIME, "When the restatement became known; it counts for later leads only."),
+    ),
 )
 
 LEADS = TableContract(
@@ -50,6 +85,8 @@ LEADS = TableContract(
         Column("ad_id", pl.String, "Ad that the lead came from; empty where unknown.", nullable=True),
         Column("adset_id", pl.String, "Ad set that the lead came from; empty where unknown.", nullable=True),
         Column("campaign_id", pl.String, "Campaign that the lead came from; empty where unknown.", nullable=True),
+        *_LEAD_NAMES,
+        Column("platform", pl.String, _PLATFORM, nullable=True),
     ),
 )
 
@@ -61,6 +98,12 @@ OUTCOMES = TableContract(
         Column("lead_id", pl.String, _LEAD),
         Column("qualified_time", UTC_TIME, "When the lead qualified."),
         Column("recorded_time", UTC_TIME, "When that became known; nothing may use the outcome before this moment."),
+        Column(
+            "withdrawn_time",
+            UTC_TIME,
+            "When the outcome was taken back; from then on the lead counts as not qualified. Empty: it stands.",
+            nullable=True,
+        ),
         Column("day", pl.Date, "Local day of recorded_time in the configured time zone."),
     ),
 )
@@ -100,6 +143,7 @@ ADS_SOURCE = TableContract(
         Column(
             "spend", pl.Float64, "Spend of the day, decimal point, no sign.", unit="currency", checks=(at_least(0),)
         ),
+        Column("recorded_time", UTC_TIME, _RECORDED, nullable=True, required=False),
     ),
 )
 
@@ -114,6 +158,8 @@ LEADS_SOURCE = TableContract(
         Column("lead_id", pl.String, _LEAD),
         Column("created_time", UTC_TIME, "When the lead was created: ISO 8601, e.g. 2025-03-31T14:05:00+02:00."),
         *_OPTIONAL_IDS,
+        *_LEAD_NAMES,
+        Column("platform", pl.String, _PLATFORM, nullable=True, required=False),
     ),
 )
 
@@ -131,6 +177,13 @@ OUTCOMES_SOURCE = TableContract(
             nullable=True,
             required=False,
         ),
+        Column(
+            "withdrawn_time",
+            UTC_TIME,
+            "When the outcome was taken back (a disqualified lead); empty or absent: it stands.",
+            nullable=True,
+            required=False,
+        ),
     ),
 )
 
@@ -141,4 +194,75 @@ LEAD_TO_AD_MAP_SOURCE = TableContract(
     columns=(Column("lead_id", pl.String, _LEAD), *_OPTIONAL_IDS),
 )
 
-SOURCES: tuple[TableContract, ...] = (ADS_SOURCE, LEADS_SOURCE, OUTCOMES_SOURCE, LEAD_TO_AD_MAP_SOURCE)
+
+def _breakdown(name: str, column: str, meaning: str) -> tuple[TableContract, TableContract]:
+    """Source and canonical contract of a daily export that splits each ad's delivery by one dimension."""
+    source = TableContract(
+        name=name,
+        description=f"Daily delivery of each ad by {column} (`paths.{name}_path`, optional): one row an ad, day and "
+        f"{column}. Other columns are ignored.",
+        key=("date", "ad_id", column),
+        columns=(
+            Column("date", pl.Date, "Day of delivery in the advertiser's time zone, e.g. 2025-03-31."),
+            Column("ad_id", pl.String, _AD),
+            Column(column, pl.String, meaning),
+            Column("impressions", pl.Int64, "Times the ad was shown.", unit="count", checks=(at_least(0),)),
+            Column("clicks", pl.Int64, "Clicks, at most the impressions.", unit="count", checks=(at_least(0),)),
+            Column("spend", pl.Float64, "Spend, decimal point, no sign.", unit="currency", checks=(at_least(0),)),
+            Column("recorded_time", UTC_TIME, _RECORDED, nullable=True, required=False),
+        ),
+    )
+    canonical = TableContract(
+        name=name,
+        description=f"Daily delivery of each ad by {column}: one row an ad, local day and {column}.",
+        key=("day", "ad_id", column),
+        columns=(
+            Column("day", pl.Date, "Local day of delivery."),
+            Column("ad_id", pl.String, _AD),
+            Column(column, pl.String, meaning),
+            Column("impressions", pl.Int64, "Times the ad was shown.", unit="count", checks=(at_least(0),)),
+            Column("clicks", pl.Int64, "Clicks on the ad.", unit="count", checks=(at_least(0),)),
+            Column("spend_micros", pl.Int64, "Spend.", unit="millionths of the currency", checks=(at_least(0),)),
+        ),
+    )
+    return source, canonical
+
+
+def _attributes(name: str, key: str, about: str, column: str, meaning: str) -> tuple[TableContract, TableContract]:
+    """Source and canonical contract of a table of properties that change rarely, if at all."""
+    columns = (
+        Column(key, pl.String, about),
+        Column(column, pl.String, meaning, nullable=True),
+        Column("valid_from", UTC_TIME, _VALID_FROM, nullable=True, required=False),
+        Column("recorded_at", UTC_TIME, _RECORDED_AT, nullable=True, required=False),
+    )
+    source = TableContract(
+        name=name,
+        description=f"{meaning} (`paths.{name}_path`, optional): one row a {key}, or several with their times.",
+        key=(key, "valid_from", "recorded_at"),
+        columns=columns,
+    )
+    return source, replace(source, description=f"{meaning} One row a {key} and version.")
+
+
+ADS_PLACEMENT_SOURCE, ADS_PLACEMENT = _breakdown(
+    "ads_placement", "placement", "Where the ad was shown, such as facebook_feed or instagram_stories."
+)
+ADS_GEO_SOURCE, ADS_GEO = _breakdown("ads_geo", "geo", "Country or region in which the ad was shown.")
+ADSET_TARGETING_SOURCE, ADSET_TARGETING = _attributes(
+    "adset_targeting", "adset_id", _ADSET, "audience_keywords", "Interests an ad set targets, separated by | ; or ,."
+)
+AD_CREATIVES_SOURCE, AD_CREATIVES = _attributes(
+    "ad_creatives", "ad_id", _AD, "creative_type", "Kind of creative of an ad, such as image, video or carousel."
+)
+
+SOURCES: tuple[TableContract, ...] = (
+    ADS_SOURCE,
+    LEADS_SOURCE,
+    OUTCOMES_SOURCE,
+    LEAD_TO_AD_MAP_SOURCE,
+    ADS_PLACEMENT_SOURCE,
+    ADS_GEO_SOURCE,
+    ADSET_TARGETING_SOURCE,
+    AD_CREATIVES_SOURCE,
+)

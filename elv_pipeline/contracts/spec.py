@@ -158,6 +158,24 @@ class TableContract:
         Raises:
             ContractError: one line a broken rule: first failing value and row, count, rule; then the remedy.
         """
+        if not self._holds(frame):
+            self._refuse(frame, place)
+        return frame.select(self.names)
+
+    def _holds(self, frame: pl.DataFrame) -> bool:
+        """Whether no rule is broken, by one pass over the columns; pandera would copy each one it looks at."""
+        if dict(frame.schema) != self.schema:
+            return False
+        if any(frame[column.name].null_count() for column in self.columns if not column.nullable):
+            return False
+        rules = [check.holds(pl.col(column.name)) for column in self.columns for check in column.all_checks]
+        rules += [check.holds() for check in self.row_checks]
+        verdicts = [rule.fill_null(True).all().alias(str(number)) for number, rule in enumerate(rules)]
+        if verdicts and not all(frame.select(verdicts).row(0)):
+            return False
+        return not self.key or _is_increasing(frame, self.key) or not _has_repeats(frame, self.key)
+
+    def _refuse(self, frame: pl.DataFrame, place: str) -> None:
         from pandera.errors import SchemaErrors
 
         try:
@@ -166,15 +184,34 @@ class TableContract:
             lines = [_explain(error, frame=frame, contract=self) for error in errors.schema_errors]
             found = "\n".join(f"{place}: {line}" for line in dict.fromkeys(lines))
             raise ContractError(f"{found}\n{self.remedy}") from None  # the chained text would print whole rows
-        return frame.select(self.names)
 
 
 def type_name(dtype: PolarsType) -> str:
     """A type in a user's words."""
     if isinstance(dtype, pl.Datetime):
         return "timestamp (UTC)"
-    words = {"String": "text", "Int64": "integer", "Float64": "number", "Date": "date", "Boolean": "true/false"}
+    words = {
+        "String": "text",
+        "Categorical": "text",
+        "Int64": "integer",
+        "Float64": "number",
+        "Date": "date",
+        "Boolean": "true/false",
+    }
     return words.get(str(dtype), str(dtype))
+
+
+def _is_increasing(frame: pl.DataFrame, key: tuple[str, ...]) -> bool:
+    """Whether every row's key is above the one before, which proves that none occurs twice; nulls prove nothing."""
+    above = pl.lit(False)
+    for name in reversed(key):
+        column, before = pl.col(name), pl.col(name).shift(1)
+        above = (column > before) | ((column == before) & above)
+    return bool(frame.select(above.slice(1).fill_null(False).all()).item())
+
+
+def _has_repeats(frame: pl.DataFrame, key: tuple[str, ...]) -> bool:
+    return bool(frame.select(pl.struct(key).is_duplicated().any()).item())
 
 
 def _yes_no(value: bool) -> str:

@@ -6,16 +6,21 @@ Belongs here: the result types of ``tables`` and how a profile is measured. Does
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
 
+from elv_pipeline.contracts.messages import shown
 from elv_pipeline.contracts.spec import TableContract, type_name
-from elv_pipeline.ingest.csv_reader import SOURCE_ROW, SourceFile
+from elv_pipeline.ingest.categories import as_texts, distinct_count
+from elv_pipeline.ingest.key_order import key_order
 from elv_pipeline.ingest.row_rules import SiftedRows
+from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 
 DUPLICATE = "duplicate"
+LEFT_OUT_ROWS = 5
 NEVER_SO_FAR = "never_so_far"
 
 
@@ -30,11 +35,21 @@ class ColumnProfile:
 
 
 @dataclass(frozen=True)
+class LeftOutRow:
+    """A row that a rule dropped, by its number in the file and its ids; nothing else of it is kept."""
+
+    row: int
+    ids: str
+
+
+@dataclass(frozen=True)
 class TableProfile:
     """Facts about one export as read.
 
     ``time_shapes`` says for each time column whether it held dates, naive times or times with offset; ``notes`` counts
     what was changed without dropping a row (for example local times that do not exist and moved forward).
+    ``connector`` is the format that the file was read as, ``currency`` the one that its header names, and ``left_out``
+    the first rows that rules dropped.
     """
 
     table: str
@@ -49,6 +64,10 @@ class TableProfile:
     dropped_rows: dict[str, int]
     time_shapes: dict[str, str] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
+    connector: str = "canonical"
+    currency: str | None = None
+    columns_in_file: tuple[str, ...] = ()
+    left_out: tuple[LeftOutRow, ...] = ()
 
     @property
     def duplicates_dropped(self) -> int:
@@ -75,7 +94,7 @@ class Ingested:
 
     def replaced(self, sifted: SiftedRows, *, contract: TableContract, notes: dict[str, int]) -> Ingested:
         """The same export (of leads or outcomes) after further rules; the profile is measured again."""
-        frame, rows = in_key_order(sifted.frame, contract=contract)
+        frame, rows = in_key_order(sifted, contract=contract)
         dropped = {**self.profile.dropped_rows, **sifted.dropped}
         profile = replace(
             self.profile,
@@ -85,6 +104,7 @@ class Ingested:
             last_day=_extreme_day(frame, last=True),
             dropped_rows=dropped,
             notes={**self.profile.notes, **{name: count for name, count in notes.items() if count}},
+            left_out=_earliest((*self.profile.left_out, *_left_out(self.with_rows(), rows, contract=contract))),
         )
         removed = self.frame["lead_id"].filter(~self.frame["lead_id"].is_in(frame["lead_id"].implode()))
         return Ingested(
@@ -108,7 +128,7 @@ def finish(
     Raises:
         ContractError: the canonical contract is broken.
     """
-    frame, rows = in_key_order(sifted.frame, contract=contract)
+    frame, rows = in_key_order(sifted, contract=contract)
     profile = TableProfile(
         table=contract.name,
         file=source.name,
@@ -122,8 +142,13 @@ def finish(
         dropped_rows=dict(sifted.dropped),
         time_shapes=dict(time_shapes),
         notes={name: count for name, count in notes.items() if count},
+        connector=source.connector,
+        currency=source.currency,
+        columns_in_file=source.columns,
+        left_out=_left_out(source.frame, rows, contract=contract) if set(sifted.dropped) - {NEVER_SO_FAR} else (),
     )
-    return Ingested(contract.validate(frame, source.name), profile, rows, _dropped_leads(sifted, frame, source=source))
+    valid = contract.validate(as_texts(frame), source.name)
+    return Ingested(valid, profile, rows, _dropped_leads(sifted, frame, source=source))
 
 
 def _dropped_leads(sifted: SiftedRows, frame: pl.DataFrame, *, source: SourceFile) -> pl.Series:
@@ -134,20 +159,41 @@ def _dropped_leads(sifted: SiftedRows, frame: pl.DataFrame, *, source: SourceFil
     return leads.filter(~leads.is_in(frame["lead_id"].implode())).unique().sort()
 
 
-def in_key_order(frame: pl.DataFrame, *, contract: TableContract) -> tuple[pl.DataFrame, pl.Series]:
+def _left_out(before: pl.DataFrame, kept: pl.Series, *, contract: TableContract) -> tuple[LeftOutRow, ...]:
+    """The first rows of a file that are not kept; an empty outcome is no bad row, it says "never so far"."""
+    if before.height == len(kept):
+        return ()
+    gone = before.filter(~pl.col(SOURCE_ROW).is_in(kept.implode()))
+    if "qualified_time" in gone.columns:
+        gone = gone.filter(pl.col("qualified_time").is_not_null())
+    ids = [name for name in contract.key if name.endswith("_id") and name in gone.columns]
+    first = gone.select(SOURCE_ROW, *ids).sort(SOURCE_ROW).head(LEFT_OUT_ROWS)
+    return tuple(
+        LeftOutRow(row, ", ".join(f"{name} {shown(value)}" for name, value in zip(ids, values, strict=True)))
+        for row, *values in first.iter_rows()
+    )
+
+
+def _earliest(rows: tuple[LeftOutRow, ...]) -> tuple[LeftOutRow, ...]:
+    return tuple(sorted(rows, key=lambda left: left.row))[:LEFT_OUT_ROWS]
+
+
+def in_key_order(sifted: SiftedRows, *, contract: TableContract) -> tuple[pl.DataFrame, pl.Series]:
     """The contract's columns sorted by key, so that the file's row order cannot matter, and the aligned row numbers."""
-    ordered = frame.sort(contract.key)
-    return ordered.select(contract.names), ordered[SOURCE_ROW]
+    ordered = sifted.frame.select(*contract.names, SOURCE_ROW)
+    if sifted.ordered_by != contract.key:
+        ordered = key_order(ordered, contract.key).applied_to(ordered)
+    return ordered.drop(SOURCE_ROW), ordered[SOURCE_ROW]
 
 
 def column_profiles(frame: pl.DataFrame) -> tuple[ColumnProfile, ...]:
     """Type, null share and distinct count of every column."""
     rows = max(frame.height, 1)
+    with ThreadPoolExecutor() as pool:  # the counting releases the interpreter, so that columns take turns on all cores
+        distinct = list(pool.map(distinct_count, frame.iter_columns()))
     return tuple(
-        ColumnProfile(
-            name, type_name(dtype), round(frame[name].null_count() / rows, 6), frame[name].drop_nulls().n_unique()
-        )
-        for name, dtype in frame.schema.items()
+        ColumnProfile(column.name, type_name(column.dtype), round(column.null_count() / rows, 6), count)
+        for column, count in zip(frame.iter_columns(), distinct, strict=True)
     )
 
 

@@ -12,7 +12,8 @@ import polars as pl
 
 from elv_pipeline.contracts.messages import and_more, shown, violation
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.csv_reader import SOURCE_ROW
+from elv_pipeline.ingest.key_order import key_order
+from elv_pipeline.ingest.source_file import SOURCE_ROW
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,12 @@ class RowRule:
 
 @dataclass(frozen=True)
 class SiftedRows:
-    """The rows that remain, and how many each rule dropped."""
+    """The rows that remain, how many each rule dropped, and the key that the rows are known to be in order of."""
 
     place: str
     frame: pl.DataFrame
     dropped: dict[str, int] = field(default_factory=dict)
+    ordered_by: tuple[str, ...] = ()
 
     def require(self, rule: RowRule, *, violates: pl.Expr) -> SiftedRows:
         """Apply a rule to every row; a null verdict counts as no violation.
@@ -49,9 +51,9 @@ class SiftedRows:
             ContractError: rows violate it and the configuration does not say to drop them.
         """
         verdict = violates.fill_null(False)
-        broken = self.frame.filter(verdict)
-        if broken.is_empty():
+        if not self.frame.select(verdict.any()).item():
             return self
+        broken = self.frame.filter(verdict)
         if rule.action == "error":
             row, value = broken.sort(SOURCE_ROW).select(SOURCE_ROW, rule.column).row(0)
             text = violation(
@@ -68,7 +70,7 @@ class SiftedRows:
         return SiftedRows(self.place, self.frame.filter(~verdict), counts)
 
     def require_unique(self, rule: RowRule, *, key: tuple[str, ...], prefer: pl.Expr | None = None) -> SiftedRows:
-        """Refuse repeated keys, or keep the first row of each.
+        """Refuse repeated keys, or keep the first row of each; rows of unique keys come back in the order of the key.
 
         Args:
             rule: wording and action.
@@ -78,11 +80,12 @@ class SiftedRows:
         Raises:
             ContractError: naming the first repeated key and both rows.
         """
+        by_key = key_order(self.frame, key)
+        if not by_key.has_repeats:
+            return SiftedRows(self.place, by_key.applied_to(self.frame), self.dropped, key)
         order = [SOURCE_ROW] if prefer is None else [~prefer.fill_null(False), pl.col(SOURCE_ROW)]
         ordered = self.frame.sort(order)
         repeated = ~ordered.select(pl.struct(key).is_first_distinct()).to_series()
-        if not repeated.any():
-            return self
         if rule.action == "error":
             raise ContractError(self._repeated(rule, key=key))
         return SiftedRows(self.place, ordered.filter(~repeated), {**self.dropped, rule.code: int(repeated.sum())})
@@ -91,9 +94,9 @@ class SiftedRows:
         ordered = self.frame.sort(SOURCE_ROW)
         repeats = ordered.filter(~pl.struct(key).is_first_distinct())
         first = repeats.select(SOURCE_ROW, *key).row(0, named=True)
-        same = pl.all_horizontal(*[pl.col(name) == first[name] for name in key])
+        same = pl.all_horizontal(*[pl.col(name).eq_missing(first[name]) for name in key])
         earlier = ordered.filter(same)[SOURCE_ROW][0]
-        value = " and ".join(f"{name} is {shown(first[name])}" for name in key)
+        value = " and ".join(f"{name} is {shown(first[name])}" for name in key if first[name] is not None)
         return (
             f"{self.place} row {first[SOURCE_ROW]}: {value}, as in row {earlier} already{and_more(repeats.height)}; "
             f"{rule.rule}. {rule.remedy.removesuffix('.')} (keeps the first)."

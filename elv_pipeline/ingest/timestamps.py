@@ -15,20 +15,22 @@ import polars as pl
 
 from elv_pipeline.contracts.messages import shown, violation
 from elv_pipeline.errors import ContractError
+from elv_pipeline.ingest.categories import distinct_values, spread
+from elv_pipeline.ingest.fixed_times import fixed_wall_clock
 
 Shape = Literal["date", "naive", "offset", "none"]
 
-_DATE = r"\d{4}-\d{2}-\d{2}"
-_TIME = r"[ T]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
-_OFFSET = r" ?(?:Z|z|UTC|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?"
+_OFFSET = r" ?(?:Z|z|UTC|[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?)"
 _SHAPES: dict[str, str] = {
     "date": f"^{_DATE}$",
     "naive": f"^{_DATE}{_TIME}$",
     "offset": f"^{_DATE}{_TIME}{_OFFSET}$",
 }
-_SLASHED = r"^(\d{1,2})([/.-])(\d{1,2})[/.-](\d{2}|\d{4})(?:[ T,]+(\d{1,2}:\d{2})(:\d{2})?)?$"
+_SLASHED = r"^([0-9]{1,2})([/.-])([0-9]{1,2})[/.-]([0-9]{2}|[0-9]{4})(?:[ T,]+([0-9]{1,2}:[0-9]{2})(:[0-9]{2})?)?$"
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099
-_PART_OF_DAY = re.compile(r"%[-_0]?(H|I|T|R|M|S|X|c|k|l|r)|%[.]?\d?f")
+_PART_OF_DAY = re.compile(r"%[-_0]?(H|I|T|R|M|S|X|c|k|l|r)|%[.]?[0-9]?f")
 _ISO_RULE = "times must be ISO 8601, such as 2025-03-31, 2025-03-31 14:05:00 or 2025-03-31T14:05:00+02:00"
 
 
@@ -52,6 +54,15 @@ class TimeColumn:
 
 
 @dataclass(frozen=True)
+class _ByValue:
+    """The distinct texts of a column of categories and what each means."""
+
+    column: pl.Series
+    texts: pl.Series
+    moments: pl.Series
+
+
+@dataclass(frozen=True)
 class ParsedTimes:
     """Moments in UTC (null where the text was null), the shape of the column, and how many times were shifted.
 
@@ -61,6 +72,14 @@ class ParsedTimes:
     moments: pl.Series
     shape: Shape
     shifted: int
+    by_value: _ByValue | None = None
+
+    def local_days(self, zone: str) -> pl.Series:
+        """The local day of each moment."""
+        if self.by_value is None:
+            return self.moments.dt.convert_time_zone(zone).dt.date()
+        days = self.by_value.moments.dt.convert_time_zone(zone).dt.date()
+        return spread(days, of=self.by_value.texts, over=self.by_value.column)
 
 
 def parse_times(text: pl.Series, *, rows: pl.Series, spec: TimeColumn) -> ParsedTimes:
@@ -70,7 +89,7 @@ def parse_times(text: pl.Series, *, rows: pl.Series, spec: TimeColumn) -> Parsed
     A local time that occurs twice is its first occurrence; one that does not exist moves forward by the gap.
 
     Args:
-        text: trimmed text, null where blank.
+        text: trimmed text (or categories), null where blank.
         rows: row number of each value in the file, for messages.
         spec: how to read it.
 
@@ -78,7 +97,11 @@ def parse_times(text: pl.Series, *, rows: pl.Series, spec: TimeColumn) -> Parsed
         ContractError: a value is no time, could be read two ways, or the column mixes shapes.
     """
     if text.null_count() == text.len():
-        return ParsedTimes(pl.Series(text.name, [None] * text.len(), dtype=pl.Datetime("us", "UTC")), "none", 0)
+        return ParsedTimes(
+            pl.Series(text.name, [None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, text.len()), "none", 0
+        )
+    if text.dtype == pl.Categorical:
+        return _parse_by_value(text, rows=rows, spec=spec)
     frame = pl.DataFrame({"text": text, "row": rows})
     wall, shape = _strict(frame, spec) if spec.timestamp_format else _iso(frame, spec)
     _require_plausible(frame, wall, spec)
@@ -116,7 +139,23 @@ def localise(wall: pl.Series, *, zone: str) -> tuple[pl.Series, int]:
     return pl.select(pl.coalesce(moments, repaired)).to_series(), int(lost.sum())
 
 
+def _parse_by_value(column: pl.Series, *, rows: pl.Series, spec: TimeColumn) -> ParsedTimes:
+    """Each distinct text once: a year of daily figures has 365 of them, whatever the number of its rows."""
+    texts = distinct_values(column)
+    try:
+        found = parse_times(texts, rows=rows.head(len(texts)), spec=spec)
+    except ContractError:
+        found = None
+    if found is None or found.shifted:  # messages name the first row and counts are of rows: read row by row
+        return parse_times(column.cast(pl.String), rows=rows, spec=spec)
+    moments = spread(found.moments, of=texts, over=column)
+    return ParsedTimes(moments, found.shape, 0, _ByValue(column, texts, found.moments))
+
+
 def _iso(frame: pl.DataFrame, spec: TimeColumn) -> tuple[pl.Series, Shape]:
+    direct = fixed_wall_clock(frame["text"])
+    if direct is not None:
+        return direct
     shaped = frame.with_columns(_shape_of(pl.col("text")).alias("shape"))
     unknown = shaped.filter(pl.col("text").is_not_null() & pl.col("shape").is_null())
     if not unknown.is_empty():
@@ -139,16 +178,16 @@ def _wall_clock(text: pl.Expr, shape: Shape) -> pl.Expr:
     day = text.str.slice(0, 10).str.to_datetime("%Y-%m-%d", strict=False, time_unit="us")
     if shape == "date":
         return day
-    seconds = text.str.extract(r"^.{16}:(\d{2})").fill_null("00")
+    seconds = text.str.extract(r"^.{16}:([0-9]{2})").fill_null("00")
     clock = pl.concat_str(text.str.slice(0, 10), pl.lit(" "), text.str.slice(11, 5), pl.lit(":"), seconds)
     wall = pl.when(seconds < "60").then(clock).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
-    fraction = text.str.extract(r"[.,](\d{1,9})").fill_null("0").str.pad_end(6, "0").str.slice(0, 6)
+    fraction = text.str.extract(r"[.,]([0-9]{1,9})").fill_null("0").str.pad_end(6, "0").str.slice(0, 6)
     wall = wall + pl.duration(microseconds=fraction.cast(pl.Int64))
     if shape == "naive":
         return wall
-    sign = pl.when(text.str.contains(r"-\d{2}(:?\d{2})?$")).then(-1).otherwise(1)
-    hours = text.str.extract(r":.*[+-](\d{2}):?(?:\d{2})?$").cast(pl.Int64).fill_null(0)
-    minutes = text.str.extract(r":.*[+-]\d{2}:?(\d{2})$").cast(pl.Int64).fill_null(0)
+    sign = pl.when(text.str.contains(r"-[0-9]{2}(:?[0-9]{2})?$")).then(-1).otherwise(1)
+    hours = text.str.extract(r":.*[+-]([0-9]{2}):?(?:[0-9]{2})?$").cast(pl.Int64).fill_null(0)
+    minutes = text.str.extract(r":.*[+-][0-9]{2}:?([0-9]{2})$").cast(pl.Int64).fill_null(0)
     return wall - pl.duration(minutes=sign * (hours * 60 + minutes))
 
 

@@ -244,6 +244,7 @@ class Deployment:
             "lead_id",
             pl.col("qualified_time").alias("outcome_time"),
             pl.col("recorded_time").alias("outcome_recorded_time"),
+            pl.col("withdrawn_time").alias("outcome_withdrawn_time"),
         )
         return joined.join(outcomes, on="lead_id", how="left", validate="1:1").with_columns(
             (~pl.col("lead_id").is_in(self.unobserved_leads())).alias("outcome_observed")
@@ -262,5 +263,6 @@ def _was(key: str, known: Mapping[str, Any]) -> str:
 _NEVER_LOOKED = [
     pl.lit(None, OUTCOME_SCHEMA["outcome_time"]).alias("outcome_time"),
     pl.lit(None, OUTCOME_SCHEMA["outcome_recorded_time"]).alias("outcome_recorded_time"),
+    pl.lit(None, OUTCOME_SCHEMA["outcome_withdrawn_time"]).alias("outcome_withdrawn_time"),
     pl.lit(False).alias("outcome_observed"),
 ]

@@ -39,15 +39,17 @@ LABEL_TIMES: dict[str, Sources] = {
     **carried("joined_leads", ("lead_id", "created_time", "day")),
     "outcome_time": (("outcomes", "qualified_time"),),
     "outcome_recorded_time": (("outcomes", "recorded_time"),),
+    "outcome_withdrawn_time": (("outcomes", "withdrawn_time"),),
     "outcome_observed": (("outcomes", "lead_id"),),
     "labels_observed_until": (("leads", "created_time"), ("outcomes", "recorded_time")),
 }
 
 _STATUS = (("matured_labels", "created_time"), ("matured_labels", "outcome_time"))
+_KNOWN = (("matured_labels", "outcome_recorded_time"), ("matured_labels", "outcome_withdrawn_time"))
 LABEL_STATUS: dict[str, Sources] = {
-    "label_status": (*_STATUS, ("matured_labels", "outcome_recorded_time")),
+    "label_status": (*_STATUS, *_KNOWN),
     "mature": (*_STATUS[:1], ("matured_labels", "labels_observed_until")),
-    "y": (*_STATUS, ("matured_labels", "outcome_recorded_time")),
+    "y": (*_STATUS, *_KNOWN),
 }
 
 

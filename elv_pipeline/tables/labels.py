@@ -19,6 +19,7 @@ OUTCOME_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "lead_id": pl.String,
     "outcome_time": pl.Datetime("us", "UTC"),
     "outcome_recorded_time": pl.Datetime("us", "UTC"),
+    "outcome_withdrawn_time": pl.Datetime("us", "UTC"),
 }
 
 
@@ -55,14 +56,15 @@ def label_times(
 
     Args:
         joined: ``lead_id`` (unique), ``created_time``, ``day``.
-        outcomes: ``lead_id`` (unique), ``qualified_time``, ``recorded_time``; None without an outcomes export.
+        outcomes: ``lead_id`` (unique), ``qualified_time``, ``recorded_time``, ``withdrawn_time``; None without an
+            outcomes export.
         observed_until: how far the outcome log reached when this was written; kept so that a reader can tell whether
             the rows must be refreshed.
         unobserved: leads whose outcome row was dropped as contradictory: their absence of an outcome says nothing.
 
     Returns:
-        ``lead_id, created_time, day, outcome_time, outcome_recorded_time, outcome_observed, labels_observed_until`` in
-        order of (day, created_time, lead_id).
+        ``lead_id, created_time, day, outcome_time, outcome_recorded_time, outcome_withdrawn_time, outcome_observed,
+        labels_observed_until`` in order of (day, created_time, lead_id).
     """
     leads = joined.select("lead_id", "created_time", "day")
     times = (
@@ -72,6 +74,7 @@ def label_times(
             "lead_id",
             pl.col("qualified_time").alias("outcome_time"),
             pl.col("recorded_time").alias("outcome_recorded_time"),
+            pl.col("withdrawn_time").alias("outcome_withdrawn_time"),
         )
     )
     return (
@@ -88,8 +91,9 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
     """Add ``label_status``, ``mature`` and ``y`` as they stood for the given observation.
 
     Args:
-        labels: ``created_time``, ``outcome_time``, ``outcome_recorded_time``, ``outcome_observed`` and
-            ``labels_observed_until``: rows written before their window had passed stay unknown.
+        labels: ``created_time``, ``outcome_time``, ``outcome_recorded_time``, ``outcome_withdrawn_time``,
+            ``outcome_observed`` and ``labels_observed_until``: rows written before their window had passed stay
+            unknown.
         observation: what was known.
         labelled: False where no outcomes export exists; then nothing is labelled, never a fabricated negative.
 
@@ -106,9 +110,11 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
         )
     window_end = pl.col("created_time") + timedelta(days=observation.window_days)
     recorded = pl.col("outcome_recorded_time")
-    seen = recorded <= observation.observed_until
+    withdrawn = pl.col("outcome_withdrawn_time")
+    seen, gone = recorded <= observation.observed_until, withdrawn <= observation.observed_until
     if observation.origin is not None:
-        seen = seen & (recorded < observation.origin)
+        seen, gone = seen & (recorded < observation.origin), gone & (withdrawn < observation.origin)
+    seen = seen & ~gone.fill_null(False)
     positive = (seen & (pl.col("outcome_time") <= window_end)).fill_null(False)
     mature = (window_end <= observation.observed_until) & (window_end <= pl.col("labels_observed_until"))
     if observation.origin is not None:

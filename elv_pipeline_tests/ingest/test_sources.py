@@ -106,7 +106,8 @@ def test_the_map_fills_ids_that_leads_lack(folder: Path) -> None:
 
 
 def test_readiness_counts_mature_rows_and_positives(folder: Path) -> None:
-    config = make_config(folder, model={"min_labelled_rows": 2, "min_positives": 1})
+    enough = {"leads": 3, "days": 3}
+    config = make_config(folder, model={"min_labelled_rows": 2, "min_positives": 1}, minimum_data=enough)
     verdict = readiness(read_sources(config), config)
     assert verdict.train.ready
     assert verdict.train.counts == {"leads": 3, "mature": 2, "labelled": 2, "positives": 1}

@@ -4,8 +4,11 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from elv_pipeline.errors import ContractError
+from elv_pipeline.ingest import timestamps
 from elv_pipeline.ingest.timestamps import ParsedTimes, TimeColumn, parse_times
 
 
@@ -133,3 +136,51 @@ def test_sentinels_for_never_are_no_times(value: str) -> None:
 
 def test_an_address_in_a_time_column_is_withheld() -> None:
     assert "eve" not in refusal("eve@example.com")
+
+
+ZONES = ["Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "UTC"]
+ENDINGS = ["", "Z", "z", "+02:00", "-03:30", "+0545", "-0000", "+14:59", "+15:00", "+02:60", ".5", "+02"]
+DIGIT_LIKE = st.text(alphabet="0123456789-+:TZ \u0663", min_size=10, max_size=25)
+
+
+@st.composite
+def times(draw: st.DrawFn) -> list[str | None]:
+    """A column of one form, now and then with a value that is impossible or has another form."""
+    separator, ending = draw(st.sampled_from(" T")), draw(st.sampled_from(ENDINGS))
+    year, top = draw(st.sampled_from([1, 1969, 2000, 2016, 2017, 2024, 2100, 9999])), draw(st.sampled_from([0, 1]))
+    moment = st.builds(
+        lambda month, day, hour, minute: f"{year:04}-{month:02}-{day:02}{separator}{hour:02}:{minute:02}:{minute:02}",
+        st.integers(1 - top, 12 + top),
+        st.integers(1 - top, 31),
+        st.integers(0, 23 + top),
+        st.integers(0, 59 + top),
+    )
+    only_days = draw(st.booleans())
+    written = moment.map(lambda text: text[:10] if only_days else text + ending)
+    return draw(st.lists(st.one_of(written, written, written, st.none(), DIGIT_LIKE), min_size=1, max_size=4))
+
+
+def outcome(column: pl.Series, zone: str, **keys: object) -> tuple[list[object], str, int] | str:
+    spec = TimeColumn(place="leads.csv", table="leads", column="created_time", timezone=zone, **keys)  # type: ignore[arg-type]
+    try:
+        found = parse_times(column, rows=pl.Series(range(2, 2 + len(column)), dtype=pl.Int64), spec=spec)
+    except ContractError as error:
+        return str(error)
+    assert found.local_days(zone).to_list() == found.moments.dt.convert_time_zone(zone).dt.date().to_list()
+    return found.moments.to_list(), found.shape, found.shifted
+
+
+@settings(max_examples=400, deadline=None)
+@given(texts=times(), zone=st.sampled_from(ZONES), end_of_day=st.booleans())
+@example(texts=["2025-03-30 02:30:00", "2025-03-30 02:30:00", None], zone="Europe/Berlin", end_of_day=False)
+@example(texts=["2017-10-15"], zone="America/Sao_Paulo", end_of_day=True)
+@example(texts=["2025-02-29T00:00:00Z"], zone="UTC", end_of_day=False)
+def test_every_way_of_reading_a_column_agrees(texts: list[str | None], zone: str, end_of_day: bool) -> None:
+    column = pl.Series("created_time", texts, dtype=pl.String)
+    by_place = outcome(column, zone, end_of_day=end_of_day)
+    by_value = outcome(column.cast(pl.Categorical), zone, end_of_day=end_of_day)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timestamps, "fixed_wall_clock", lambda text: None)
+        by_pattern = outcome(column, zone, end_of_day=end_of_day)
+    assert by_place == by_pattern
+    assert by_value == by_pattern

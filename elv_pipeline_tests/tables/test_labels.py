@@ -29,13 +29,20 @@ LABEL_SCHEMA = {
     "day": pl.Date,
     "outcome_time": UTC_TIME,
     "outcome_recorded_time": UTC_TIME,
+    "outcome_withdrawn_time": UTC_TIME,
     "outcome_observed": pl.Boolean,
     "labels_observed_until": UTC_TIME,
 }
 
 
-def label(outcome: timedelta | None = None, *, recorded: timedelta | None = None, observed: bool = True) -> Row:
-    """A lead of CREATED whose outcome comes ``outcome`` later and is recorded ``recorded`` after CREATED."""
+def label(
+    outcome: timedelta | None = None,
+    *,
+    recorded: timedelta | None = None,
+    observed: bool = True,
+    withdrawn: timedelta | None = None,
+) -> Row:
+    """A lead of CREATED whose outcome comes ``outcome`` later; recorded and withdrawn are relative to CREATED too."""
     happened = None if outcome is None else CREATED + outcome
     return {
         "lead_id": "x",
@@ -43,6 +50,7 @@ def label(outcome: timedelta | None = None, *, recorded: timedelta | None = None
         "day": CREATED.date(),
         "outcome_time": happened,
         "outcome_recorded_time": happened if recorded is None else CREATED + recorded,
+        "outcome_withdrawn_time": None if withdrawn is None else CREATED + withdrawn,
         "outcome_observed": observed,
         "labels_observed_until": CREATED + 1000 * DAY,
     }
@@ -190,3 +198,17 @@ def test_labels_written_before_the_window_had_passed_stay_unknown() -> None:
     written_early = {**label(), "labels_observed_until": CREATED + 13 * DAY}
     assert status(written_early, until=30 * DAY) == ("unknown", False, None)
     assert status({**written_early, "labels_observed_until": CREATED + 14 * DAY}, until=30 * DAY)[0] == "negative"
+
+
+def test_a_withdrawn_outcome_counts_until_it_was_taken_back() -> None:
+    row = label(2 * DAY, withdrawn=20 * DAY)
+    assert status(row, until=30 * DAY) == ("negative", True, 0)
+    assert status(row, until=20 * DAY - MICROSECOND) == ("positive", True, 1)
+    # As of an origin before the withdrawal the lead was qualified; one recorded at the origin is not seen yet.
+    assert status(row, until=30 * DAY, origin=19 * DAY) == ("positive", True, 1)
+    assert status(row, until=30 * DAY, origin=20 * DAY) == ("positive", True, 1)
+    assert status(row, until=30 * DAY, origin=20 * DAY + MICROSECOND) == ("negative", True, 0)
+
+
+def test_an_outcome_withdrawn_after_the_data_end_still_stands() -> None:
+    assert status(label(2 * DAY, withdrawn=60 * DAY), until=30 * DAY) == ("positive", True, 1)

@@ -27,8 +27,10 @@ ADS_SCHEMA = {"day": pl.Date, **IDS, "impressions": pl.Int64, "clicks": pl.Int64
 LEADS_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS}
 MAPPING_SCHEMA = {"lead_id": pl.String, **IDS}
 OUTCOMES_SCHEMA = {"lead_id": pl.String, "qualified_time": UTC_TIME, "recorded_time": UTC_TIME}
+OUTCOMES_SCHEMA |= {"withdrawn_time": UTC_TIME}
 HISTORY_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS}
-HISTORY_SCHEMA |= {"outcome_time": UTC_TIME, "outcome_recorded_time": UTC_TIME, "outcome_observed": pl.Boolean}
+HISTORY_SCHEMA |= {"outcome_time": UTC_TIME, "outcome_recorded_time": UTC_TIME, "outcome_withdrawn_time": UTC_TIME}
+HISTORY_SCHEMA |= {"outcome_observed": pl.Boolean}
 JOINED_SCHEMA = {**LEADS_SCHEMA, "join_method": pl.String}
 
 LEVELS = (
@@ -205,7 +207,11 @@ def joined_leads(
 def with_outcomes(joined: pl.DataFrame, world: World) -> pl.DataFrame:
     """Joined leads with the times of their outcomes, as the history that the features read."""
     times = frame(world.outcomes, OUTCOMES_SCHEMA).rename(
-        {"qualified_time": "outcome_time", "recorded_time": "outcome_recorded_time"}
+        {
+            "qualified_time": "outcome_time",
+            "recorded_time": "outcome_recorded_time",
+            "withdrawn_time": "outcome_withdrawn_time",
+        }
     )
     observed = (~pl.col("lead_id").is_in(sorted(world.unobserved))).alias("outcome_observed")
     return joined.join(times, on="lead_id", how="left").with_columns(observed).select(list(HISTORY_SCHEMA))

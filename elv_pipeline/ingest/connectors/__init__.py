@@ -1,0 +1,1 @@
+"""From the exports of advertising platforms to the columns of the canonical tables."""

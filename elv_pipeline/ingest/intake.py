@@ -1,0 +1,203 @@
+"""Parsed exports, kept by content: no file is parsed twice, so a day costs what is new and not what is old.
+
+Belongs here: which files an export path stands for, which of them were parsed before, and their parsed rows. Does not
+belong here: parsing and rules (``tables``, ``enrichment``), or which rows enter the lake (the raw assets).
+
+The kept files are a cache: deleting them costs time only. They hold canonical columns, never the columns that the
+contracts leave out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from pydantic import TypeAdapter
+
+from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.home import write_atomically
+from elv_pipeline.ingest.combined import combined
+from elv_pipeline.ingest.ingested import Ingested, TableProfile
+from elv_pipeline.ingest.locations import ExportFile, locate
+from elv_pipeline.ingest.source_file import SOURCE_ROW
+from elv_pipeline.settings import PipelineConfig
+
+Reader = Callable[[Path | str, PipelineConfig], Ingested]
+_PROFILE = TypeAdapter(TableProfile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One parsed file of an export.
+
+    Attributes:
+        file: name used in messages.
+        sha256: digest of the file's bytes.
+        recorded_time: when its figures were exported: from the file's name, else when it was first seen here.
+        profile: facts about the file.
+        rows: Parquet file of the canonical columns and ``source_row``.
+        dropped: ids that rules removed.
+        newest_moment: newest creation or recording of its rows.
+    """
+
+    file: str
+    sha256: str
+    recorded_time: datetime
+    profile: TableProfile
+    rows: Path
+    dropped: tuple[str, ...]
+    newest_moment: datetime | None
+
+    @property
+    def span(self) -> tuple[date, date] | None:
+        """First and last day of the rows; None where there is no dated row."""
+        first, last = self.profile.first_day, self.profile.last_day
+        return (first, last) if first and last else None
+
+    def overlaps(self, first: date, last: date) -> bool:
+        """Whether the file holds rows of days between ``first`` and ``last``."""
+        return self.span is not None and self.span[0] <= last and first <= self.span[1]
+
+    def ingested(self, span: tuple[date, date] | None = None) -> Ingested:
+        """The file as its reader returned it, or its rows of the days of ``span``."""
+        rows = pl.scan_parquet(self.rows)
+        frame = (rows if span is None else rows.filter(pl.col("day").is_between(*span))).collect()
+        return Ingested(
+            frame=frame.drop(SOURCE_ROW),
+            profile=self.profile,
+            source_rows=frame[SOURCE_ROW],
+            dropped_keys=pl.Series("lead_id", self.dropped, dtype=pl.String),
+        )
+
+
+@dataclass(frozen=True)
+class Intake:
+    """The parsed exports of one configuration under ``<root>/<table>/``."""
+
+    root: Path
+    config: PipelineConfig
+
+    def arrivals(self, table: str, path: str, *, reader: Reader) -> list[Arrival]:
+        """Every file of an export, parsed now or before, oldest first; files that are gone are forgotten.
+
+        Raises:
+            ContractError: nothing is there, or a file breaks its contract; files parsed before it are kept.
+        """
+        folder, recipe = self.root / table, _recipe(self.config, table)
+        known = _read_index(folder)
+        current: dict[str, dict[str, Any]] = {}
+        files = locate(path, table=table)
+        try:
+            for file in files:
+                entry = known.get(file.location)
+                unchanged = entry is not None and entry["seen"] == file.version and entry["recipe"] == recipe
+                if entry is None or not unchanged or not (folder / entry["rows"]).is_file():
+                    entry = self._parse(file, folder=folder, recipe=recipe, reader=reader)
+                current[file.location] = entry
+            known = {}
+        finally:  # a broken file must not cost the parsing of those before it
+            if known or current:
+                write_atomically(folder / "index.json", json.dumps({**known, **current}, indent=1, sort_keys=True))
+        _forget(folder, current)
+        zone = self.config.zone
+        found = [_arrival(folder, file, current[file.location], zone=zone) for file in files]
+        return sorted(found, key=lambda arrival: (arrival.recorded_time, arrival.file))
+
+    def table(self, table: str, path: str, *, reader: Reader, contract: TableContract) -> Ingested:
+        """All files of an export as one table."""
+        found = self.arrivals(table, path, reader=reader)
+        return combined([arrival.ingested() for arrival in found], contract=contract, name=Path(path).name or path)
+
+    def readers(self, readers: Mapping[str, Reader], contracts: Mapping[str, TableContract]) -> dict[str, Reader]:
+        """The same readers, answering from what is kept."""
+
+        def reading(table: str) -> Reader:
+            return lambda path, _: self.table(table, str(path), reader=readers[table], contract=contracts[table])
+
+        return {table: reading(table) for table in readers}
+
+    def _parse(self, file: ExportFile, *, folder: Path, recipe: str, reader: Reader) -> dict[str, Any]:
+        with file.local() as path:
+            ingested = reader(path, self.config)
+        name = f"{ingested.profile.sha256[:24]}-{recipe[:8]}"
+        rows = folder / f"{name}.parquet"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not rows.is_file():
+            staged = rows.with_suffix(".staged")
+            ingested.with_rows().write_parquet(staged)
+            staged.replace(rows)
+        return {
+            "file": file.name,
+            "seen": file.version,
+            "recipe": recipe,
+            "rows": rows.name,
+            "first_seen": datetime.now(UTC).isoformat(),
+            "profile": _PROFILE.dump_python(ingested.profile, mode="json"),
+            "dropped": ingested.dropped_keys.to_list(),
+            "newest_moment": _newest_moment(ingested.frame),
+        }
+
+
+def _arrival(folder: Path, file: ExportFile, entry: Mapping[str, Any], *, zone: ZoneInfo) -> Arrival:
+    profile = _PROFILE.validate_python(entry["profile"])
+    return Arrival(
+        file=file.name,
+        sha256=profile.sha256,
+        recorded_time=file.recorded_time(zone) or datetime.fromisoformat(entry["first_seen"]),
+        profile=profile,
+        rows=folder / entry["rows"],
+        dropped=tuple(entry["dropped"]),
+        newest_moment=datetime.fromisoformat(entry["newest_moment"]) if entry["newest_moment"] else None,
+    )
+
+
+def _newest_moment(frame: pl.DataFrame) -> str | None:
+    for column in ("created_time", "recorded_time"):
+        if column in frame.columns and isinstance(found := frame[column].max(), datetime):
+            return found.isoformat()
+    return None
+
+
+def _read_index(folder: Path) -> dict[str, dict[str, Any]]:
+    index = folder / "index.json"
+    return dict(json.loads(index.read_text(encoding="utf-8"))) if index.is_file() else {}
+
+
+def _forget(folder: Path, current: Mapping[str, Mapping[str, Any]]) -> None:
+    kept = {entry["rows"] for entry in current.values()}
+    for file in folder.glob("*.parquet"):
+        if file.name not in kept:
+            file.unlink(missing_ok=True)
+
+
+def _recipe(config: PipelineConfig, table: str) -> str:
+    """Digest of everything besides the file that decides what its parsed rows are."""
+    parts = {
+        "rules": getattr(config.contracts, table).model_dump(mode="json"),
+        "connector": config.connector_of(table),
+        "timezone": config.timezone,
+        "currency": config.currency,
+        "start_date": str(config.start_date),
+        "mapped": config.paths.lead_to_ad_map_path is not None,
+        "code": _code(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Digest of the parsing code itself: rows parsed by an earlier version are parsed again."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for part in ("contracts", "ingest"):
+        for file in sorted((package / part).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""No file is parsed twice, a broken one costs nothing, and several files read like one."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from elv_pipeline.contracts.lead_ads import LEADS
+from elv_pipeline.errors import ContractError
+from elv_pipeline.ingest.ingested import Ingested
+from elv_pipeline.ingest.intake import Arrival, Intake
+from elv_pipeline.ingest.tables import read_leads
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline_tests.ingest.exports import make_config, write
+
+HEADER = "lead_id,created_time,ad_id\n"
+
+
+class Counting:
+    """A reader that remembers which files it was given."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def __call__(self, path: Path | str, config: PipelineConfig) -> Ingested:
+        self.read.append(Path(path).name)
+        return read_leads(path, config)
+
+
+def taken(tmp_path: Path, reader: Counting, *, config: PipelineConfig | None = None) -> list[Arrival]:
+    chosen = config or make_config(tmp_path)
+    return Intake(tmp_path / "intake", chosen).arrivals("leads", str(tmp_path / "leads"), reader=reader)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "leads").mkdir()
+    for day in ("2025-01-01", "2025-01-02"):
+        write(tmp_path / "leads", f"leads_{day}.csv", f"{HEADER}L{day},{day}T10:00:00Z,A1\n")
+    return tmp_path / "leads"
+
+
+def test_a_file_is_parsed_once_and_a_new_one_alone(folder: Path, tmp_path: Path) -> None:
+    reader = Counting()
+    first = taken(tmp_path, reader)
+    assert reader.read == ["leads_2025-01-01.csv", "leads_2025-01-02.csv"]
+    write(folder, "leads_2025-01-03.csv", f"{HEADER}L3,2025-01-03T10:00:00Z,A1\n")
+    second = taken(tmp_path, reader)
+    assert reader.read[2:] == ["leads_2025-01-03.csv"]
+    assert [arrival.file for arrival in second[:2]] == [arrival.file for arrival in first]
+    assert second[0].ingested().frame.equals(first[0].ingested().frame)
+    assert [arrival.span for arrival in second] == [(date(2025, 1, n), date(2025, 1, n)) for n in (1, 2, 3)]
+
+
+def test_what_is_kept_equals_what_was_read(folder: Path, tmp_path: Path) -> None:
+    direct = read_leads(folder / "leads_2025-01-01.csv", make_config(tmp_path))
+    [kept, _] = taken(tmp_path, Counting())
+    again = kept.ingested()
+    assert again.frame.equals(direct.frame)
+    assert again.profile == direct.profile
+    assert again.source_rows.to_list() == direct.source_rows.to_list()
+    assert again.dropped_keys.to_list() == direct.dropped_keys.to_list()
+    assert kept.newest_moment == datetime(2025, 1, 1, 10, tzinfo=UTC)
+
+
+def test_a_changed_file_or_rule_is_parsed_again_and_the_old_rows_are_forgotten(folder: Path, tmp_path: Path) -> None:
+    reader = Counting()
+    taken(tmp_path, reader)
+    write(folder, "leads_2025-01-01.csv", f"{HEADER}L9,2025-01-01T10:00:00Z,A1\nL8,2025-01-01T11:00:00Z,A1\n")
+    changed = taken(tmp_path, reader)
+    assert reader.read[2:] == ["leads_2025-01-01.csv"]
+    assert changed[0].profile.rows == 2
+    assert len(list((tmp_path / "intake/leads").glob("*.parquet"))) == 2
+    other = make_config(tmp_path, timezone="Asia/Tokyo")
+    taken(tmp_path, reader, config=other)
+    assert reader.read[3:] == ["leads_2025-01-01.csv", "leads_2025-01-02.csv"]
+
+
+def test_a_broken_file_keeps_what_was_parsed_before_it(folder: Path, tmp_path: Path) -> None:
+    reader = Counting()
+    write(folder, "leads_2025-01-03.csv", f"{HEADER},2025-01-03T10:00:00Z,A1\n")
+    with pytest.raises(ContractError, match=r"leads_2025-01-03\.csv row 2: lead_id is empty"):
+        taken(tmp_path, reader)
+    write(folder, "leads_2025-01-03.csv", f"{HEADER}L3,2025-01-03T10:00:00Z,A1\n")
+    assert len(taken(tmp_path, reader)) == 3
+    assert reader.read[3:] == ["leads_2025-01-03.csv"]
+
+
+def test_the_name_tells_when_figures_were_exported_else_the_first_sight(folder: Path, tmp_path: Path) -> None:
+    write(folder, "latest.csv", f"{HEADER}L3,2025-01-03T10:00:00Z,A1\n")
+    before = datetime.now(UTC)
+    found = {arrival.file: arrival.recorded_time for arrival in taken(tmp_path, Counting())}
+    assert found["leads_2025-01-01.csv"] == datetime(2025, 1, 2, tzinfo=UTC)
+    assert found["latest.csv"] >= before
+    assert {arrival.file: arrival.recorded_time for arrival in taken(tmp_path, Counting())} == found
+
+
+def test_a_folder_reads_like_one_export_and_the_last_file_has_the_last_word(folder: Path, tmp_path: Path) -> None:
+    write(folder, "leads_2025-01-03.csv", f"{HEADER}L2025-01-02,2025-01-02T10:00:00Z,A7\nL3,2025-01-03T10:00:00Z,A1\n")
+    config = make_config(tmp_path)
+    intake = Intake(tmp_path / "intake", config)
+    whole = intake.table("leads", str(folder), reader=read_leads, contract=LEADS)
+    assert whole.frame.select("lead_id", "ad_id").rows() == [("L2025-01-01", "A1"), ("L2025-01-02", "A7"), ("L3", "A1")]
+    assert whole.profile.file == "leads (3 files)"
+    assert (whole.profile.rows_read, whole.profile.rows) == (4, 3)
+    assert whole.profile.notes == {"repeated_in_a_later_file": 1}
+    assert (whole.profile.first_day, whole.profile.last_day) == (date(2025, 1, 1), date(2025, 1, 3))
+
+
+def test_the_kept_rows_hold_no_column_that_the_contract_leaves_out(folder: Path, tmp_path: Path) -> None:
+    text = "lead_id,created_time,ad_id,email\nL5,2025-01-05T10:00:00Z,A1,someone@example.org\n"
+    write(folder, "leads_2025-01-05.csv", text)
+    taken(tmp_path, Counting())
+    for file in (tmp_path / "intake/leads").rglob("*"):
+        assert b"example.org" not in file.read_bytes()
+    rows = pl.read_parquet(sorted((tmp_path / "intake/leads").glob("*.parquet"))[0])
+    assert set(rows.columns) == {*LEADS.names, "source_row"}
