@@ -84,10 +84,19 @@ def validate(config: Config) -> None:
 
 
 @app.command("build-table")
-def build_table(config: Config) -> None:
+def build_table(
+    config: Config,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--anew",
+            help="Forget earlier figures of ads: for exports that were wrong, not for days that the platform restated.",
+        ),
+    ] = False,
+) -> None:
     """Build the table of features and labels over the whole calendar."""
     with _session(config) as session:
-        result = session.build_table()
+        result = session.build_table(anew=anew)
     _print_findings(result.document("data_profile.json")["findings"], severity="warning")
     counts, joins = result.document("label_counts.json"), result.document("join_stats.json")
     out.print(

@@ -7,6 +7,7 @@ Layout::
 
     <home>/configurations/<name>.json   accepted configurations, resolved
     <home>/lake/<name>/<table>/         Parquet, one file a day
+    <home>/intake/<name>/<table>/       parsed exports, a cache
     <home>/models/<name>/<origin>/      candidate models of each training origin
     <home>/mlflow.db, mlartifacts/      tracking store and registry
     <home>/dagster/                     DAGSTER_HOME: instance, event log
@@ -84,6 +85,10 @@ class Home:
     def lake(self, name: str) -> Path:
         """Parquet lake of one configuration."""
         return self.root / "lake" / name
+
+    def intake(self, name: str) -> Path:
+        """Parsed exports of one configuration; a cache."""
+        return self.root / "intake" / name
 
     def models(self, name: str) -> Path:
         """Candidate models of one configuration."""

@@ -4,33 +4,23 @@ Belongs here: the asset functions. Does not belong here: reading and rules (``in
 before anything is written, so bad data never replaces good.
 """
 
-from dataclasses import replace
-from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
 
 import dagster as dg
-import polars as pl
 
-from elv_pipeline.contracts.lead_ads import ADS, LEAD_TO_AD_MAP, LEADS, OUTCOMES
-from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.ingest.coverage import WritePlan, plan_write
+from elv_pipeline.contracts.lead_ads import LEAD_TO_AD_MAP, LEADS, OUTCOMES
 from elv_pipeline.ingest.cross_checks import check_outcomes
 from elv_pipeline.ingest.findings import findings
-from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.profile import profile, profile_markdown
 from elv_pipeline.ingest.readiness import readiness
-from elv_pipeline.ingest.sources import read_sources
-from elv_pipeline.ingest.tables import read_ads, read_lead_to_ad_map, read_leads, read_outcomes
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
-from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.describe import (
-    note_partition_rows,
-    preview,
-    schema_of_contract,
-    table_metadata,
-)
+from elv_pipeline.orchestration.assets_enrichment import enrichment_assets
+from elv_pipeline.orchestration.deployment import LEAD_ATTRIBUTES, Deployment
+from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
+from elv_pipeline.orchestration.exports_at_hand import export_at_hand, sources_at_hand
+from elv_pipeline.orchestration.outcome_rows import known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_rows, write_versions
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
@@ -47,7 +37,7 @@ def raw_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefin
         assets.append(_outcomes_asset(deployment, parts))
     if paths.lead_to_ad_map_path:
         assets.append(_mapping_asset(deployment, parts))
-    return assets
+    return [*assets, *enrichment_assets(deployment, parts)]
 
 
 def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -63,7 +53,7 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
     )
     def data_profile(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with narrated(context, "reading and checking every export"):
-            sources = read_sources(deployment.config)
+            sources = sources_at_hand(deployment)
             found, verdicts = findings(sources, deployment.config), readiness(sources, deployment.config)
             document = profile(sources, found, verdicts, deployment.config)
             deployment.lake.write_json("data_profile", document)
@@ -102,15 +92,19 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
         check_specs=[coverage_check(parts, "leads")],
     )
     def leads(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        ingested = read_leads(deployment.config.paths.leads_path, deployment.config)
-        carried = [column for column in ID_COLUMNS if ingested.frame[column].null_count() < ingested.frame.height]
+        export = export_at_hand(deployment, "leads")
+        found = export.of_days(day_range(context).days)
+        carried = export.carried([*ID_COLUMNS, *LEAD_ATTRIBUTES])
         if deployment.config.paths.lead_to_ad_map_path:
-            mapped = read_lead_to_ad_map(deployment.config.paths.lead_to_ad_map_path, deployment.config).frame
-            carried += [column for column in ID_COLUMNS if mapped[column].null_count() < mapped.height]
+            carried += export_at_hand(deployment, "lead_to_ad_map").carried(ID_COLUMNS)
         # Levels that an earlier export carried stay: one file without them must not change what the features are.
-        carried += (deployment.lake.read_json("sources/leads") or {}).get("id_columns", [])
-        extra = {"id_columns": [column for column in ID_COLUMNS if column in carried]}
-        return _store(context, deployment, ingested, LEADS, moment="created_time", extra=extra)
+        earlier = deployment.lake.read_json("sources/leads") or {}
+        carried += [*earlier.get("id_columns", []), *earlier.get("attributes", [])]
+        extra = {
+            "id_columns": [column for column in ID_COLUMNS if column in carried],
+            "attributes": [column for column in LEAD_ATTRIBUTES if column in carried],
+        }
+        return write_rows(context, deployment, export, LEADS, rows=found.frame, profile=found.profile, extra=extra)
 
     return leads
 
@@ -118,13 +112,13 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
 def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.daily("ads", group="raw", kinds={"csv", "polars"}),
-        description="Daily delivery of each ad: impressions, clicks, spend as whole millionths of the currency.",
+        description="Daily delivery of each ad as first known: impressions, clicks, spend as whole millionths of the "
+        "currency. What later exports restate is kept beside it with the moment it became known.",
         check_specs=[coverage_check(parts, "ads")],
     )
-    def ads(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        path = deployment.config.paths.ads_path
-        assert path is not None  # the asset exists only where the path does
-        return _store(context, deployment, read_ads(path, deployment.config), ADS, moment=None)
+    def ads(context: dg.AssetExecutionContext, config: RestatedConfig) -> dg.MaterializeResult:
+        export = export_at_hand(deployment, "ads")
+        return write_versions(context, deployment, export, deployment.ads_store, anew=config.anew)
 
     return ads
 
@@ -132,31 +126,22 @@ def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition
 def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.daily("outcomes", group="raw", kinds={"csv", "polars"}, deps={"leads": None}),
-        description="Qualified leads by the local day on which that was recorded, checked against the leads export.",
+        description="Qualified leads by the local day on which that was recorded, checked against the leads export. "
+        "An outcome that a later export of its day no longer holds counts as withdrawn from then on.",
         check_specs=[coverage_check(parts, "outcomes")],
     )
     def outcomes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        config = deployment.config
-        assert config.paths.outcomes_path is not None  # the asset exists only where the path does
-        exported = read_leads(config.paths.leads_path, config)
-        checked = check_outcomes(
-            read_outcomes(config.paths.outcomes_path, config), _with_earlier_leads(exported, deployment), config
-        )
-        deployment.lake.write_frame(
-            "sources/unobserved_leads", checked.dropped_keys.alias("lead_id").unique().sort().to_frame()
-        )
+        days, config = day_range(context).days, deployment.config
+        export, leads = export_at_hand(deployment, "outcomes"), export_at_hand(deployment, "leads")
+        found = export.of_days(days)
+        checked = check_outcomes(found, known_leads(deployment, leads, of=found), config)
+        rows = with_withdrawn(deployment, export, checked.frame, days=days)
+        note_unobserved(deployment, checked)
         # Days without an outcome at the end are covered as far as the leads that were exported with them.
-        reach = [day for day in (checked.profile.last_day, exported.profile.last_day) if day]
-        return _store(context, deployment, checked, OUTCOMES, moment="recorded_time", last_day=max(reach, default=None))
+        reach = max((day for day in (export.last_day, leads.last_day) if day), default=None)
+        return write_rows(context, deployment, export, OUTCOMES, rows=rows, profile=checked.profile, last_day=reach)
 
     return outcomes
-
-
-def _with_earlier_leads(exported: Ingested, deployment: Deployment) -> Ingested:
-    """The exported leads and those that an earlier export brought: a rolling export forgets leads, outcomes do not."""
-    earlier = deployment.scan("leads", first=date.min, last=date.max).collect()
-    forgotten = earlier.join(exported.frame, on="lead_id", how="anti").select(exported.frame.columns)
-    return replace(exported, frame=pl.concat([exported.frame, forgotten]))
 
 
 def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -165,10 +150,8 @@ def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
         description="Which ad a lead belongs to, for leads whose own export does not say.",
     )
     def lead_to_ad_map(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        path = deployment.config.paths.lead_to_ad_map_path
-        assert path is not None  # the asset exists only where the path does
         with narrated(context, "reading the mapping"):
-            ingested = read_lead_to_ad_map(path, deployment.config)
+            ingested = export_at_hand(deployment, "lead_to_ad_map").whole()
             deployment.lake.write_frame("lead_to_ad_map", ingested.frame)
         return dg.MaterializeResult(
             metadata=table_metadata(ingested.frame, schema=schema_of_contract(LEAD_TO_AD_MAP)),
@@ -176,82 +159,3 @@ def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
         )
 
     return lead_to_ad_map
-
-
-def _store(
-    context: dg.AssetExecutionContext,
-    deployment: Deployment,
-    ingested: Ingested,
-    contract: TableContract,
-    *,
-    moment: str | None,
-    extra: dict[str, Any] | None = None,
-    last_day: date | None = None,
-) -> dg.MaterializeResult:
-    """Write the run's days of a validated table that the export speaks for, and note how far it reaches."""
-    days, name = day_range(context), contract.name
-    reach = last_day or ingested.profile.last_day
-    with narrated(context, f"{ingested.frame.height:,} rows read, writing {days}"):
-        plan = plan_write(
-            days.days,
-            first_day=ingested.profile.first_day,
-            last_day=reach,
-            rows=deployment.lake.row_counts(name, days.days),
-        )
-        frame = ingested.frame.filter(pl.col("day").is_in(plan.write)).sort("day", *contract.key)
-        rows = deployment.lake.write_days(name, frame, days=plan.write) if plan.write else {}
-        deployment.note_provisional(name, days=days.days, provisional=plan.provisional)
-        newest = ingested.frame[moment].max() if moment and ingested.frame.height else None
-        deployment.lake.write_json(
-            f"sources/{name}",
-            {
-                "file": Path(ingested.profile.file).name,
-                "sha256": ingested.profile.sha256,
-                "rows": ingested.frame.height,
-                "last_day": str(reach) if reach else None,
-                "newest_moment": newest.isoformat() if newest else None,  # type: ignore[union-attr]  # a datetime
-                **(extra or {}),
-            },
-        )
-    note_partition_rows(context, {**rows, **deployment.lake.row_counts(name, plan.keep)})
-    return dg.MaterializeResult(
-        metadata={
-            "dagster/row_count": frame.height,
-            "dagster/column_schema": schema_of_contract(contract),
-            "preview": preview(frame),
-            "dropped_columns": ", ".join(ingested.profile.dropped_columns) or "none",
-            "dropped_rows": ingested.profile.dropped_rows,
-            "kept_days": len(plan.keep),
-            "provisional_days": len(plan.provisional),
-        },
-        data_version=dg.DataVersion(ingested.profile.sha256),
-        check_results=[_covered(plan, ingested)],
-    )
-
-
-def coverage_check(parts: AssetParts, noun: str) -> dg.AssetCheckSpec:
-    """Declaration of the check that ``_store`` evaluates."""
-    return dg.AssetCheckSpec("covered", asset=parts.key(noun), description="The export covers every day of the run.")
-
-
-def _covered(plan: WritePlan, ingested: Ingested) -> dg.AssetCheckResult:
-    file, profile, sentences = ingested.profile.file, ingested.profile, []
-    if plan.provisional:
-        sentences.append(
-            f"{file} ends on {profile.last_day}; {len(plan.provisional)} later day(s) are empty until a newer export "
-            f"reaches them"
-        )
-    if plan.keep:
-        sentences.append(
-            f"{file} covers {profile.first_day} to {profile.last_day}; {len(plan.keep)} day(s) outside keep the rows "
-            f"of an earlier export"
-        )
-    # A quiet end is normal for outcomes: nobody qualifies every day.
-    quiet = profile.table == OUTCOMES.name and not plan.keep
-    return dg.AssetCheckResult(
-        check_name="covered",
-        passed=quiet or not sentences,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(sentences) or "every day is covered",
-        metadata={"kept_days": len(plan.keep), "provisional_days": len(plan.provisional)},
-    )

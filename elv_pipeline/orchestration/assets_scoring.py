@@ -236,11 +236,13 @@ class BoardRows:
     ) -> "BoardRows":
         """Read once what the boards of many days share; without spend where the leads are only a part of their days.
 
-        For reporting, unlike for features, a lead's campaign may be known from any day of the ads export.
+        For reporting, unlike for features, a lead's campaign may be known from any day since shortly before it, and
+        spend is the newest figure, restatements included.
         """
         if not deployment.config.paths.ads_path:
             return cls(scored, None, None)
-        everything = deployment.scan("ads", first=date.min, last=date.max).collect()
+        first = deployment.hierarchy_start(scored["day"].min())
+        everything = deployment.ads_store.newest(first=first, last=date.max).collect()
         filled = fill_parents(scored, everything.select(ID_COLUMNS).unique())
         return cls(filled, everything.filter(pl.col("day").is_in(days if with_spend else [])), everything)
 

@@ -320,17 +320,20 @@ def _joined_and_status(deployment: Deployment, first: date, last: date) -> tuple
 
 
 def join_summary(deployment: Deployment, joined: pl.DataFrame) -> dict[str, Any]:
-    """Join statistics against every id the ads export has shown."""
+    """Join statistics against every id that the ads export has shown since shortly before the leads."""
     ads = None
     if deployment.config.paths.ads_path:
-        ads = deployment.scan("ads", first=date.min, last=date.max).select(ID_COLUMNS).unique().collect()
+        first = deployment.hierarchy_start(joined["day"].min())
+        shown = deployment.ads_store.newest(first=first, last=date.max)
+        ads = shown.select(ID_COLUMNS).unique().collect()
     return join_statistics(joined, ads=ads)
 
 
 def label_summary(deployment: Deployment) -> tuple[dict[str, int], pl.DataFrame] | None:
-    """Label counts and their weeks over all labelled days, or None before the first."""
+    """Label counts and their weeks over the labelled days that reports look at, or None before the first."""
     written = deployment.lake.days("matured_labels")
     if not written:
         return None
-    status = _status(deployment, deployment.scan("matured_labels", first=written[0], last=written[-1]))
+    first = deployment.summary_start(written[-1])
+    status = _status(deployment, deployment.scan("matured_labels", first=first, last=written[-1]))
     return _counts(status), label_counts_by_week(status)

@@ -18,10 +18,10 @@ import dagster as dg
 
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import Home
-from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline.orchestration.assets_learning import require_outcomes
 from elv_pipeline.orchestration.code_location import build_defs
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployment import BREAKDOWNS, Deployment
+from elv_pipeline.orchestration.exports_at_hand import sources_at_hand
 from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
 from elv_pipeline.orchestration.jobs import JobNames, report_op
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
@@ -54,10 +54,19 @@ class Session:
         """Read and check every export."""
         return self._result(self._run("validate"))
 
-    def build_table(self) -> CommandResult:
-        """Materialise everything up to features over the whole calendar, and write the table."""
+    def build_table(self, *, anew: bool = False) -> CommandResult:
+        """Materialise everything up to features over the whole calendar, and write the table.
+
+        Args:
+            anew: take restated exports as they are now for the first figures of every day.
+        """
         self._run("validate")
-        return self._result(self._run("build_table", days=self._history(self.last_day())))
+        config = {"ops": self._taken_anew()} if anew else None
+        return self._result(self._run("build_table", days=self._history(self.last_day()), run_config=config))
+
+    def _taken_anew(self) -> dict[str, Any]:
+        tables = [table for table in ("ads", *BREAKDOWNS) if getattr(self.deployment.config.paths, f"{table}_path")]
+        return {f"{self.deployment.name}__{table}": {"config": {"anew": True}} for table in tables}
 
     def train(self, origin: date | None = None) -> CommandResult:
         """Build the history, then train, prove and promote as of an origin (default: the newest the data allow)."""
@@ -227,5 +236,5 @@ def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
     """
     if home.configuration_file(config.name).is_file():
         return config
-    first_day = read_sources(config).first_day
+    first_day = sources_at_hand(Deployment(config, home)).first_day
     return config if config.start_date is not None else config.model_copy(update={"start_date": first_day})

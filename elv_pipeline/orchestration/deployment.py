@@ -13,7 +13,18 @@ from typing import Any
 
 import polars as pl
 
-from elv_pipeline.contracts.lead_ads import ADS, LEADS, OUTCOMES
+from elv_pipeline.change_log import ChangeLog
+from elv_pipeline.contracts.lead_ads import (
+    AD_CREATIVES,
+    ADS,
+    ADS_CHANGES,
+    ADS_GEO,
+    ADS_PLACEMENT,
+    ADSET_TARGETING,
+    LEADS,
+    OUTCOMES,
+)
+from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.errors import ElvError
 from elv_pipeline.home import Home
 from elv_pipeline.lake import Lake, days_between
@@ -24,9 +35,21 @@ from elv_pipeline.tables.features import KEY_COLUMNS, FeatureInputs, feature_tab
 from elv_pipeline.tables.joins import ID_COLUMNS
 from elv_pipeline.tables.labels import OUTCOME_SCHEMA, Observation
 from elv_pipeline.tables.outcome_history import OutcomeLog
+from elv_pipeline.tables.version_store import VersionStore
 
 PROBLEMS: Mapping[str, ScoringProblem] = {"lead_ads": LEAD_ADS}
-RAW_SCHEMAS = {"ads": ADS.schema, "leads": LEADS.schema, "outcomes": OUTCOMES.schema}
+LEAD_ATTRIBUTES = ("platform",)
+"""Properties of a lead that serve as features where its export carries them."""
+BREAKDOWNS: Mapping[str, tuple[TableContract, str]] = {
+    "ads_placement": (ADS_PLACEMENT, "placement"),
+    "ads_geo": (ADS_GEO, "geo"),
+}
+"""Daily exports that split each ad's delivery, and by what."""
+ATTRIBUTES: Mapping[str, TableContract] = {"adset_targeting": ADSET_TARGETING, "ad_creatives": AD_CREATIVES}
+"""Tables of properties of ad sets and ads."""
+SUMMARY_DAYS = 400
+"""Days of leads behind the join and label counts of a report: a year and a month to compare it with."""
+RAW_SCHEMAS = {contract.name: contract.schema for contract in (ADS, LEADS, OUTCOMES, ADS_PLACEMENT, ADS_GEO)}
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,19 @@ class Deployment:
     def lake(self) -> Lake:
         """The Parquet lake."""
         return Lake(self.home.lake(self.config.name))
+
+    @property
+    def ads_store(self) -> VersionStore:
+        """First figures and restatements of the ads export."""
+        log = ChangeLog(self.lake.root / ADS_CHANGES.name, ADS_CHANGES.schema)
+        return VersionStore(lake=self.lake, log=log, contract=ADS, ids=("campaign_id", "adset_id", "ad_id"))
+
+    def breakdown_store(self, table: str) -> VersionStore:
+        """First figures and restatements of a breakdown export."""
+        contract, dimension = BREAKDOWNS[table]
+        schema = {**{name: dtype for name, dtype in contract.schema.items()}, "recorded_time": UTC_TIME}
+        log = ChangeLog(self.lake.root / f"{table}_changes", schema)
+        return VersionStore(lake=self.lake, log=log, contract=contract, ids=("ad_id", dimension))
 
     @property
     def problem(self) -> ScoringProblem:
@@ -183,6 +219,15 @@ class Deployment:
         """Remember what the features are computed with; incomplete while a table is being replaced."""
         if complete or self.lake.read_json("recipes/features") != self.recipe():
             self.lake.write_json("recipes/features", {**self.recipe(), "complete": complete})
+
+    def hierarchy_start(self, day: object) -> date:
+        """First day from which the ads export may place leads in its hierarchy; ``day``: their oldest, None without."""
+        reach = timedelta(days=self.problem.hierarchy_lookback_days + self.config.feature_lag_days)
+        return max(day - reach, self.first_day) if isinstance(day, date) else self.first_day
+
+    def summary_start(self, last: date) -> date:
+        """First day of the leads that a report up to ``last`` counts; a daily report must not cost the whole past."""
+        return max(last - timedelta(days=SUMMARY_DAYS), self.first_day)
 
     def history_start(self, day: date) -> date:
         """First day that features of ``day`` may read."""

@@ -15,6 +15,7 @@ import dagster as dg
 
 from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
 
 CATCH_UP_DAYS = 14
@@ -45,11 +46,12 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
         "history": ([*raw, *tables], "Everything up to features, for a range of days in one run."),
         "build_table": ([*raw, *tables, "modelling_table"], "The history, and the table a person can open."),
         "labels": ([*labels, "matured_labels"], "Refresh the labels of the days whose outcome windows are closing."),
-        "training": (["training_table", "candidate_model", "champion", "run_report"], "Train, prove and promote."),
-        "daily": (
-            ["data_profile", *raw, *tables, *scoring],
-            "A day or a range of days, from exports to the table of scores.",
+        # The profile looks at all data, so it is renewed weekly: the daily job costs what is new.
+        "training": (
+            ["data_profile", "training_table", "candidate_model", "champion", "run_report"],
+            "Profile the exports, train, prove and promote.",
         ),
+        "daily": ([*raw, *tables, *scoring], "A day or a range of days, from exports to the table of scores."),
         "batch": (["batch_predictions"], "Score leads given as a file."),
     }
     return [
@@ -66,9 +68,7 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
 
 
 def _raw(deployment: Deployment) -> list[str]:
-    paths = deployment.config.paths
-    optional = {"ads": paths.ads_path, "outcomes": paths.outcomes_path, "lead_to_ad_map": paths.lead_to_ad_map_path}
-    return ["leads", *(noun for noun, path in optional.items() if path)]
+    return [table for table in RAW_TABLES if getattr(deployment.config.paths, f"{table}_path")]
 
 
 def _run_config(parts: AssetParts, noun: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.orchestration.assets_scoring import BoardRows
 from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployment import BREAKDOWNS, Deployment
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, manifest
 from elv_pipeline.publishing.model_registry import ModelHandle
@@ -111,10 +111,10 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
 
 
 def _joined(deployment: Deployment, run: ScoredRun) -> pl.DataFrame:
-    """The joined leads that the run is about: the batch's own, else all of the lake."""
+    """The joined leads that the run is about: the batch's own, else those of the days that reports look at."""
     if run.joined is not None:
         return run.joined
-    return deployment.scan("joined_leads", first=deployment.first_day, last=date.max).collect()
+    return deployment.scan("joined_leads", first=deployment.summary_start(run.as_of), last=date.max).collect()
 
 
 def absences(deployment: Deployment, *, kind: str, has_adsets: bool, has_profile: bool) -> tuple[str, ...]:
@@ -137,7 +137,8 @@ def absences(deployment: Deployment, *, kind: str, has_adsets: bool, has_profile
 
 
 def _row_counts(deployment: Deployment) -> dict[str, int]:
-    tables = ["leads", *(t for t in ("ads", "outcomes") if getattr(deployment.config.paths, f"{t}_path"))]
+    days = ("leads", "ads", "outcomes", *BREAKDOWNS)
+    tables = [table for table in days if getattr(deployment.config.paths, f"{table}_path")]
     return {table: int(deployment.source(table)["rows"]) for table in tables}
 
 

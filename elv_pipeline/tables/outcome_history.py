@@ -40,9 +40,9 @@ def outcome_history(
     Args:
         leads: ``lead_id`` (unique), ``created_time`` and the level keys.
         history: earlier (and possibly later) leads with ``created_time``, the level keys and, when ``log`` is given,
-            ``outcome_time`` and ``outcome_recorded_time`` (null if none) and ``outcome_observed`` (False: nobody looked
-            for an outcome, so its absence says nothing). Rows that happened or were recorded at or after a lead's
-            moment never reach its features.
+            ``outcome_time``, ``outcome_recorded_time`` (null if none), ``outcome_withdrawn_time`` (null if it stands)
+            and ``outcome_observed`` (False: nobody looked for an outcome, so its absence says nothing). Rows that
+            happened or were recorded at or after a lead's moment never reach its features.
         spec: the declaration.
         levels: levels that exist, most specific first.
         log: extent of the outcome record; None where no outcomes are configured (the rates are then null).
@@ -121,10 +121,12 @@ def _rate_events(history: pl.LazyFrame, *, log: OutcomeLog, base: datetime, look
         (pl.col("matured_time") + span).alias("leaving_time"),
         pl.max_horizontal("matured_time", "outcome_recorded_time").alias("known_time"),
     )
+    # A withdrawn outcome leaves when that became known; withdrawn before it could count, it never enters.
+    leads = leads.with_columns(pl.min_horizontal("leaving_time", "outcome_withdrawn_time").alias("ending_time"))
     qualified = leads.filter(
         (pl.col("outcome_time") <= pl.col("matured_time"))
         & pl.col("outcome_recorded_time").is_not_null()
-        & (pl.col("known_time") < pl.col("leaving_time"))
+        & (pl.col("known_time") < pl.col("ending_time"))
     )
 
     def change(rows: pl.LazyFrame, moment: str, *, matured: int, qualified: int) -> pl.LazyFrame:
@@ -139,7 +141,7 @@ def _rate_events(history: pl.LazyFrame, *, log: OutcomeLog, base: datetime, look
             change(leads, "matured_time", matured=1, qualified=0),
             change(leads, "leaving_time", matured=-1, qualified=0),
             change(qualified, "known_time", matured=0, qualified=1),
-            change(qualified, "leaving_time", matured=0, qualified=-1),
+            change(qualified, "ending_time", matured=0, qualified=-1),
         ]
     )
 

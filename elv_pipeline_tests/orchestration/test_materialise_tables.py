@@ -260,4 +260,5 @@ def test_nothing_unknown_reaches_the_lake(finished: Finished) -> None:
     exported = pl.read_csv(finished.deployment.config.paths.leads_path, n_rows=1).columns
     kept: Any = finished.deployment.scan("leads", first=FIRST, last=LAST).collect_schema().names()
     assert {"email", "full_name"} & set(exported) or len(exported) > len(kept)
-    assert set(kept) == {"lead_id", "created_time", "day", "ad_id", "adset_id", "campaign_id"}
+    names = {"ad_name", "adset_name", "campaign_name"}
+    assert set(kept) == {"lead_id", "created_time", "day", "ad_id", "adset_id", "campaign_id", "platform", *names}

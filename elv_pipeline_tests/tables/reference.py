@@ -9,12 +9,13 @@ millisecond than its own; outcomes recorded in an earlier millisecond than its o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from elv_pipeline.problems.feature_specs import Level, OutcomeHistory, WindowSum
+from elv_pipeline.problems.feature_specs import Level, Mix, OutcomeHistory, WindowSum
 from elv_pipeline.tables.labels import Observation
 from elv_pipeline.tables.outcome_history import OutcomeLog
 
@@ -99,6 +100,47 @@ def _active_days(lead: Row, ads: Sequence[Row], level: Level, measure: str, lag_
     return sum(_sum(lead, ads, level, measure, lag_days, back, back + 1) > 0 for back in range(window))
 
 
+def mix_features(
+    lead: Row, *, breakdown: Sequence[Row], ads: Sequence[Row], spec: Mix, level: Level, lag_days: int
+) -> dict[str, float | int | None]:
+    """Totals, entropy, top share and active values of one level. All null where the lead has no id of the level."""
+    features: dict[str, float | int | None] = {}
+    for window in spec.windows:
+        by_value: dict[str, dict[str, int]] = {}
+        for row in breakdown:
+            if 0 <= _days_back(lead, row, lag_days) < window and _owner(row, ads, spec, level) == lead[level.key]:
+                sums = by_value.setdefault(row[spec.dimension], dict.fromkeys(spec.measures, 0))
+                for measure in spec.measures:
+                    sums[measure] += row[measure]
+
+        def name(feature: str, window: int = window) -> str:
+            return f"{level.name}_{spec.dimension}_{feature}_{window}d"
+
+        for measure in spec.measures:
+            total = sum(sums[measure] for sums in by_value.values())
+            is_money = measure.endswith("_micros")
+            features[name(measure.removesuffix("_micros"))] = total / 1_000_000 if is_money else total
+        spends = [sums[spec.share_measure] for sums in by_value.values() if sums[spec.share_measure] > 0]
+        shared = spec.share_measure.removesuffix("_micros")
+        shares = [spend / sum(spends) for spend in spends]
+        # Terms in units of 2^-52, so that their sum is exact in any order.
+        units = sum(round(-p * math.log(p) * 2**52) for p in shares)
+        features[name(f"{shared}_entropy")] = units / 2**52 if spends else None
+        features[name(f"top_{shared}_share")] = max(shares, default=None)
+        features[name("active")] = sum(sums[spec.active_measure] > 0 for sums in by_value.values())
+    if lead[level.key] is None:
+        return dict.fromkeys(features)
+    return features
+
+
+def _owner(row: Row, ads: Sequence[Row], spec: Mix, level: Level) -> Any:
+    """The level's id of a breakdown row: its own ad, or the parent that the ads row of the same day names."""
+    if level.key == spec.key:
+        return row[spec.key]
+    parents = [a[level.key] for a in ads if a[spec.key] == row[spec.key] and a["day"] == row["day"]]
+    return min((parent for parent in parents if parent is not None), default=None)
+
+
 def history_features(
     lead: Row, *, history: Sequence[Row], spec: OutcomeHistory, levels: Sequence[Level], log: OutcomeLog | None
 ) -> dict[str, float | int | None]:
@@ -143,8 +185,10 @@ def _known_positive(earlier: Row, lead: Row, log: OutcomeLog) -> bool:
     if earlier["outcome_time"] is None:
         return False
     window_end = earlier["created_time"] + timedelta(days=log.window_days)
-    recorded = millisecond_of(earlier["outcome_recorded_time"])
-    return earlier["outcome_time"] <= window_end and recorded < millisecond_of(lead["created_time"])
+    now = millisecond_of(lead["created_time"])
+    recorded, withdrawn = earlier["outcome_recorded_time"], earlier["outcome_withdrawn_time"]
+    stands = withdrawn is None or millisecond_of(withdrawn) >= now
+    return earlier["outcome_time"] <= window_end and millisecond_of(recorded) < now and stands
 
 
 def calendar_features(lead: Row, *, timezone: str) -> dict[str, int]:
@@ -161,6 +205,10 @@ def label_status(label: Row, *, observation: Observation) -> tuple[str, bool, in
         recorded = label["outcome_recorded_time"]
         positive = label["outcome_time"] <= window_end and recorded <= observation.observed_until
         if observation.origin is not None and recorded >= observation.origin:
+            positive = False
+        withdrawn = label["outcome_withdrawn_time"]
+        before_origin = observation.origin is None or (withdrawn is not None and withdrawn < observation.origin)
+        if withdrawn is not None and withdrawn <= observation.observed_until and before_origin:
             positive = False
     # An outcome at the very end of the window still counts, so the end itself must have been observable.
     mature = window_end <= observation.observed_until

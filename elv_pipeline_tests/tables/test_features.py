@@ -55,6 +55,7 @@ def expected_features(world: World) -> dict[str, dict[str, Any]]:
             **row,
             "outcome_time": outcomes.get(row["lead_id"], {}).get("qualified_time"),
             "outcome_recorded_time": outcomes.get(row["lead_id"], {}).get("recorded_time"),
+            "outcome_withdrawn_time": outcomes.get(row["lead_id"], {}).get("withdrawn_time"),
             "outcome_observed": row["lead_id"] not in world.unobserved,
         }
         for row in joined
@@ -173,6 +174,7 @@ def test_row_order_of_every_input_changes_nothing() -> None:
     for _ in range(4):
         shuffled = World(
             ads=tuple(world.ads[i] for i in rng.permutation(len(world.ads))),
+            placement=tuple(world.placement[i] for i in rng.permutation(len(world.placement))),
             leads=tuple(world.leads[i] for i in rng.permutation(len(world.leads))),
             outcomes=tuple(world.outcomes[i] for i in rng.permutation(len(world.outcomes))),
             mapping=tuple(world.mapping[i] for i in rng.permutation(len(world.mapping))),

@@ -20,9 +20,15 @@ LOG = OutcomeLog(window_days=3, observed_from=None, observed_until=None)
 
 
 def lead(
-    name: str, before: timedelta, *, outcome: timedelta | None = None, recorded: timedelta | None = None, **ids: Any
+    name: str,
+    before: timedelta,
+    *,
+    outcome: timedelta | None = None,
+    recorded: timedelta | None = None,
+    withdrawn: timedelta | None = None,
+    **ids: Any,
 ) -> Row:
-    """A lead ``before`` NOW; its outcome and the record of it also as time before NOW."""
+    """A lead ``before`` NOW; its outcome, the record of it and its withdrawal also as time before NOW."""
     happened = None if outcome is None else NOW - outcome
     return {
         "lead_id": name,
@@ -31,6 +37,7 @@ def lead(
         **{"ad_id": "a", "adset_id": "s", "campaign_id": "c", **ids},
         "outcome_time": happened,
         "outcome_recorded_time": happened if recorded is None else NOW - recorded,
+        "outcome_withdrawn_time": None if withdrawn is None else NOW - withdrawn,
         "outcome_observed": True,
     }
 
@@ -154,3 +161,13 @@ def test_history_repeated_by_a_lead_is_counted_but_leads_stay_unique() -> None:
     plan = outcome_history(pl.concat([me, me]).lazy(), me.lazy(), spec=SPEC, levels=[AD], log=LOG, base=NOW - 60 * DAY)
     with pytest.raises(pl.exceptions.ComputeError, match="1:1"):
         plan.collect()
+
+
+def test_a_withdrawn_outcome_leaves_the_rate_when_that_is_known() -> None:
+    old, stands = 5 * DAY, lead("other", 5 * DAY)
+    outcome = {"outcome": 4 * DAY}
+    assert known(lead("x", old, **outcome), stands)["all_qualified_rate_10d"] == 0.5
+    assert known(lead("x", old, withdrawn=MILLISECOND, **outcome), stands)["all_qualified_rate_10d"] == 0.0
+    assert known(lead("x", old, withdrawn=timedelta(0), **outcome), stands)["all_qualified_rate_10d"] == 0.5
+    # Taken back before its lead had matured, it never counts; and leaving twice would make the rate negative.
+    assert known(lead("x", old, withdrawn=3.5 * DAY, **outcome), stands)["all_qualified_rate_10d"] == 0.0

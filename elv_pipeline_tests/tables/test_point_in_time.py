@@ -8,7 +8,7 @@ of an ad in the hierarchy: they are taken from ads rows before the cut-off, and 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -97,6 +97,11 @@ def _leads(world: World, lead: Row, operation: str, target: int, salt: int) -> W
 def _outcomes(world: World, lead: Row, operation: str, target: int, salt: int) -> World:
     moment = lead["created_time"]
     future = [i for i, row in enumerate(world.outcomes) if row["recorded_time"] >= moment]
+    standing = [i for i, row in enumerate(world.outcomes) if _stands(row, moment)]
+    if operation == "edit" and standing and salt % 2:
+        # Known by now, taken back later, or not at all.
+        withdrawn = moment + timedelta(hours=salt % 3) if salt % 5 else None
+        return replace(world, outcomes=_edit(world.outcomes, standing, operation, target, {"withdrawn_time": withdrawn}))
     recorded = moment + timedelta(hours=salt % 4 * 7)
     known = {row["lead_id"] for row in world.outcomes}
     silent = [row for row in world.leads if row["lead_id"] not in known]
@@ -110,6 +115,11 @@ def _outcomes(world: World, lead: Row, operation: str, target: int, salt: int) -
         return replace(world, outcomes=(*world.outcomes, fresh))
     fresh = {"recorded_time": recorded, "qualified_time": moment - timedelta(hours=salt % 200)}
     return replace(world, outcomes=_edit(world.outcomes, future, operation, target, fresh))
+
+
+def _stands(row: dict[str, Any], moment: datetime) -> bool:
+    withdrawn = row.get("withdrawn_time")
+    return bool(row["recorded_time"] < moment) and (withdrawn is None or withdrawn >= moment)
 
 
 def _mapping(world: World, lead: Row, operation: str, target: int, salt: int) -> World:
@@ -145,7 +155,11 @@ def overwrite_future(world: World, lead: Row) -> World:
     ads += [{**world.ads[0], **moved, "ad_id": ad} for ad in ("a", "a1", "a10", "a11", "b", "absent")]
     ads += [{**world.ads[0], **moved, "adset_id": adset} for adset in ("s", "s1", "s10", "absent")]
     twins = [{**row, "lead_id": f"T{i}", "created_time": moment} for i, row in enumerate(world.leads)]
-    past = {row["lead_id"]: row for row in world.outcomes if row["recorded_time"] < moment}
+    past = {
+        row["lead_id"]: {**row, "withdrawn_time": moment} if _stands(row, moment) else row
+        for row in world.outcomes
+        if row["recorded_time"] < moment
+    }
     leads = [row for row in world.leads if row["created_time"] < moment or row["lead_id"] == lead["lead_id"]]
     fresh = [
         {"lead_id": row["lead_id"], "qualified_time": row["created_time"], "recorded_time": moment}

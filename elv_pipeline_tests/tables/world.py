@@ -24,6 +24,8 @@ Row = dict[str, Any]
 UTC_TIME = pl.Datetime("us", "UTC")
 IDS = {"ad_id": pl.String, "adset_id": pl.String, "campaign_id": pl.String}
 ADS_SCHEMA = {"day": pl.Date, **IDS, "impressions": pl.Int64, "clicks": pl.Int64, "spend_micros": pl.Int64}
+MEASURES = {"impressions": pl.Int64, "clicks": pl.Int64, "spend_micros": pl.Int64}
+PLACEMENT_SCHEMA = {"day": pl.Date, "ad_id": pl.String, "placement": pl.String, **MEASURES}
 LEADS_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS}
 MAPPING_SCHEMA = {"lead_id": pl.String, **IDS}
 OUTCOMES_SCHEMA = {"lead_id": pl.String, "qualified_time": UTC_TIME, "recorded_time": UTC_TIME}
@@ -79,6 +81,7 @@ class World:
     """One advertiser: the exports as rows, whose outcomes nobody looked for, and how far the outcome log reaches."""
 
     ads: tuple[Row, ...]
+    placement: tuple[Row, ...]
     leads: tuple[Row, ...]
     outcomes: tuple[Row, ...]
     mapping: tuple[Row, ...]
@@ -104,6 +107,7 @@ def random_world(seed: int, *, leads: int = 60, days: int = 24, window_days: int
     )
     return World(
         ads=tuple(_ads(rng, days)),
+        placement=tuple(_placement(np.random.default_rng(seed), days)),
         leads=tuple(rows),
         outcomes=tuple(outcomes),
         mapping=_mapping(rng, rows),
@@ -139,6 +143,24 @@ def _ads(rng: np.random.Generator, days: int) -> list[Row]:
     return [rows[int(i)] for i in rng.permutation(len(rows))]
 
 
+def _placement(rng: np.random.Generator, days: int) -> list[Row]:
+    """Delivery by placement, drawn apart from the ads rows: some days have only the one or the other."""
+    rows = []
+    for offset in range(-12, days + 3):
+        for ad in ("a", "a1", "a10", "a11", "b", "unlisted"):
+            for placement in ("feed", "story", "reels", "search", "f"):
+                if rng.random() < 0.65:
+                    continue
+                measures = {
+                    "impressions": int(rng.integers(0, 3)) * 70,
+                    "clicks": int(rng.integers(0, 4)),
+                    "spend_micros": int(rng.integers(0, 10**9)) * int(rng.integers(0, 2)) + int(rng.integers(0, 2)),
+                }
+                day = FIRST_DAY + timedelta(days=offset)
+                rows.append({"day": day, "ad_id": ad, "placement": placement, **measures})
+    return [rows[int(i)] for i in rng.permutation(len(rows))]
+
+
 def _leads(rng: np.random.Generator, count: int, days: int) -> list[Row]:
     rows: list[Row] = []
     start = datetime.combine(FIRST_DAY, time(), UTC)
@@ -170,7 +192,9 @@ def _outcome(rng: np.random.Generator, lead: Row, window_days: int) -> Row | Non
     )
     delays = [timedelta(0), timedelta(0), MICROSECOND, timedelta(days=1), timedelta(days=float(rng.random() * 20))]
     recorded = happened + _pick(rng, delays)
-    return {"lead_id": lead["lead_id"], "qualified_time": happened, "recorded_time": recorded}
+    withdrawn = recorded + _pick(rng, [*delays, timedelta(days=15)]) if rng.random() < 0.3 else None
+    row = {"lead_id": lead["lead_id"], "qualified_time": happened, "recorded_time": recorded}
+    return {**row, "withdrawn_time": withdrawn}
 
 
 def _mapping(rng: np.random.Generator, leads: Sequence[Row]) -> tuple[Row, ...]:

@@ -1,0 +1,132 @@
+"""The exports of a configuration as its raw assets read them: parsed files, only those that a run needs.
+
+Belongs here: which parsed files serve which days. Does not belong here: Dagster, parsing (``ingest``) or writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+
+import polars as pl
+
+from elv_pipeline.contracts.lead_ads import (
+    AD_CREATIVES,
+    ADS,
+    ADS_GEO,
+    ADS_PLACEMENT,
+    ADSET_TARGETING,
+    LEAD_TO_AD_MAP,
+    LEADS,
+    OUTCOMES,
+)
+from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.ingest.combined import combined
+from elv_pipeline.ingest.coverage import Span
+from elv_pipeline.ingest.ingested import Ingested
+from elv_pipeline.ingest.intake import Arrival, Intake
+from elv_pipeline.ingest.sources import READERS, Examination, Sources, examine, read_sources
+from elv_pipeline.orchestration.deployment import Deployment
+
+CONTRACTS: Mapping[str, TableContract] = {
+    contract.name: contract
+    for contract in (ADS, LEADS, OUTCOMES, LEAD_TO_AD_MAP, ADS_PLACEMENT, ADS_GEO, ADSET_TARGETING, AD_CREATIVES)
+}
+RAW_TABLES = tuple(CONTRACTS)
+"""Every export that a configuration may name, as ``paths.<table>_path``."""
+
+
+@dataclass(frozen=True)
+class ExportAtHand:
+    """The files of one export.
+
+    Attributes:
+        table: which table it is.
+        name: what messages call the export as a whole.
+        arrivals: its files, oldest first.
+    """
+
+    table: str
+    name: str
+    arrivals: tuple[Arrival, ...]
+
+    @property
+    def spans(self) -> list[Span]:
+        """First and last day of each file that has dated rows."""
+        return [arrival.span for arrival in self.arrivals if arrival.span]
+
+    @property
+    def last_day(self) -> date | None:
+        """Newest day of any file."""
+        return max((last for _, last in self.spans), default=None)
+
+    @property
+    def newest_moment(self) -> datetime | None:
+        """Newest creation or recording of any file."""
+        return max((arrival.newest_moment for arrival in self.arrivals if arrival.newest_moment), default=None)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of all files; that of the file where there is one."""
+        if len(self.arrivals) == 1:
+            return self.arrivals[0].sha256
+        return hashlib.sha256("".join(arrival.sha256 for arrival in self.arrivals).encode()).hexdigest()
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files; a row that stands in several counts in each."""
+        return sum(arrival.profile.rows for arrival in self.arrivals)
+
+    def of_days(self, days: Collection[date]) -> Ingested:
+        """The rows between the first and the last of some days, from the files that hold any."""
+        span = (min(days), max(days))
+        chosen = [arrival for arrival in self.arrivals if arrival.overlaps(*span)] or [*self.arrivals[-1:]]
+        files = [arrival.ingested(span) for arrival in chosen]
+        return combined(files, contract=CONTRACTS[self.table], name=self.name)
+
+    def whole(self) -> Ingested:
+        """All rows."""
+        contract = CONTRACTS[self.table]
+        return combined([arrival.ingested() for arrival in self.arrivals], contract=contract, name=self.name)
+
+    def carried(self, columns: Sequence[str]) -> list[str]:
+        """Which of some columns hold a value anywhere."""
+        profiles = [arrival.profile for arrival in self.arrivals if arrival.profile.rows]
+        filled = {column.name for profile in profiles for column in profile.columns if column.null_share < 1}
+        return [column for column in columns if column in filled]
+
+    def select(self, columns: Sequence[str]) -> pl.LazyFrame:
+        """Some columns of all rows."""
+        return pl.scan_parquet([arrival.rows for arrival in self.arrivals]).select(columns)
+
+
+def export_at_hand(deployment: Deployment, table: str) -> ExportAtHand:
+    """One configured export, with files that are new parsed and checked.
+
+    Raises:
+        ContractError: a file cannot be read or breaks its contract; nothing was written to the lake.
+    """
+    path = getattr(deployment.config.paths, f"{table}_path")
+    arrivals = _intake(deployment).arrivals(table, path, reader=READERS[table])
+    return ExportAtHand(table, path.rstrip("/").rsplit("/", 1)[-1], tuple(arrivals))
+
+
+def examine_exports(deployment: Deployment) -> Examination:
+    """Every export read, or answered from what is kept, and checked against the others."""
+    return examine(deployment.config, readers=_intake(deployment).readers(READERS, CONTRACTS))
+
+
+def sources_at_hand(deployment: Deployment) -> Sources:
+    """Every export as one set of tables.
+
+    Raises:
+        ContractError: contracts are broken.
+    """
+    return read_sources(deployment.config, readers=_intake(deployment).readers(READERS, CONTRACTS))
+
+
+def _intake(deployment: Deployment) -> Intake:
+    return Intake(deployment.home.intake(deployment.name), deployment.config)
