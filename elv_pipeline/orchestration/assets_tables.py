@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 
 from elv_pipeline.errors import ElvError
+from elv_pipeline.ingest.names import LEAD_NAMES
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
@@ -27,10 +28,9 @@ from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.charts import label_maturity
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
-from elv_pipeline.tables.joins import ID_COLUMNS, join_leads, join_statistics, match_rate
+from elv_pipeline.tables.join_statistics import join_statistics, match_rate
+from elv_pipeline.tables.joins import CARRIED, ID_COLUMNS, join_leads
 from elv_pipeline.tables.labels import label_counts_by_week, label_times, with_status
-
-GOOD_MATCH_RATE = 0.9
 
 
 def table_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
@@ -60,7 +60,8 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
             dg.AssetCheckSpec(
                 "joined",
                 asset=parts.key("joined_leads"),
-                description=f"At least {GOOD_MATCH_RATE:.0%} of the leads have an id that the ads export knows.",
+                description=f"At least {config.minimum_data.match_rate:.0%} of the leads have an id that the ads "
+                f"export knows, in all and in every week (minimum_data.match_rate).",
             )
         ],
     )
@@ -89,32 +90,46 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
                 "join_statistics": statistics,
             },
             data_version=dg.DataVersion(content_checksum(joined)),
-            check_results=[_well_joined(statistics)],
+            check_results=[_well_joined(statistics, good=config.minimum_data.match_rate)],
         )
 
     return joined_leads
 
 
-def _well_joined(statistics: dict[str, Any]) -> dg.AssetCheckResult:
+def _well_joined(statistics: dict[str, Any], *, good: float) -> dg.AssetCheckResult:
     leads, without = statistics["leads"], statistics["by_method"].get("none", 0)
     matched, sentences = match_rate(statistics), []
-    if without > (1 - GOOD_MATCH_RATE) * leads:
+    if without > (1 - good) * leads:
         sentences.append(f"{without} of {leads} leads carry no id at all")
-    if matched is not None and matched[1] < GOOD_MATCH_RATE:
+    if matched is not None and matched[1] < good:
         sentences.append(f"only {matched[1]:.0%} of the leads with {matched[0]} carry one that the ads export knows")
+    weak = [week for week in statistics["by_week"] if week["match_rate"] is not None and week["match_rate"] < good]
+    if weak:
+        worst = min(weak, key=lambda week: week["match_rate"])
+        sentences.append(
+            f"{len(weak)} week(s) match less than {good:.0%}, the worst that of {worst['week']} with "
+            f"{worst['match_rate']:.0%} of {worst['leads']} leads"
+        )
     return dg.AssetCheckResult(
         check_name="joined",
         passed=not sentences,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(sentences) or "leads are joined",
-        metadata={"leads": leads, "without_any_id": without, "match_rate": matched[1] if matched else None},
+        metadata={
+            "leads": leads,
+            "without_any_id": without,
+            "match_rate": matched[1] if matched else None,
+            "by_method": statistics["by_method"],
+            "weeks_below": [week["week"] for week in weak],
+        },
     )
 
 
 def _joined_lineage() -> dict[str, Sources]:
-    ids = {column: (("leads", column), ("lead_to_ad_map", column), ("ads", column)) for column in ID_COLUMNS}
+    names = tuple((table, name) for table in ("leads", "ads") for name in LEAD_NAMES)
+    ids = {c: (("leads", c), ("lead_to_ad_map", c), ("ads", c), *names) for c in ID_COLUMNS}
     made_of = tuple(source for sources in ids.values() for source in sources)
-    return {**carried("leads", ("lead_id", "created_time", "day")), **ids, "join_method": made_of}
+    return {**carried("leads", ("lead_id", "created_time", "day", *CARRIED)), **ids, "join_method": made_of}
 
 
 def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:

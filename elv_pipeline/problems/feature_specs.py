@@ -104,6 +104,59 @@ class WindowSum:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How delivery spreads over the values of one dimension (placements, regions), by level and trailing window.
+
+    Totals of the measures; the entropy (in nats) and the largest share of ``share_measure`` over the values, null
+    where it sums to zero; the number of values with some ``active_measure``. The breakdown carries only ``key``:
+    other levels need ``hierarchy``, the table that places the key in its parents day by day.
+    """
+
+    table: str
+    dimension: str
+    key: str
+    hierarchy: str
+    levels: tuple[Level, ...]
+    measures: tuple[str, ...]
+    share_measure: str
+    active_measure: str
+    windows: tuple[int, ...]
+
+    def columns(self, *, levels: Sequence[Level], lag_days: int) -> list[FeatureColumn]:
+        """Every column for the levels that exist in the data at hand."""
+        return [column for level in levels for window in self.windows for column in self._of(level, window, lag_days)]
+
+    def _of(self, level: Level, window: int, lag_days: int) -> list[FeatureColumn]:
+        span = f"of the {level.name} over the {window} days that end {lag_days} day(s) before the lead"
+        placed = () if level.key == self.key else ((self.hierarchy, "day"), (self.hierarchy, level.key))
+
+        def column(name: str, definition: str, *measures: str) -> FeatureColumn:
+            return FeatureColumn(
+                name=f"{level.name}_{self.dimension}_{name}_{window}d",
+                kind="numeric",
+                definition=f"{definition} {span}",
+                sources=(*((self.table, source) for source in (self.key, "day", *measures)), *placed),
+                lag_days=lag_days,
+            )
+
+        shared, each = public_name(self.share_measure), self.dimension
+        return [
+            *(
+                column(public_name(measure), f"{public_name(measure).capitalize()} by {each}, all together,", measure)
+                for measure in self.measures
+            ),
+            column(
+                f"{shared}_entropy",
+                f"Entropy (nats) of the shares of {shared} by {each}",
+                self.dimension,
+                self.share_measure,
+            ),
+            column(f"top_{shared}_share", f"Largest share of {shared} of one {each}", each, self.share_measure),
+            column("active", f"Number of {each} values with {self.active_measure}", each, self.active_measure),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutcomeHistory:
     """Volume and matured qualified rate of a segment, known strictly before each lead's own moment.
 
@@ -172,7 +225,7 @@ class Calendar:
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """A property of the lead itself, known at its moment, used as a category."""
+    """A property of the lead itself (an id or what its export says of it), known at its moment, used as a category."""
 
     column: str
     definition: str
@@ -189,9 +242,156 @@ class Attribute:
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownAttribute:
+    """A property of an ad or ad set from a table of its own, as it was valid and known at the lead's moment.
+
+    Used as a category of few values, compared in lower case.
+    """
+
+    table: str
+    key: str
+    column: str
+    definition: str
+
+    def columns(self) -> list[FeatureColumn]:
+        """The single column."""
+        return [
+            FeatureColumn(
+                name=f"category_{self.column}",
+                kind="categorical",
+                definition=self.definition,
+                sources=tuple((self.table, name) for name in (self.key, self.column, "valid_from", "recorded_at")),
+            )
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashedTokens:
+    """Which of ``buckets`` hash buckets the tokens of a text fall into, and how many distinct tokens it has.
+
+    The text is divided at ``|``, ``;``, ``,`` and line breaks; a token is compared in NFKC form, in lower case, with
+    single blanks. Its bucket is the 64-bit FNV-1a hash of its UTF-8 bytes modulo ``buckets``: published, and the same
+    in every process and version. The text is that known at the lead's moment; without one all columns are null.
+    """
+
+    table: str
+    key: str
+    column: str
+    name: str
+    buckets: int
+
+    @property
+    def count_column(self) -> str:
+        """Column of the number of distinct tokens."""
+        return f"{self.name}_tokens"
+
+    def bucket_column(self, bucket: int) -> str:
+        """Column of one bucket."""
+        return f"{self.name}_token_{bucket:02d}"
+
+    def columns(self) -> list[FeatureColumn]:
+        """The count and one column a bucket."""
+        sources = tuple((self.table, name) for name in (self.key, self.column, "valid_from", "recorded_at"))
+        count = FeatureColumn(
+            name=self.count_column,
+            kind="numeric",
+            definition=f"Distinct {self.name} keywords of the lead's ad set",
+            sources=sources,
+        )
+        return [
+            count,
+            *(
+                FeatureColumn(
+                    name=self.bucket_column(bucket),
+                    kind="numeric",
+                    definition=f"1 where an {self.name} keyword falls into hash bucket {bucket} of {self.buckets}",
+                    sources=sources,
+                )
+                for bucket in range(self.buckets)
+            ),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownAttribute:
+    """A property of something the lead came from, as known at the lead's moment, used as a category.
+
+    Values are compared without regard to case and surrounding blanks.
+    """
+
+    table: str
+    key: str
+    column: str
+    definition: str
+
+    def columns(self) -> list[FeatureColumn]:
+        """The single column."""
+        return [
+            FeatureColumn(
+                name=f"category_{self.column}",
+                kind="categorical",
+                definition=f"{self.definition}, as known at the lead's moment",
+                sources=_versioned(self.table, self.key, self.column),
+                lag_days=0,
+            )
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashedTokens:
+    """Keywords of something the lead came from, hashed into buckets of 0 or 1, with their counts.
+
+    A keyword's bucket is a published hash of its normalised text (``tables/tokens.py``): the same in every process and
+    version, also for keywords that training never saw. Null where nothing was known at the lead's moment.
+    """
+
+    table: str
+    key: str
+    column: str
+    name: str
+    buckets: int
+
+    def columns(self) -> list[FeatureColumn]:
+        """Two counts, then the buckets."""
+
+        def column(name: str, definition: str) -> FeatureColumn:
+            return FeatureColumn(
+                name=f"{self.name}_{name}",
+                kind="numeric",
+                definition=f"{definition} in {self.column}, as known at the lead's moment",
+                sources=_versioned(self.table, self.key, self.column),
+                lag_days=0,
+            )
+
+        width = len(str(self.buckets - 1))
+        return [
+            column("tokens", "Number of keywords"),
+            column("distinct_tokens", "Number of different keywords"),
+            *(
+                column(f"token_{bucket:0{width}}", f"1 if a keyword falls into hash bucket {bucket} of {self.buckets}")
+                for bucket in range(self.buckets)
+            ),
+        ]
+
+
+def _versioned(table: str, key: str, column: str) -> tuple[tuple[str, str], ...]:
+    return (("joined_leads", key), *((table, name) for name in (key, column, "valid_from", "recorded_at")))
+
+
 def public_name(measure: str) -> str:
     """Name of a measure in feature columns: ``spend_micros`` is stored as integer millionths but shown as ``spend``."""
     return measure.removesuffix("_micros")
 
 
-FeatureSpec = WindowSum | OutcomeHistory | Calendar | Attribute
+FeatureSpec = (
+    WindowSum
+    | Mix
+    | OutcomeHistory
+    | Calendar
+    | Attribute
+    | KnownAttribute
+    | HashedTokens
+    | KnownAttribute
+    | HashedTokens
+)

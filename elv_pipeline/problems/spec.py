@@ -6,7 +6,7 @@ choices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from elv_pipeline.problems.feature_specs import (
@@ -14,7 +14,10 @@ from elv_pipeline.problems.feature_specs import (
     Calendar,
     FeatureColumn,
     FeatureSpec,
+    HashedTokens,
+    KnownAttribute,
     Level,
+    Mix,
     OutcomeHistory,
     WindowSum,
 )
@@ -28,11 +31,21 @@ class DataAtHand:
         has_ads: a daily ads export is configured.
         has_outcomes: an outcomes export is configured.
         id_columns: id columns that leads can carry, directly or through the ads hierarchy or a mapping.
+        lead_attributes: further columns that leads carry, such as the platform.
+        enrichments: optional tables that are configured.
     """
 
     has_ads: bool
     has_outcomes: bool
     id_columns: tuple[str, ...]
+    lead_attributes: tuple[str, ...] = ()
+    enrichments: tuple[str, ...] = ()
+
+    def mix_levels(self, feature: Mix, levels: Sequence[Level]) -> list[Level]:
+        """Levels at which a breakdown can be summed: without an ads export it knows no parents."""
+        if feature.table not in self.enrichments:
+            return []
+        return [level for level in levels if level.key == feature.key or self.has_ads]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +84,49 @@ class ScoringProblem:
             columns.extend(_columns_of(feature, levels, data, lag_days))
         return columns
 
+    def missing_tables(self, columns: Sequence[str]) -> list[str]:
+        """Optional tables that would provide some feature columns; what a refusal to score can ask for."""
+        optional = [f.table for f in self.features if isinstance(f, Mix | KnownAttribute | HashedTokens)]
+        everything = DataAtHand(
+            has_ads=True,
+            has_outcomes=True,
+            id_columns=tuple(level.key for level in self.levels),
+            lead_attributes=tuple(f.column for f in self.features if isinstance(f, Attribute)),
+            enrichments=tuple(
+                {f.table: None for f in self.features if isinstance(f, Mix | KnownAttribute | HashedTokens)}
+            ),
+        )
+        wanted = [c for c in self.feature_columns(everything, lag_days=1) if c.name in set(columns)]
+        derived = {"joined_leads", "leads"}
+        return sorted({table for column in wanted for table, _ in column.sources[:1]} - derived)
+
+    def missing_sources(self, columns: Iterable[str]) -> dict[str, list[str]]:
+        """Which source each of some feature columns would have come from, in the words of a configuration.
+
+        Args:
+            columns: feature columns that a model wants and the data at hand do not have.
+
+        Returns:
+            The columns by source, such as ``paths.ads_placement_path``; columns that this problem does not declare,
+            or that need no optional source, are left out.
+        """
+        source_of = {
+            column: source
+            for feature in self.features
+            if (source := _source_of(feature)) is not None
+            for column in _names(feature, self.levels)
+        }
+        found: dict[str, list[str]] = {}
+        for column in columns:
+            if column in source_of:
+                found.setdefault(source_of[column], []).append(column)
+        return found
+
     def history_days(self, *, outcome_window_days: int, lag_days: int) -> int:
         """Days before a partition that its features may read."""
         spans = [self.hierarchy_lookback_days + lag_days]
         for feature in self.features:
-            if isinstance(feature, WindowSum):
+            if isinstance(feature, WindowSum | Mix):
                 spans.append(max(feature.windows) + lag_days)
             if isinstance(feature, OutcomeHistory):
                 # One more day: a local day may begin before the UTC day that holds a lead's moment.
@@ -86,12 +137,39 @@ class ScoringProblem:
 def _columns_of(feature: FeatureSpec, levels: Sequence[Level], data: DataAtHand, lag_days: int) -> list[FeatureColumn]:
     if isinstance(feature, WindowSum):
         return feature.columns(levels=levels, lag_days=lag_days) if data.has_ads else []
+    if isinstance(feature, Mix):
+        return feature.columns(levels=mix_levels(feature, levels, data), lag_days=lag_days)
     if isinstance(feature, OutcomeHistory):
         return feature.columns(levels=levels, with_outcomes=data.has_outcomes)
     if isinstance(feature, Calendar):
         return feature.columns()
-    return feature.columns() if _available(feature, data) else []
+    return feature.columns() if is_available(feature, data) else []
 
 
-def _available(attribute: Attribute, data: DataAtHand) -> bool:
-    return attribute.column in data.id_columns
+def mix_levels(mix: Mix, levels: Sequence[Level], data: DataAtHand) -> list[Level]:
+    """Levels at which a breakdown can be summed: its own, and with an ads export those above it; none without it."""
+    if mix.table not in data.enrichments:
+        return []
+    return [level for level in levels if data.has_ads or level.key == mix.key]
+
+
+def is_available(feature: Attribute | KnownAttribute | HashedTokens, data: DataAtHand) -> bool:
+    """Whether the data at hand have what a property of a lead, or of what it came from, needs."""
+    if isinstance(feature, Attribute):
+        return feature.column in (*data.id_columns, *data.lead_attributes)
+    return feature.table in data.enrichments and feature.key in data.id_columns
+
+
+def _source_of(feature: FeatureSpec) -> str | None:
+    """What a user has to supply for a feature, beyond leads with ids."""
+    if isinstance(feature, WindowSum | Mix | KnownAttribute | HashedTokens):
+        return f"paths.{feature.table}_path"
+    return f"{feature.column} of paths.leads_path" if isinstance(feature, Attribute) else None
+
+
+def _names(feature: FeatureSpec, levels: Sequence[Level]) -> list[str]:
+    if isinstance(feature, WindowSum | Mix):
+        return [column.name for column in feature.columns(levels=levels, lag_days=0)]
+    if isinstance(feature, OutcomeHistory):
+        return [column.name for column in feature.columns(levels=levels, with_outcomes=True)]
+    return [column.name for column in feature.columns()]

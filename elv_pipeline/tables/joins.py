@@ -6,14 +6,19 @@ of those ads (``windows.py``) or outcomes (``labels.py``). Every join states its
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
+from elv_pipeline.contracts.lead_ads import ID_LEVELS
+from elv_pipeline.tables.name_matches import match_by_name
 from elv_pipeline.tables.prefix_sums import DAY_SPAN, day_number, entity_codes
 
-ID_COLUMNS = ("ad_id", "adset_id", "campaign_id")
-JOIN_STRATEGY = "ids first, then the lead-to-ad mapping, parents from the ads export as known before the lead"
+ID_COLUMNS = ID_LEVELS
+JOIN_STRATEGY = (
+    "ids first, then the lead-to-ad mapping, then names that stand for one id; parents and names from the ads export "
+    "as known before the lead"
+)
+CARRIED = ("platform",)
+"""Columns of a lead that travel with it."""
 
 
 def join_leads(
@@ -27,23 +32,24 @@ def join_leads(
     """Give every lead its ids as they could be known at its moment.
 
     Args:
-        leads: ``lead_id`` (unique), ``created_time``, ``day`` and the id columns (nullable).
-        hierarchy: the daily ads rows (``day`` and the three ids), or None without an ads export.
+        leads: ``lead_id`` (unique), ``created_time``, ``day``, the id and name columns (nullable) and ``platform``.
+        hierarchy: the daily ads rows (``day``, the three ids and names), or None without an ads export.
         mapping: ``lead_id`` (unique) and id columns, or None.
         lag_days: ads rows up to the lead's day minus this are known.
         lookback_days: older rows are not read, so that one day costs the same after ten years.
 
     Returns:
         The leads, one row each in the same order of columns, with parents filled in and ``join_method`` in
-        ``ad_id | adset_id | campaign_id | map | none``: which id the lead was joined by.
+        ``ad_id | adset_id | campaign_id | map | name | none``: what the lead was joined by.
     """
     joined = leads.with_columns(_method().alias("join_method"))
     if mapping is not None:
         joined = _apply_mapping(joined, mapping)
     if hierarchy is not None:
+        joined = match_by_name(joined, hierarchy, lag_days=lag_days, lookback_days=lookback_days)
         joined = _fill_parents(joined, hierarchy, child="ad_id", lag_days=lag_days, lookback_days=lookback_days)
         joined = _fill_parents(joined, hierarchy, child="adset_id", lag_days=lag_days, lookback_days=lookback_days)
-    return joined.select("lead_id", "created_time", "day", *ID_COLUMNS, "join_method").sort(
+    return joined.select("lead_id", "created_time", "day", *ID_COLUMNS, "join_method", *CARRIED).sort(
         "day", "created_time", "lead_id"
     )
 
@@ -141,42 +147,3 @@ def fill_parents(leads: pl.DataFrame, hierarchy: pl.DataFrame) -> pl.DataFrame:
             .drop(f"known_{parent}" for parent in parents)
         )
     return leads
-
-
-def match_rate(statistics: dict[str, Any]) -> tuple[str, float] | None:
-    """Share of the leads with the most specific id they carry that the ads export knows, or None without both.
-
-    Args:
-        statistics: result of ``join_statistics``.
-    """
-    for column in ID_COLUMNS:
-        carried = statistics["with_id"][column]["leads"]
-        if carried and "found_in_ads" in statistics:
-            return column, statistics["found_in_ads"][column]["leads"] / carried
-    return None
-
-
-def join_statistics(joined: pl.DataFrame, *, ads: pl.DataFrame | None) -> dict[str, Any]:
-    """Counts that tell whether the join can be trusted: by method, by level, and against the ads export.
-
-    Args:
-        joined: rows of ``joined_leads``.
-        ads: distinct ids of the ads export (the three id columns), or None without one.
-    """
-    rows = joined.height
-
-    def share(count: int) -> float | None:
-        return round(count / rows, 4) if rows else None
-
-    methods = joined["join_method"].value_counts().sort("join_method")
-    statistics: dict[str, Any] = {
-        "leads": rows,
-        "by_method": {str(name): int(count) for name, count in methods.iter_rows()},
-        "with_id": {c: {"leads": int(n := rows - joined[c].null_count()), "share": share(n)} for c in ID_COLUMNS},
-    }
-    if ads is not None:
-        statistics["found_in_ads"] = {}
-        for column in ID_COLUMNS:
-            found = int(joined[column].is_in(ads[column].drop_nulls().unique().implode()).fill_null(False).sum())
-            statistics["found_in_ads"][column] = {"leads": found, "share": share(found)}
-    return statistics

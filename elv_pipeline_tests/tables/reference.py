@@ -10,12 +10,14 @@ millisecond than its own; outcomes recorded in an earlier millisecond than its o
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from elv_pipeline.problems.feature_specs import Level, Mix, OutcomeHistory, WindowSum
+from elv_pipeline.problems.feature_specs import HashedTokens, KnownAttribute, Level, Mix, OutcomeHistory, WindowSum
 from elv_pipeline.tables.labels import Observation
 from elv_pipeline.tables.outcome_history import OutcomeLog
 
@@ -33,7 +35,7 @@ def join_lead(
 ) -> dict[str, Any]:
     """The lead with its ids as they could be known at its moment, and how it was joined."""
     row = {"lead_id": lead["lead_id"], "created_time": lead["created_time"], "day": lead["day"]}
-    row |= {column: lead[column] for column in IDS}
+    row |= {column: lead[column] for column in (*IDS, "platform")}
     row["join_method"] = next((column for column in IDS if lead[column] is not None), "none")
     if mapping is not None and row["join_method"] == "none":
         for mapped in mapping:
@@ -131,6 +133,49 @@ def mix_features(
     if lead[level.key] is None:
         return dict.fromkeys(features)
     return features
+
+
+def known_category(lead: Row, rows: Sequence[Row], *, spec: KnownAttribute) -> dict[str, str | None]:
+    """The category of the version that a lead may know."""
+    value = _known_value(lead, rows, key=spec.key, column=spec.column)
+    return {f"category_{spec.column}": normal(value) if value is not None else None}
+
+
+def token_features(lead: Row, rows: Sequence[Row], *, spec: HashedTokens) -> dict[str, int | None]:
+    """Count and buckets of the text that a lead may know; all null without one."""
+    text = _known_value(lead, rows, key=spec.key, column=spec.column)
+    names = [f"{spec.name}_token_{bucket:02d}" for bucket in range(spec.buckets)]
+    if text is None:
+        return {f"{spec.name}_tokens": None, **dict.fromkeys(names)}
+    parts = {normal(part) for part in re.split(r"[|;,\r\n]", text)} - {None}
+    hit = {fnv1a_64(part) % spec.buckets for part in parts if part}
+    return {f"{spec.name}_tokens": len(parts), **{name: int(b in hit) for b, name in enumerate(names)}}
+
+
+def fnv1a_64(text: str) -> int:
+    """The published hash, written from its definition."""
+    value = 14695981039346656037
+    for byte in text.encode():
+        value = (value ^ byte) * 1099511628211 % 2**64
+    return value
+
+
+def normal(text: str) -> str | None:
+    """A name in its normal form."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return " ".join(folded.split()) or None
+
+
+def _known_value(lead: Row, rows: Sequence[Row], *, key: str, column: str) -> Any:
+    early = datetime.min.replace(tzinfo=UTC)
+    known = [
+        (row["valid_from"] or early, row["recorded_at"] or early, row[column] is not None, row[column] or "")
+        for row in rows
+        if row[key] == lead[key]
+        and all((row[t] or early) <= lead["created_time"] for t in ("valid_from", "recorded_at"))
+    ]
+    newest = max(known, default=None)
+    return newest[3] if newest is not None and newest[2] else None
 
 
 def _owner(row: Row, ads: Sequence[Row], spec: Mix, level: Level) -> Any:

@@ -22,10 +22,12 @@ from elv_pipeline.tables.features import FeatureInputs
 from elv_pipeline.tables.parts import PartedPlan
 from elv_pipeline_tests.tables.world import (
     ADS_SCHEMA,
-    DATA,
     JOINED_SCHEMA,
     LAG_DAYS,
+    MEASURES,
     PROBLEM,
+    RICH,
+    UTC_TIME,
     ZONE,
     World,
     frame,
@@ -36,7 +38,7 @@ from elv_pipeline_tests.tables.world import (
 
 
 def plan_of(world: World, problem: ScoringProblem = PROBLEM, *, outcomes: bool = True) -> FeaturePlan:
-    data = DATA if outcomes else replace(DATA, has_outcomes=False)
+    data = RICH if outcomes else replace(RICH, has_outcomes=False)
     log = world.log if outcomes else None
     return FeaturePlan(problem=problem, data=data, lag_days=LAG_DAYS, log=log, timezone=ZONE)
 
@@ -47,8 +49,29 @@ def inputs_of(world: World, problem: ScoringProblem = PROBLEM, *, joined: pl.Dat
     oldest = history["created_time"].min() or datetime.combine(date(2024, 3, 15), time(), UTC)
     assert isinstance(oldest, datetime)
     return FeatureInputs(
-        leads=joined.lazy(), ads=frame(world.ads, ADS_SCHEMA).lazy(), history=history.lazy(), base=oldest
+        leads=joined.lazy(),
+        ads=frame(world.ads, ADS_SCHEMA).lazy(),
+        history=history.lazy(),
+        base=oldest,
+        changes=changes_of(world).lazy(),
+        **world.enrichments(),
     )
+
+
+def changes_of(world: World) -> pl.DataFrame:
+    """Restatements of every third ads row, up and down, recorded while the leads come in."""
+    moments = sorted(lead["created_time"] for lead in world.leads) or [datetime.combine(date(2024, 3, 15), time(), UTC)]
+    rows = [
+        {
+            **{column: row[column] for column in ("day", "ad_id", "adset_id", "campaign_id")},
+            "recorded_time": moments[number * 7 % len(moments)],
+            **{measure: (number % 5 - 2) * 100 for measure in MEASURES},
+        }
+        for number, row in enumerate(world.ads[::3])
+    ]
+    names = ("day", "ad_id", "adset_id", "campaign_id")
+    schema = {"recorded_time": UTC_TIME, **{name: ADS_SCHEMA[name] for name in names}, **MEASURES}
+    return frame(rows, schema)
 
 
 def part_by_part(inputs: FeatureInputs, plan: FeaturePlan, *, buckets: int, folder: Path) -> pl.DataFrame:
@@ -90,7 +113,7 @@ def test_the_same_for_the_real_problem_over_several_stretches_of_days(tmp_path: 
 
 def test_the_same_without_outcomes_and_without_ads(tmp_path: Path) -> None:
     world = random_world(4)
-    without_ads = replace(inputs_of(world), ads=None)
+    without_ads = replace(inputs_of(world), ads=None, changes=None)
     no_outcomes = plan_of(world, outcomes=False)
     neither = replace(no_outcomes, data=replace(no_outcomes.data, has_ads=False))
     for number, (inputs, plan) in enumerate([(inputs_of(world), no_outcomes), (without_ads, neither)]):
@@ -161,7 +184,7 @@ def test_no_row_is_staged_twice_and_rows_that_no_lead_can_reach_are_not_staged(t
     rows = {name: pl.scan_parquet(f"{tmp_path}/staged/{name}/*.parquet").collect() for name in ("ads", "leads")}
     assert rows["ads"].sort(pl.all()).equals(frame(world.ads, ADS_SCHEMA).sort(pl.all()))
     assert rows["leads"].height == 50
-    assert staged.split == {"ads", "leads"}
+    assert staged.split == {"ads", "leads", "changes", "ads_placement", "adset_targeting", "ad_creatives"}
 
 
 def test_leads_without_any_id_are_spread_by_a_digest_that_never_changes(tmp_path: Path) -> None:

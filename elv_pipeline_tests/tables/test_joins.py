@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.tables.joins import ID_COLUMNS, join_leads, join_statistics
+from elv_pipeline.tables.join_statistics import join_statistics
+from elv_pipeline.tables.joins import ID_COLUMNS, join_leads
 from elv_pipeline_tests.tables import reference
 from elv_pipeline_tests.tables.world import ADS_SCHEMA, LEADS_SCHEMA, MAPPING_SCHEMA, Row, frame, random_world
 

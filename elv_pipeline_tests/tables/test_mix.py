@@ -157,9 +157,7 @@ def test_days_after_the_cut_off_and_before_the_window_change_nothing() -> None:
 def test_a_level_above_the_ad_needs_the_ads_export() -> None:
     leads = pl.LazyFrame(schema={"day": pl.Date, "adset_id": pl.String})
     with pytest.raises(ValueError, match="ads_placement carries ad_id alone; the level adset needs the ads export"):
-        mix_features(
-            leads, pl.LazyFrame(schema=PLACEMENT_SCHEMA), hierarchy=None, spec=SPEC, level=ADSET, lag_days=1
-        )
+        mix_features(leads, pl.LazyFrame(schema=PLACEMENT_SCHEMA), hierarchy=None, spec=SPEC, level=ADSET, lag_days=1)
 
 
 def test_columns_are_the_declared_ones_in_order() -> None:

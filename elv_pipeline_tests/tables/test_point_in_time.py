@@ -101,7 +101,9 @@ def _outcomes(world: World, lead: Row, operation: str, target: int, salt: int) -
     if operation == "edit" and standing and salt % 2:
         # Known by now, taken back later, or not at all.
         withdrawn = moment + timedelta(hours=salt % 3) if salt % 5 else None
-        return replace(world, outcomes=_edit(world.outcomes, standing, operation, target, {"withdrawn_time": withdrawn}))
+        return replace(
+            world, outcomes=_edit(world.outcomes, standing, operation, target, {"withdrawn_time": withdrawn})
+        )
     recorded = moment + timedelta(hours=salt % 4 * 7)
     known = {row["lead_id"] for row in world.outcomes}
     silent = [row for row in world.leads if row["lead_id"] not in known]

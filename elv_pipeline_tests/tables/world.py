@@ -5,8 +5,8 @@ Belongs here: rows as dictionaries, seeded builders, frames. Does not belong her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +14,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from elv_pipeline.problems.feature_specs import Attribute, Calendar, Level, OutcomeHistory, Ratio, WindowSum
+from elv_pipeline.problems.feature_specs import (
+    Attribute,
+    Calendar,
+    HashedTokens,
+    KnownAttribute,
+    Level,
+    Mix,
+    OutcomeHistory,
+    Ratio,
+    WindowSum,
+)
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem
 from elv_pipeline.tables.features import FeatureInputs, feature_table
 from elv_pipeline.tables.joins import join_leads
@@ -23,17 +33,22 @@ from elv_pipeline.tables.outcome_history import OutcomeLog
 Row = dict[str, Any]
 UTC_TIME = pl.Datetime("us", "UTC")
 IDS = {"ad_id": pl.String, "adset_id": pl.String, "campaign_id": pl.String}
-ADS_SCHEMA = {"day": pl.Date, **IDS, "impressions": pl.Int64, "clicks": pl.Int64, "spend_micros": pl.Int64}
+NAMES = {"ad_name": pl.String, "adset_name": pl.String, "campaign_name": pl.String}
 MEASURES = {"impressions": pl.Int64, "clicks": pl.Int64, "spend_micros": pl.Int64}
+ADS_SCHEMA = {"day": pl.Date, **IDS, **NAMES, **MEASURES}
 PLACEMENT_SCHEMA = {"day": pl.Date, "ad_id": pl.String, "placement": pl.String, **MEASURES}
-LEADS_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS}
+VERSION = {"valid_from": UTC_TIME, "recorded_at": UTC_TIME}
+TARGETING_SCHEMA = {"adset_id": pl.String, "audience_keywords": pl.String, **VERSION}
+CREATIVES_SCHEMA = {"ad_id": pl.String, "creative_type": pl.String, **VERSION}
+LEADS_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS, **NAMES, "platform": pl.String}
 MAPPING_SCHEMA = {"lead_id": pl.String, **IDS}
 OUTCOMES_SCHEMA = {"lead_id": pl.String, "qualified_time": UTC_TIME, "recorded_time": UTC_TIME}
 OUTCOMES_SCHEMA |= {"withdrawn_time": UTC_TIME}
 HISTORY_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS}
 HISTORY_SCHEMA |= {"outcome_time": UTC_TIME, "outcome_recorded_time": UTC_TIME, "outcome_withdrawn_time": UTC_TIME}
 HISTORY_SCHEMA |= {"outcome_observed": pl.Boolean}
-JOINED_SCHEMA = {**LEADS_SCHEMA, "join_method": pl.String}
+JOINED_SCHEMA = {"lead_id": pl.String, "created_time": UTC_TIME, "day": pl.Date, **IDS}
+JOINED_SCHEMA |= {"join_method": pl.String, "platform": pl.String}
 
 LEVELS = (
     Level(name="ad", key="ad_id"),
@@ -60,9 +75,23 @@ PROBLEM = ScoringProblem(
             active_measure="impressions",
             trend_measure="clicks",
         ),
+        Mix(
+            table="ads_placement",
+            dimension="placement",
+            key="ad_id",
+            hierarchy="ads",
+            levels=LEVELS,
+            measures=("impressions", "clicks", "spend_micros"),
+            share_measure="spend_micros",
+            active_measure="impressions",
+            windows=(2, 4),
+        ),
         OutcomeHistory(levels=LEVELS, lookback_days=9, prior_leads=3),
         Calendar(parts=("weekday", "hour", "month_day")),
         Attribute(column="campaign_id", definition="Campaign"),
+        Attribute(column="platform", definition="Platform"),
+        KnownAttribute(table="ad_creatives", key="ad_id", column="creative_type", definition="Creative"),
+        HashedTokens(table="adset_targeting", key="adset_id", column="audience_keywords", name="audience", buckets=4),
     ),
     hierarchy_lookback_days=6,
 )
@@ -71,6 +100,8 @@ WINDOW_DAYS = 3
 LAG_DAYS = 1
 ZONE = "Europe/Berlin"
 DATA = DataAtHand(has_ads=True, has_outcomes=True, id_columns=("ad_id", "adset_id", "campaign_id"))
+RICH = replace(DATA, lead_attributes=("platform",), enrichments=("ads_placement", "adset_targeting", "ad_creatives"))
+"""The same with every optional table."""
 FIRST_DAY = date(2024, 3, 15)
 """Two weeks before the clocks change in Berlin."""
 MICROSECOND = timedelta(microseconds=1)
@@ -81,12 +112,22 @@ class World:
     """One advertiser: the exports as rows, whose outcomes nobody looked for, and how far the outcome log reaches."""
 
     ads: tuple[Row, ...]
-    placement: tuple[Row, ...]
     leads: tuple[Row, ...]
     outcomes: tuple[Row, ...]
     mapping: tuple[Row, ...]
     unobserved: frozenset[str]
     log: OutcomeLog
+    placement: tuple[Row, ...] = ()
+    targeting: tuple[Row, ...] = ()
+    creatives: tuple[Row, ...] = ()
+
+    def enrichments(self) -> dict[str, pl.LazyFrame]:
+        """The optional tables as the plan reads them."""
+        return {
+            "ads_placement": frame(self.placement, PLACEMENT_SCHEMA).lazy(),
+            "adset_targeting": frame(self.targeting, TARGETING_SCHEMA).lazy(),
+            "ad_creatives": frame(self.creatives, CREATIVES_SCHEMA).lazy(),
+        }
 
 
 def local_day(moment: datetime) -> date:
@@ -107,13 +148,32 @@ def random_world(seed: int, *, leads: int = 60, days: int = 24, window_days: int
     )
     return World(
         ads=tuple(_ads(rng, days)),
-        placement=tuple(_placement(np.random.default_rng(seed), days)),
         leads=tuple(rows),
         outcomes=tuple(outcomes),
         mapping=_mapping(rng, rows),
         unobserved=frozenset(row["lead_id"] for row in rows if rng.random() < 0.05),
         log=log,
+        placement=tuple(_placement(np.random.default_rng(seed), days)),
+        targeting=tuple(_versions(np.random.default_rng(seed + 50), days, "adset_id", "audience_keywords", KEYWORDS)),
+        creatives=tuple(_versions(np.random.default_rng(seed + 90), days, "ad_id", "creative_type", CREATIVES)),
     )
+
+
+KEYWORDS = ("Running|Shoes", "running; shoes;SHOES ", "Golf,\nTennis", "", None, "Ⅷ | Golf")
+CREATIVES = ("Image", " image", "Video", None)
+IDS_OF = {"adset_id": ("s", "s1", "s10", "absent"), "ad_id": ("a", "a1", "a11", "b")}
+
+
+def _versions(rng: np.random.Generator, days: int, key: str, column: str, values: Sequence[Any]) -> list[Row]:
+    """Properties whose versions overlap, arrive late, tie, or have no times at all."""
+    start = datetime.combine(FIRST_DAY, time(), UTC)
+    rows = []
+    for name in IDS_OF[key]:
+        for _ in range(int(rng.integers(1, 5))):
+            times = [start + timedelta(days=int(rng.integers(days))) if rng.random() < 0.7 else None for _ in range(2)]
+            version = {"valid_from": times[0], "recorded_at": times[1]}
+            rows.append({key: name, column: _pick(rng, values), **version})
+    return [rows[int(i)] for i in rng.permutation(len(rows))]
 
 
 def _pick(rng: np.random.Generator, options: Sequence[Any]) -> Any:
@@ -179,7 +239,8 @@ def _leads(rng: np.random.Generator, count: int, days: int) -> list[Row]:
             "adset_id": _pick(rng, [None, None, None, "s", "s1", "s10", "absent"]),
             "campaign_id": _pick(rng, [None, None, None, None, "c", "c1", "absent"]),
         }
-        rows.append({"lead_id": f"L{number}", "created_time": moment, "day": local_day(moment), **ids})
+        lead = {"lead_id": f"L{number}", "created_time": moment, "day": local_day(moment), **ids}
+        rows.append({**lead, "platform": (None, "fb", "ig")[number % 3]})
     return rows
 
 
@@ -250,6 +311,8 @@ def features(world: World, *, engine: Any = "auto", problem: ScoringProblem = PR
         history=with_outcomes(joined, world),
         log=world.log,
         problem=problem,
+        data=RICH,
+        enrichments=world.enrichments(),
     ).collect(engine=engine)
 
 
@@ -261,11 +324,16 @@ def compiled(
     log: OutcomeLog | None,
     problem: ScoringProblem = PROBLEM,
     data: DataAtHand = DATA,
+    enrichments: Mapping[str, pl.LazyFrame] | None = None,
 ) -> pl.LazyFrame:
     """The plan of the feature table. Its base is the oldest moment of the history, whatever its fraction."""
     oldest = history["created_time"].min() or datetime.combine(FIRST_DAY, time(), UTC)
     assert isinstance(oldest, datetime)
     inputs = FeatureInputs(
-        leads=joined.lazy(), ads=None if ads is None else ads.lazy(), history=history.lazy(), base=oldest
+        leads=joined.lazy(),
+        ads=None if ads is None else ads.lazy(),
+        history=history.lazy(),
+        base=oldest,
+        **(enrichments or {}),
     )
     return feature_table(inputs, problem=problem, data=data, lag_days=LAG_DAYS, log=log, timezone=ZONE)
