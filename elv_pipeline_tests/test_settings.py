@@ -108,7 +108,10 @@ def test_a_missing_or_empty_environment_variable_is_named(
         ("paths:\n", ["paths is None"]),
         ("paths:\n  leads_path: null\n", ["paths.leads_path is None"]),
         ("paths:\n  leads_path: ''\n", ["paths.leads_path is empty", "null"]),
-        (MINIMAL + "contracts:\n  leads:\n    decimal_comma: true\n", ["contracts.leads.decimal_comma", "does not exist"]),
+        (
+            MINIMAL + "contracts:\n  leads:\n    decimal_comma: true\n",
+            ["contracts.leads.decimal_comma", "does not exist"],
+        ),
         (MINIMAL + "source: Meta Ads\n", ["source is 'Meta Ads'"]),
         (MINIMAL + "engine: dask\n", ["engine is 'dask'", "'polars' or 'spark'"]),
         (MINIMAL + "timezone: Berlin\n", ["timezone is 'Berlin'", "IANA", "Europe/Berlin"]),

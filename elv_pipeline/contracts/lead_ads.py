@@ -14,6 +14,9 @@ from elv_pipeline.contracts.spec import UTC_TIME, Column, RowCheck, TableContrac
 ID_LEVELS: tuple[str, ...] = ("ad_id", "adset_id", "campaign_id")
 """Join keys from the most to the least specific."""
 
+NAME_LEVELS: tuple[str, ...] = ("ad_name", "adset_name", "campaign_name")
+"""Name columns, aligned with ``ID_LEVELS``."""
+
 MICROS = 1_000_000
 """Millionths of the currency in one unit; spend is summed as integers, so sums are exact and order-independent."""
 

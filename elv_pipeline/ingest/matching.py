@@ -13,6 +13,7 @@ import polars as pl
 from elv_pipeline.contracts.lead_ads import ID_LEVELS
 from elv_pipeline.contracts.messages import shown
 from elv_pipeline.ingest.ingested import Ingested
+from elv_pipeline.ingest.name_ties import tied_by_name
 from elv_pipeline.ingest.sources import Sources
 
 METHODS: tuple[str, ...] = (*ID_LEVELS, "map", "name", "none")
@@ -23,9 +24,9 @@ _ENRICHED_BY = {"ads_placement": "ad_id", "ads_geo": "ad_id", "adset_targeting":
 def lead_matches(sources: Sources) -> pl.DataFrame:
     """``day, method, matched`` of every lead.
 
-    ``method`` is what ties the lead to an ad: its most specific id, else the map, else a name that stands for exactly
-    one id of the ads export, else ``none``. ``matched``: the ads export has one of the ids; without an ads export,
-    whether there is any tie at all.
+    ``method`` is what ties the lead to an ad: its most specific id, else the map, else names that stand for exactly
+    one id of the ads export on any of its days, else ``none``. ``matched``: the ads export has one of the ids; without
+    an ads export, whether there is any tie at all.
     """
     own = pl.coalesce(*(pl.when(pl.col(level).is_not_null()).then(pl.lit(level)) for level in ID_LEVELS))
     tied = sources.with_map(sources.leads.frame.with_columns(own.alias("method")))
@@ -35,7 +36,7 @@ def lead_matches(sources: Sources) -> pl.DataFrame:
             matched=pl.col("method") != "none"
         )
     known = [pl.col(level).is_in(sources.ads.frame[level].unique().implode()) for level in ID_LEVELS]
-    named = _named(tied, sources.ads)
+    named = tied_by_name(tied, sources.ads.frame)
     by_name = pl.when(named).then(pl.lit("name"))
     return tied.select(
         "day",
@@ -135,8 +136,3 @@ def _row(
         **{"table": table, "column": column, "found_in": other, "of": of},
         **{"total": total, "found": known, "share": share, "missing": missing or []},
     }
-
-
-def _named(tied: pl.DataFrame, ads: Ingested) -> pl.Series:
-    """Whether a lead without any id has a name that stands for exactly one id of the ads export."""
-    return pl.repeat(False, tied.height, eager=True)

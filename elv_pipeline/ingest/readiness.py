@@ -107,9 +107,6 @@ def _train(sources: Sources, config: PipelineConfig) -> Verdict:
 
 
 def _train_rules(sources: Sources, config: PipelineConfig, counts: dict[str, int]) -> tuple[Rule, ...]:
-    days = sources.leads.frame["day"]
-    if config.end_date is not None:
-        days = days.filter(days <= config.end_date)
     return (
         Rule(
             name="outcomes_export",
@@ -131,7 +128,7 @@ def _train_rules(sources: Sources, config: PipelineConfig, counts: dict[str, int
             label="Days with at least one lead",
             setting="minimum_data.days",
             required=config.minimum_data.days,
-            found=days.n_unique(),
+            found=_days_with_leads(sources, config),
         ),
         Rule(
             name="labelled",
@@ -148,6 +145,11 @@ def _train_rules(sources: Sources, config: PipelineConfig, counts: dict[str, int
             found=counts["positives"],
         ),
     )
+
+
+def _days_with_leads(sources: Sources, config: PipelineConfig) -> int:
+    days = sources.leads.frame["day"]
+    return days.filter(days <= config.end_date).n_unique() if config.end_date is not None else days.n_unique()
 
 
 def _score(sources: Sources, config: PipelineConfig) -> Verdict:

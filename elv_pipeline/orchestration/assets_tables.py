@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from elv_pipeline.contracts.lead_ads import NAME_LEVELS
 from elv_pipeline.errors import ElvError
-from elv_pipeline.ingest.names import LEAD_NAMES
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
@@ -126,7 +126,7 @@ def _well_joined(statistics: dict[str, Any], *, good: float) -> dg.AssetCheckRes
 
 
 def _joined_lineage() -> dict[str, Sources]:
-    names = tuple((table, name) for table in ("leads", "ads") for name in LEAD_NAMES)
+    names = tuple((table, name) for table in ("leads", "ads") for name in NAME_LEVELS)
     ids = {c: (("leads", c), ("lead_to_ad_map", c), ("ads", c), *names) for c in ID_COLUMNS}
     made_of = tuple(source for sources in ids.values() for source in sources)
     return {**carried("leads", ("lead_id", "created_time", "day", *CARRIED)), **ids, "join_method": made_of}

@@ -268,11 +268,11 @@ class KnownAttribute:
 
 @dataclass(frozen=True, kw_only=True)
 class HashedTokens:
-    """Which of ``buckets`` hash buckets the tokens of a text fall into, and how many distinct tokens it has.
+    """Which of ``buckets`` hash buckets the tokens of a text fall into, how many there are and how many distinct ones.
 
-    The text is divided at ``|``, ``;``, ``,`` and line breaks; a token is compared in NFKC form, in lower case, with
-    single blanks. Its bucket is the 64-bit FNV-1a hash of its UTF-8 bytes modulo ``buckets``: published, and the same
-    in every process and version. The text is that known at the lead's moment; without one all columns are null.
+    The text is divided at ``|``, ``;``, ``,`` and line breaks, and its tokens are compared after normalisation. The
+    hash is a published one, the same in every process and version. The text is that known at the lead's moment;
+    without one all columns are null.
     """
 
     table: str
@@ -281,102 +281,21 @@ class HashedTokens:
     name: str
     buckets: int
 
-    @property
-    def count_column(self) -> str:
-        """Column of the number of distinct tokens."""
-        return f"{self.name}_tokens"
-
-    def bucket_column(self, bucket: int) -> str:
-        """Column of one bucket."""
-        return f"{self.name}_token_{bucket:02d}"
-
     def columns(self) -> list[FeatureColumn]:
-        """The count and one column a bucket."""
+        """Two counts, then one column a bucket."""
+        counts = [
+            (f"{self.name}_tokens", f"Keywords of the {self.name} of the lead's ad set"),
+            (f"{self.name}_distinct_tokens", f"Distinct keywords of the {self.name} of the lead's ad set"),
+        ]
+        buckets = [
+            (f"{self.name}_token_{bucket:02d}", f"1 where an {self.name} keyword falls into hash bucket {bucket}")
+            for bucket in range(self.buckets)
+        ]
         sources = tuple((self.table, name) for name in (self.key, self.column, "valid_from", "recorded_at"))
-        count = FeatureColumn(
-            name=self.count_column,
-            kind="numeric",
-            definition=f"Distinct {self.name} keywords of the lead's ad set",
-            sources=sources,
-        )
         return [
-            count,
-            *(
-                FeatureColumn(
-                    name=self.bucket_column(bucket),
-                    kind="numeric",
-                    definition=f"1 where an {self.name} keyword falls into hash bucket {bucket} of {self.buckets}",
-                    sources=sources,
-                )
-                for bucket in range(self.buckets)
-            ),
+            FeatureColumn(name=name, kind="numeric", definition=definition, sources=sources)
+            for name, definition in (*counts, *buckets)
         ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownAttribute:
-    """A property of something the lead came from, as known at the lead's moment, used as a category.
-
-    Values are compared without regard to case and surrounding blanks.
-    """
-
-    table: str
-    key: str
-    column: str
-    definition: str
-
-    def columns(self) -> list[FeatureColumn]:
-        """The single column."""
-        return [
-            FeatureColumn(
-                name=f"category_{self.column}",
-                kind="categorical",
-                definition=f"{self.definition}, as known at the lead's moment",
-                sources=_versioned(self.table, self.key, self.column),
-                lag_days=0,
-            )
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HashedTokens:
-    """Keywords of something the lead came from, hashed into buckets of 0 or 1, with their counts.
-
-    A keyword's bucket is a published hash of its normalised text (``tables/tokens.py``): the same in every process and
-    version, also for keywords that training never saw. Null where nothing was known at the lead's moment.
-    """
-
-    table: str
-    key: str
-    column: str
-    name: str
-    buckets: int
-
-    def columns(self) -> list[FeatureColumn]:
-        """Two counts, then the buckets."""
-
-        def column(name: str, definition: str) -> FeatureColumn:
-            return FeatureColumn(
-                name=f"{self.name}_{name}",
-                kind="numeric",
-                definition=f"{definition} in {self.column}, as known at the lead's moment",
-                sources=_versioned(self.table, self.key, self.column),
-                lag_days=0,
-            )
-
-        width = len(str(self.buckets - 1))
-        return [
-            column("tokens", "Number of keywords"),
-            column("distinct_tokens", "Number of different keywords"),
-            *(
-                column(f"token_{bucket:0{width}}", f"1 if a keyword falls into hash bucket {bucket} of {self.buckets}")
-                for bucket in range(self.buckets)
-            ),
-        ]
-
-
-def _versioned(table: str, key: str, column: str) -> tuple[tuple[str, str], ...]:
-    return (("joined_leads", key), *((table, name) for name in (key, column, "valid_from", "recorded_at")))
 
 
 def public_name(measure: str) -> str:

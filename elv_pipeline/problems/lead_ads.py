@@ -27,21 +27,6 @@ ENRICHMENTS = ("ads_placement", "ads_geo", "adset_targeting", "ad_creatives")
 """Optional tables that add features where they are configured (``paths.<table>_path``)."""
 
 
-def _mix(table: str, dimension: str) -> Mix:
-    return Mix(
-        table=table,
-        dimension=dimension,
-        key="ad_id",
-        hierarchy="ads",
-        levels=LEVELS,
-        measures=("impressions", "clicks", "spend_micros"),
-        share_measure="spend_micros",
-        active_measure="impressions",
-        windows=(7, 28),
-    )
-
-
-ENRICHMENTS = ("ads_placement", "ads_geo", "adset_targeting", "ad_creatives")
 LEAD_ATTRIBUTES = ("platform",)
 """Properties of a lead that serve as features where its export carries them."""
 
@@ -86,13 +71,6 @@ LEAD_ADS = ScoringProblem(
         OutcomeHistory(levels=LEVELS, lookback_days=90, prior_leads=20),
         Calendar(parts=("weekday", "hour", "month_day")),
         Attribute(column="campaign_id", definition="Campaign that the lead came from"),
-        Attribute(column="platform", definition="Platform on which the lead form was shown"),
-        _mix("ads_placement", "placement"),
-        _mix("ads_geo", "geo"),
-        HashedTokens(table="adset_targeting", key="adset_id", column="audience_keywords", name="audience", buckets=64),
-        KnownAttribute(
-            table="ad_creatives", key="ad_id", column="creative_type", definition="Kind of creative of the lead's ad"
-        ),
         Attribute(column="platform", definition="Where the lead form was shown"),
         KnownAttribute(
             table="ad_creatives",

@@ -39,13 +39,7 @@ class DataAtHand:
     has_outcomes: bool
     id_columns: tuple[str, ...]
     lead_attributes: tuple[str, ...] = ()
-    enrichments: tuple[str, ...] = ()
-
-    def mix_levels(self, feature: Mix, levels: Sequence[Level]) -> list[Level]:
-        """Levels at which a breakdown can be summed: without an ads export it knows no parents."""
-        if feature.table not in self.enrichments:
-            return []
-        return [level for level in levels if level.key == feature.key or self.has_ads]
+    enrichments: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +77,6 @@ class ScoringProblem:
         for feature in self.features:
             columns.extend(_columns_of(feature, levels, data, lag_days))
         return columns
-
-    def missing_tables(self, columns: Sequence[str]) -> list[str]:
-        """Optional tables that would provide some feature columns; what a refusal to score can ask for."""
-        optional = [f.table for f in self.features if isinstance(f, Mix | KnownAttribute | HashedTokens)]
-        everything = DataAtHand(
-            has_ads=True,
-            has_outcomes=True,
-            id_columns=tuple(level.key for level in self.levels),
-            lead_attributes=tuple(f.column for f in self.features if isinstance(f, Attribute)),
-            enrichments=tuple(
-                {f.table: None for f in self.features if isinstance(f, Mix | KnownAttribute | HashedTokens)}
-            ),
-        )
-        wanted = [c for c in self.feature_columns(everything, lag_days=1) if c.name in set(columns)]
-        derived = {"joined_leads", "leads"}
-        return sorted({table for column in wanted for table, _ in column.sources[:1]} - derived)
 
     def missing_sources(self, columns: Iterable[str]) -> dict[str, list[str]]:
         """Which source each of some feature columns would have come from, in the words of a configuration.

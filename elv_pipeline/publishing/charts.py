@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from math import isfinite
 from typing import Any
 
 import altair as alt
@@ -18,45 +17,37 @@ import numpy as np
 import polars as pl
 
 from elv_pipeline.publishing.content import BASELINE_NAMES, LEVELS, money, one_unit, percent, times
+from elv_pipeline.publishing.figure_style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    finished,
+    inline,
+    inline_frame,
+    nothing,
+)
 
-BLUE = "#2f80c4"  # blue, orange and grey stay apart for every common colour blindness, and on white as on black
-ORANGE = "#d9701a"
-GREY = "#8b929b"
-INK = "currentColor"
-WIDTH = 640
 TOP_SEGMENTS = 25
 TOP_COLUMNS = 20
 LABEL_CHARACTERS = 44
-LABEL_PIXELS = 230
 METRIC_TITLES = {
     "lift_at_10pct": ("lift in the top tenth", "1 = chance"),
     "roc_auc": ("ROC AUC", "0.5 = chance"),
     "pr_auc": ("PR AUC", "the qualified rate = chance"),
     "brier_skill": ("Brier skill", "0 = one rate for all leads"),
 }
-STYLE: dict[str, Any] = {
-    "font": "sans-serif",
-    "axis": {
-        **{"labelColor": INK, "titleColor": INK, "labelFontSize": 11.5, "titleFontSize": 12, "titlePadding": 8},
-        **{"gridColor": GREY, "gridOpacity": 0.2, "domainColor": GREY, "tickColor": GREY, "titleFontWeight": "normal"},
-    },
-    "axisY": {"labelLimit": LABEL_PIXELS},
-    "axisQuantitative": {"tickCount": 6},
-    "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "symbolType": "square"},
-    "text": {"fontSize": 11.5},
-    "view": {"stroke": None},
-}
 
 
 def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
     """Predicted against observed rate by bin, with intervals and the line of perfect agreement."""
     if calibration_bins.is_empty():
-        return _nothing("No outcomes were judged, so calibration is not known")
+        return nothing("No outcomes were judged, so calibration is not known")
     bins = calibration_bins.sort("mean_predicted")
     agree = bins.filter(pl.col("mean_predicted").is_between(pl.col("observed_low"), pl.col("observed_high"))).height
     limit = 1.05 * float(bins.select(pl.max_horizontal(pl.col("observed_high", "mean_predicted").max())).item())
     scale = alt.Scale(domain=[0, limit], nice=False)
-    base = alt.Chart(_values(bins)).encode(
+    base = alt.Chart(inline_frame(bins)).encode(
         x=alt.X("mean_predicted:Q", title="Predicted probability", scale=scale, axis=alt.Axis(format=".0%")),
         tooltip=[
             alt.Tooltip("mean_predicted:Q", title="Predicted", format=".1%"),
@@ -70,11 +61,11 @@ def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
     observed = alt.Y("observed_rate:Q", title="Share that qualified", scale=scale, axis=alt.Axis(format=".0%"))
     intervals = base.mark_rule(color=BLUE, strokeWidth=2).encode(y=alt.Y("observed_low:Q"), y2="observed_high:Q")
     points = base.mark_point(color=BLUE, filled=True, size=70, opacity=1).encode(y=observed)
-    line = alt.Chart(_rows([{"x": 0, "y": 0}, {"x": limit, "y": limit}])).encode(x="x:Q", y="y:Q")
-    note = alt.Chart(_rows([{"x": limit, "y": limit, "text": "predicted = observed"}]))
+    line = alt.Chart(inline([{"x": 0, "y": 0}, {"x": limit, "y": limit}])).encode(x="x:Q", y="y:Q")
+    note = alt.Chart(inline([{"x": limit, "y": limit, "text": "predicted = observed"}]))
     diagonal = line.mark_line(color=INK, strokeDash=[4, 4], opacity=0.5, strokeWidth=1.2)
     label = note.mark_text(align="right", dx=-26, dy=8, opacity=0.75, color=INK).encode(x="x:Q", y="y:Q", text="text:N")
-    return _finished(
+    return finished(
         diagonal + label + intervals + points,
         title=f"In {agree} of {bins.height} groups, what happened agrees with what was predicted",
         subtitle="On the dashed line, a probability can be taken at face value; bars are 95% intervals.",
@@ -85,10 +76,10 @@ def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
 def lift_chart(gains: pl.DataFrame) -> alt.Chart:
     """How much more often each tenth of the ranking qualifies than the average lead."""
     if gains.is_empty():
-        return _nothing("No outcomes were judged, so lift is not known")
+        return nothing("No outcomes were judged, so lift is not known")
     tenths = _tenths(gains)
     best = tenths["lift"][0]
-    base = alt.Chart(_values(tenths)).encode(
+    base = alt.Chart(inline_frame(tenths)).encode(
         x=alt.X("tenth:O", title="Tenth of the leads, best first", axis=alt.Axis(labelAngle=0)), tooltip=_gain_tooltip()
     )
     scale = alt.Scale(domainMin=0, nice=True)
@@ -97,8 +88,8 @@ def lift_chart(gains: pl.DataFrame) -> alt.Chart:
         opacity=alt.condition("datum.lift >= 1", alt.value(1), alt.value(0.45)),
     )
     labels = base.mark_text(dy=-7, color=INK).encode(y="lift:Q", text=alt.Text("lift:Q", format=".1f"))
-    average = alt.Chart(_rows([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y="one:Q")
-    return _finished(
+    average = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y="one:Q")
+    return finished(
         bars + labels + average,
         title=f"The best tenth of the leads qualifies {times(best)} as often as the average lead",
         subtitle="The dashed line is the average lead; a good ranking falls from left to right.",
@@ -109,26 +100,26 @@ def lift_chart(gains: pl.DataFrame) -> alt.Chart:
 def gains_chart(gains: pl.DataFrame) -> alt.Chart:
     """Share of all qualified leads reached when only the best part of the ranking is worked."""
     if gains.is_empty():
-        return _nothing("No outcomes were judged, so gains are not known")
+        return nothing("No outcomes were judged, so gains are not known")
     tenths = _tenths(gains)
     start = {"worked": 0.0, "cumulative_capture": 0.0}
     worked, reached = tenths.select("worked", "cumulative_capture").row(min(1, tenths.height - 1))
     axis = alt.Axis(format=".0%")
-    base = alt.Chart(_rows([start, *tenths.to_dicts()])).encode(
+    base = alt.Chart(inline([start, *tenths.to_dicts()])).encode(
         x=alt.X("worked:Q", title="Leads worked, best first", axis=axis, scale=alt.Scale(domain=[0, 1])),
         y=alt.Y("cumulative_capture:Q", title="Qualified leads reached", axis=axis, scale=alt.Scale(domain=[0, 1.05])),
         tooltip=_gain_tooltip(),
     )
     curve = base.mark_line(color=BLUE, strokeWidth=2.5) + base.mark_point(color=BLUE, filled=True, size=45, opacity=1)
-    marked = alt.Chart(_values(tenths.filter(pl.col("tenth").is_in([1, 2, 3, 5]))))
+    marked = alt.Chart(inline_frame(tenths.filter(pl.col("tenth").is_in([1, 2, 3, 5]))))
     labels = marked.mark_text(align="right", dx=-7, dy=-7, color=INK).encode(
         x="worked:Q", y="cumulative_capture:Q", text=alt.Text("cumulative_capture:Q", format=".0%")
     )
-    chance = alt.Chart(_rows([{"x": 0, "y": 0}, {"x": 1, "y": 1}])).encode(x="x:Q", y="y:Q")
+    chance = alt.Chart(inline([{"x": 0, "y": 0}, {"x": 1, "y": 1}])).encode(x="x:Q", y="y:Q")
     line = chance.mark_line(color=INK, strokeDash=[4, 4], opacity=0.5, strokeWidth=1.2)
-    note = alt.Chart(_rows([{"x": 0.62, "y": 0.56, "text": "working at random"}]))
+    note = alt.Chart(inline([{"x": 0.62, "y": 0.56, "text": "working at random"}]))
     random = note.mark_text(align="left", dy=6, opacity=0.75, color=INK).encode(x="x:Q", y="y:Q", text="text:N")
-    return _finished(
+    return finished(
         line + random + curve + labels,
         title=f"Working the best {percent(worked, digits=0)} of the leads reaches {percent(reached, digits=0)} of the "
         "qualified",
@@ -150,7 +141,7 @@ def score_distribution(predictions: pl.DataFrame, *, probability: str) -> alt.Ch
     """Histogram of the probabilities, with their mean and the start of the top tenth."""
     scores = predictions[probability].drop_nulls().sort().to_numpy()  # sums of floats depend on the order
     if not len(scores):
-        return _nothing("No lead was scored, so there is no distribution")
+        return nothing("No lead was scored, so there is no distribution")
     middle, top, limit = (float(value) for value in np.quantile(scores, (0.5, 0.9, 0.998)))
     edges = np.linspace(0, max(limit, 1e-6), 41)
     counts, _ = np.histogram(np.minimum(scores, edges[-1]), bins=edges)
@@ -165,14 +156,14 @@ def score_distribution(predictions: pl.DataFrame, *, probability: str) -> alt.Ch
     ]
     x = alt.X("from:Q", title="Predicted probability", axis=alt.Axis(format=".0%"), scale=alt.Scale(nice=False))
     y = alt.Y("leads:Q", title="Leads", scale=alt.Scale(domain=[0, 1.22 * tallest], nice=False))
-    histogram = alt.Chart(_rows(bars)).mark_rect(color=BLUE)  # a bar between two numbers on each axis lies on its side
+    histogram = alt.Chart(inline(bars)).mark_rect(color=BLUE)  # a bar between two numbers on each axis lies on its side
     tooltip = [
         alt.Tooltip("from:Q", title="From", format=".1%"),
         alt.Tooltip("until:Q", title="to", format=".1%"),
         alt.Tooltip("leads:Q", title="Leads", format=","),
     ]
-    lines = alt.Chart(_rows(marks)).encode(x="at:Q")
-    return _finished(
+    lines = alt.Chart(inline(marks)).encode(x="at:Q")
+    return finished(
         histogram.encode(x=x, x2="edge:Q", y=y, y2=alt.datum(0), tooltip=tooltip)
         + lines.mark_rule(color=INK, strokeDash=[4, 4], opacity=0.7).encode(y2=alt.value("height"), y="y:Q")
         + lines.mark_text(align="left", dx=5, color=INK).encode(y="y:Q", text="text:N"),
@@ -189,7 +180,7 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
     low, high = ("elv_per_spend_low", "elv_per_spend_high") if has_spend else ("elv_low", "elv_high")
     shown = board.drop_nulls(value).sort("rank").head(TOP_SEGMENTS)
     if shown.is_empty():
-        return _nothing(f"No {LEVELS[level]} was scored, so there is no leaderboard")
+        return nothing(f"No {LEVELS[level]} was scored, so there is no leaderboard")
     rows = _segments(shown, level=level, columns=(value, low, high))
     limit = max((row["high"] for row in rows if not row["low_volume"]), default=max(row["high"] for row in rows)) or 1
     for row in rows:
@@ -208,16 +199,16 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
         alt.Tooltip("leads:Q", title="Leads", format=","),
     ]
     y = alt.Y("label:N", title=None, sort=[row["label"] for row in rows])
-    base = alt.Chart(_rows(rows)).encode(y=y, opacity=muted, tooltip=tooltip)
+    base = alt.Chart(inline(rows)).encode(y=y, opacity=muted, tooltip=tooltip)
     ranges = base.mark_rule(color=BLUE, strokeWidth=3).encode(x=alt.X("low:Q", title=unit), x2="end:Q")
     points = base.mark_point(color=BLUE, filled=True, size=80).encode(x=x)
     notes = base.mark_text(align="left", dx=8, color=INK).encode(
         x="end:Q", text="note:N", opacity=alt.condition("datum.low_volume", alt.value(0.65), alt.value(1))
     )
-    even = alt.Chart(_rows([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="one:Q")
+    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="one:Q")
     name = LEVELS[level] if board.height == 1 else f"{LEVELS[level]}s"
     part = f"The first {len(rows)} of {board.height:,} {name}" if board.height > len(rows) else f"{len(rows)} {name}"
-    return _finished(
+    return finished(
         (even + ranges + points + notes) if has_spend and limit >= 1 else ranges + points + notes,
         title=_leader_title(rows, level=level, unit=unit),
         subtitle=f"{part}; bars are 95% intervals of the value realised (chance and the model's own error), pale means "
@@ -230,7 +221,7 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
 def label_maturity(label_counts_by_week: pl.DataFrame) -> alt.Chart:
     """Leads by week, stacked by what is known of their outcome."""
     if label_counts_by_week.is_empty():
-        return _nothing("No leads, so there are no outcomes to wait for")
+        return nothing("No leads, so there are no outcomes to wait for")
     weeks = label_counts_by_week.sort("week")
     names = {"positive": "qualified", "negative": "did not qualify", "unknown": "not known yet"}
     rows = [stacked for week in weeks.iter_rows(named=True) for stacked in _stacked(week, names=names)]
@@ -242,8 +233,8 @@ def label_maturity(label_counts_by_week: pl.DataFrame) -> alt.Chart:
         alt.Tooltip("status:N", title="Outcome"),
         alt.Tooltip("leads:Q", title="Leads", format=","),
     ]
-    chart = alt.Chart(_rows(rows)).mark_rect()
-    return _finished(
+    chart = alt.Chart(inline(rows)).mark_rect()
+    return finished(
         chart.encode(
             x=alt.X("week:T", title="Week in which the lead was created", axis=axis, scale=alt.Scale(nice=False)),
             x2="end:T",
@@ -263,14 +254,14 @@ def drift_chart(drift: Sequence[dict[str, Any]]) -> alt.Chart:
     """Population stability index of each column against its own threshold, most drifted first."""
     known = [row for row in drift if row.get("psi") is not None]
     if not known:
-        return _nothing("No column could be compared with the model's reference")
+        return nothing("No column could be compared with the model's reference")
     ordered = sorted(known, key=lambda row: (-row["psi"] / (row.get("threshold") or 1), row["column"]))
     rows = [
         {**{key: row.get(key) for key in ("column", "psi", "threshold", "note")}, "moved": bool(row.get("drifted"))}
         for row in ordered[:TOP_COLUMNS]
     ]
     moved = sum(bool(row.get("drifted")) for row in known)
-    base = alt.Chart(_rows(rows)).encode(
+    base = alt.Chart(inline(rows)).encode(
         y=alt.Y("column:N", title=None, sort=[row["column"] for row in rows]),
         tooltip=[
             alt.Tooltip("column:N", title="Column"),
@@ -284,7 +275,7 @@ def drift_chart(drift: Sequence[dict[str, Any]]) -> alt.Chart:
     )
     limits = base.mark_tick(color=INK, thickness=2, size=18).encode(x="threshold:Q")
     part = f" The {len(rows)} closest to their threshold are shown." if len(known) > len(rows) else ""
-    return _finished(
+    return finished(
         bars + limits,
         title=f"{moved} of {len(known)} columns have moved beyond what chance explains"
         if moved
@@ -297,9 +288,9 @@ def drift_chart(drift: Sequence[dict[str, Any]]) -> alt.Chart:
 def importance_chart(importance: pl.DataFrame) -> alt.Chart:
     """The features whose loss would hurt most, with intervals where known."""
     if importance.is_empty():
-        return _nothing("No importances were measured")
+        return nothing("No importances were measured")
     shown = importance.sort(["importance", "feature"], descending=[True, False]).head(TOP_COLUMNS)
-    base = alt.Chart(_values(shown)).encode(
+    base = alt.Chart(inline_frame(shown)).encode(
         y=alt.Y("feature:N", title=None, sort=shown["feature"].to_list()),
         tooltip=[
             alt.Tooltip("feature:N", title="Feature"),
@@ -309,7 +300,7 @@ def importance_chart(importance: pl.DataFrame) -> alt.Chart:
     layers = [base.mark_bar(color=BLUE, height=12).encode(x=alt.X("importance:Q", title="Importance"))]
     if {"low", "high"} <= set(shown.columns):
         layers.append(base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.7).encode(x="low:Q", x2="high:Q"))
-    return _finished(
+    return finished(
         alt.layer(*layers),
         title=f"The model leans most on {shown['feature'][0]}",
         subtitle=f"The {shown.height} most important of {importance.height} features.",
@@ -325,11 +316,11 @@ def baselines_chart(metrics: dict[str, Any], *, metric: str = "lift_at_10pct") -
         if (values.get(metric) or {}).get("value") is not None
     ]
     if not rows:
-        return _nothing("No outcomes were judged, so there is nothing to compare")
+        return nothing("No outcomes were judged, so there is nothing to compare")
     name, chance = METRIC_TITLES.get(metric, (metric, ""))
     title = f"{name[0].upper()}{name[1:]} ({chance})" if chance else name
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=12))
-    base = alt.Chart(_rows(rows)).encode(
+    base = alt.Chart(inline(rows)).encode(
         y=alt.Y("name:N", title=None, sort=[row["name"] for row in rows]),
         color=alt.condition("datum.own", alt.value(BLUE), alt.value(GREY)),
         tooltip=[
@@ -345,40 +336,12 @@ def baselines_chart(metrics: dict[str, Any], *, metric: str = "lift_at_10pct") -
         x="value:Q", text=alt.Text("value:Q", format=".2f"), color=alt.value(INK)
     )
     highest = max(rows, key=lambda row: (row["value"], row["own"]))["own"]
-    return _finished(
+    return finished(
         ranges + points + labels,
         title=f"This model {'has' if highest else 'does not have'} the highest {name}",
         subtitle="Same leads for all; where bars overlap widely, the difference may be chance.",
         height=alt.Step(38),
     )
-
-
-def _finished(chart: alt.Chart, *, title: str, subtitle: str, height: int | alt.Step) -> alt.Chart:
-    """Add what every figure has: the sentence above it, the text for screen readers, and quiet axes."""
-    sentence = alt.Title(title, subtitle=subtitle, anchor="start", color=INK, subtitleColor=INK, fontSize=14, offset=12)
-    return chart.properties(
-        title=sentence, description=f"{title}. {subtitle}", width=WIDTH, height=height, config=alt.Config(**STYLE)
-    )
-
-
-def _nothing(sentence: str) -> alt.Chart:
-    chart = (
-        alt.Chart(_rows([{"sentence": "nothing to show"}])).mark_text(color=INK, opacity=0.7).encode(text="sentence:N")
-    )
-    return _finished(chart, title=sentence, subtitle="The figure is empty for that reason.", height=40)
-
-
-def _rows(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
-    """Rows as JSON values; what is not finite becomes null."""
-    return alt.InlineData(values=[{key: _finite(value) for key, value in row.items()} for row in rows])
-
-
-def _values(frame: pl.DataFrame) -> alt.InlineData:
-    return _rows(frame.to_dicts())
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _stacked(week: dict[str, Any], *, names: dict[str, str]) -> list[dict[str, Any]]:

@@ -6,19 +6,10 @@ wording shared with the cards (statements), the figures themselves (charts), or 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Sized
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
-from functools import cache, partial
-from typing import Any, TypeVar
-
-import altair as alt
-import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from functools import partial
+from typing import Any
 
 from elv_pipeline.publishing import charts
 from elv_pipeline.publishing.content import (
@@ -34,42 +25,19 @@ from elv_pipeline.publishing.content import (
     percent,
     times,
 )
+from elv_pipeline.publishing.page import Figure, drawn, rendered_page
 from elv_pipeline.publishing.report_tables import SPLITS, all_tables, interval, points
 from elv_pipeline.publishing.statements import how_sure, money_advice, verdict
 
 RUN_KINDS = {"train": "Training run", "score": "Daily scoring run", "batch": "Batch scoring run"}
-Facts = TypeVar("Facts", bound=Sized)
-
-START_FIGURES = """
-const specs = JSON.parse(document.getElementById("figure-specs").textContent);
-const theme = window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-const options = {mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: {theme}};
-for (const [key, spec] of Object.entries(specs)) {
-  const place = document.getElementById("figure-" + key);
-  const limit = spec.config.axisY.labelLimit;  // long names must leave room for the figure on a telephone
-  spec.config.axisY.labelLimit = Math.min(limit, Math.round(place.clientWidth * 0.42));
-  spec.config.font = getComputedStyle(place).fontFamily;
-  vegaEmbed(place, spec, options).catch((error) => { place.textContent = "This figure failed: " + error.message; });
-}
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure for the template; ``spec`` is None where it is not available and ``subtitle`` then says why."""
-
-    key: str
-    title: str
-    subtitle: str
-    spec: dict[str, Any] | None
 
 
 def render_report(content: ReportContent) -> str:
     """Return the report as one HTML document that loads nothing from anywhere; same content, same text."""
     figures = {figure.key: figure for figure in _figures(content)}
-    specs = {key: figure.spec for key, figure in figures.items() if figure.spec is not None}
-    environment = _environment()
-    return environment.get_template("report.html.j2").render(
+    return rendered_page(
+        "report.html.j2",
+        figures,
         content=content,
         manifest=content.manifest,
         written=moment(content.manifest.get("utc_timestamp"), timezone=content.timezone),
@@ -80,39 +48,8 @@ def render_report(content: ReportContent) -> str:
         sureness=how_sure(content),
         facts=_facts(content),
         timeline=_timeline(content),
-        figures=figures,
         tables=all_tables(content),
-        specs=Markup(_harmless(json.dumps(specs, sort_keys=True, separators=(",", ":"), allow_nan=False))),
-        scripts=[Markup(script) for script in (viewer(), START_FIGURES)],
-        script_hashes=[_digest(script) for script in (viewer(), START_FIGURES)],
-        style=Markup(environment.get_template("report.css").render()),
     )
-
-
-@cache
-def viewer() -> str:
-    """The Vega viewer as one script, which takes a second to build; it sets ``window.vegaEmbed``."""
-    return str(vl_convert.javascript_bundle())  # type: ignore[call-arg]  # its stub forgets the default
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("elv_pipeline.publishing"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _digest(script: str) -> str:
-    """Hash for the content security policy: only these very scripts may run, so no name in the data ever can."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-
-
-def _harmless(document: str) -> str:
-    """JSON that can neither end its script element nor open a comment, whatever the names in it are."""
-    return document.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _figures(content: ReportContent) -> Iterable[Figure]:
@@ -123,34 +60,22 @@ def _figures(content: ReportContent) -> Iterable[Figure]:
     for level, board in (("campaign", content.campaign_leaderboard), ("adset", content.adset_leaderboard)):
         ranked = None if board is None else board.drop_nulls("predicted_elv")
         draw = partial(charts.leaderboard, level=level, currency=content.currency)
-        yield _drawn(f"leaderboard_{level}", "Leaderboard", ranked, draw, reason=f"no {LEVELS[level]}s in this run")
-    yield _drawn("calibration", "Calibration", content.calibration_bins, charts.reliability, reason=unproven)
-    yield _drawn("lift", "Lift", content.gains, charts.lift_chart, reason=unproven)
-    yield _drawn("gains", "Gains", content.gains, charts.gains_chart, reason=unproven)
+        yield drawn(f"leaderboard_{level}", "Leaderboard", ranked, draw, reason=f"no {LEVELS[level]}s in this run")
+    yield drawn("calibration", "Calibration", content.calibration_bins, charts.reliability, reason=unproven)
+    yield drawn("lift", "Lift", content.gains, charts.lift_chart, reason=unproven)
+    yield drawn("gains", "Gains", content.gains, charts.gains_chart, reason=unproven)
     for name in ("lift_at_10pct", "roc_auc"):
         known = content.metrics if metric(content, name)["value"] is not None else None
-        yield _drawn(
-            f"beside_{name}", "Baselines", known, partial(charts.baselines_chart, metric=name), reason=unproven
-        )
+        yield drawn(f"beside_{name}", "Baselines", known, partial(charts.baselines_chart, metric=name), reason=unproven)
     draw = partial(charts.score_distribution, probability=content.probability)
-    yield _drawn("scores", "Distribution of the scores", scored, draw, reason="no leads were scored")
+    yield drawn("scores", "Distribution of the scores", scored, draw, reason="no leads were scored")
     weeks = content.label_counts_by_week
-    yield _drawn("maturity", "Label maturity", weeks, charts.label_maturity, reason="no counts of outcomes by week")
+    yield drawn("maturity", "Label maturity", weeks, charts.label_maturity, reason="no counts of outcomes by week")
     drift = tuple(row for row in content.drift if row.get("psi") is not None)
     reason = "nothing to compare the scored leads with"
-    yield _drawn("drift", "Drift", drift, charts.drift_chart, reason=reason)
+    yield drawn("drift", "Drift", drift, charts.drift_chart, reason=reason)
     reason = "this run measured no importances"
-    yield _drawn("importance", "What the model leans on", content.importance, charts.importance_chart, reason=reason)
-
-
-def _drawn(key: str, name: str, facts: Facts | None, draw: Callable[[Facts], alt.Chart], *, reason: str) -> Figure:
-    if facts is None or not len(facts):
-        return Figure(key=key, title=f"{name}: {NOT_AVAILABLE}", subtitle=f"Because: {reason}.", spec=None)
-    spec = draw(facts).to_dict(validate=False)  # the tests validate; doing it here would double the time
-    title = spec.pop("title")  # becomes a heading of the page, where it wraps on a telephone
-    del spec["$schema"]
-    spec |= {"width": "container", "background": "transparent", "autosize": {"type": "fit-x", "contains": "padding"}}
-    return Figure(key=key, title=title["text"], subtitle=title["subtitle"], spec=spec)
+    yield drawn("importance", "What the model leans on", content.importance, charts.importance_chart, reason=reason)
 
 
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
+from elv_pipeline.ingest.names import normalised_name
 from elv_pipeline.problems.feature_specs import (
     Attribute,
     Calendar,
@@ -22,12 +23,13 @@ from elv_pipeline.problems.feature_specs import (
     OutcomeHistory,
     WindowSum,
 )
-from elv_pipeline.problems.spec import DataAtHand, ScoringProblem, is_available
+from elv_pipeline.problems.spec import DataAtHand, ScoringProblem, is_available, mix_levels
 from elv_pipeline.tables.joins import ID_COLUMNS
-from elv_pipeline.tables.known_attributes import hashed_tokens, known_attribute
+from elv_pipeline.tables.known_attributes import as_known
 from elv_pipeline.tables.mix import mix_features
 from elv_pipeline.tables.outcome_history import OutcomeLog, outcome_history
 from elv_pipeline.tables.restatements import KNOWN_LOADS, count_known_loads
+from elv_pipeline.tables.tokens import hashed_tokens
 from elv_pipeline.tables.windows import window_sums
 
 KEY_COLUMNS = ("lead_id", "created_time", "day", *ID_COLUMNS, "join_method")
@@ -166,7 +168,7 @@ def _with_windows(
 
 
 def _with_mix(frame: pl.LazyFrame, inputs: FeatureInputs, feature: Mix, recipe: FeatureRecipe) -> pl.LazyFrame:
-    for level in recipe.data.mix_levels(feature, recipe.levels):
+    for level in mix_levels(feature, recipe.levels, recipe.data):
         spread = mix_features(
             inputs.leads,
             inputs.table(feature.table),
@@ -180,10 +182,12 @@ def _with_mix(frame: pl.LazyFrame, inputs: FeatureInputs, feature: Mix, recipe: 
 
 
 def _of_table(inputs: FeatureInputs, feature: KnownAttribute | HashedTokens) -> pl.LazyFrame:
+    """``lead_id`` and the columns made of the property that each lead may know; leads without one are left out."""
     table = inputs.table(feature.table)
-    if isinstance(feature, KnownAttribute):
-        return known_attribute(inputs.leads, table, spec=feature)
-    return hashed_tokens(inputs.leads, table, spec=feature)
+    if isinstance(feature, HashedTokens):
+        return hashed_tokens(inputs.leads, table, spec=feature)
+    known = as_known(inputs.leads, table, key=feature.key, column=feature.column)
+    return known.select("lead_id", normalised_name(pl.col(feature.column)).alias(f"category_{feature.column}"))
 
 
 def _calendar(feature: Calendar, timezone: str) -> list[pl.Expr]:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from elv_pipeline.contracts.lead_ads import ID_LEVELS
-from elv_pipeline.ingest.names import LEAD_NAMES, normalised_name
+from elv_pipeline.contracts.lead_ads import ID_LEVELS, NAME_LEVELS
+from elv_pipeline.ingest.names import normalised_name
 
 BY_NAME = "name"
-_WANTED = tuple(f"wanted_{name}" for name in LEAD_NAMES)
+_WANTED = tuple(f"wanted_{name}" for name in NAME_LEVELS)
 
 
 def match_by_name(joined: pl.LazyFrame, hierarchy: pl.LazyFrame, *, lag_days: int, lookback_days: int) -> pl.LazyFrame:
@@ -34,7 +34,7 @@ def match_by_name(joined: pl.LazyFrame, hierarchy: pl.LazyFrame, *, lag_days: in
     """
     unmatched = pl.col("join_method") == "none"
     names = [
-        pl.when(unmatched).then(normalised_name(pl.col(n))).alias(w) for n, w in zip(LEAD_NAMES, _WANTED, strict=True)
+        pl.when(unmatched).then(normalised_name(pl.col(n))).alias(w) for n, w in zip(NAME_LEVELS, _WANTED, strict=True)
     ]
     asked = joined.with_columns(names)
     pairs = asked.filter(unmatched & pl.any_horizontal(pl.col(w).is_not_null() for w in _WANTED))
@@ -61,8 +61,8 @@ def _matches(
     pairs: pl.LazyFrame, hierarchy: pl.LazyFrame, *, level: int, lag_days: int, lookback_days: int
 ) -> pl.LazyFrame:
     """The id of one level for each (day, names) whose names stand for exactly one id there."""
-    key, name, wanted = ID_LEVELS[level], LEAD_NAMES[level], _WANTED[level]
-    parents = list(zip(LEAD_NAMES[level + 1 :], _WANTED[level + 1 :], strict=True))
+    key, name, wanted = ID_LEVELS[level], NAME_LEVELS[level], _WANTED[level]
+    parents = list(zip(NAME_LEVELS[level + 1 :], _WANTED[level + 1 :], strict=True))
     # Names are few, rows many: only distinct names are normalised, and only rows of wanted names go on.
     spellings = (
         hierarchy.select(name)

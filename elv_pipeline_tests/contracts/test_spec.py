@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandera.errors import SchemaErrors
 
 from elv_pipeline.contracts import lead_ads, outputs
 from elv_pipeline.contracts.messages import shown
@@ -105,6 +108,44 @@ def test_a_leaderboard_interval_must_contain_its_value() -> None:
     ):
         contract.validate(full, "leaderboard")
     contract.validate(full.with_columns(elv_low=pl.lit(4.0)), "leaderboard")
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(["w", "x", "y", "z", "zz", "zzz", None]),
+            "amount": st.sampled_from([9.0, 7.0, 8.0, None, -1.0, float("nan"), float("inf")]),
+            "part": st.sampled_from([1, 2, 3, 0, 5, 6, None]),
+            "kind": st.sampled_from(["a", "b", "a", "b", "c", None]),
+        }
+    ),
+    max_size=3,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=ROWS, widen=st.booleans())
+def test_the_quick_verdict_is_that_of_the_public_schema(rows: list[dict[str, object]], widen: bool) -> None:
+    frame = pl.DataFrame(rows, schema=CONTRACT.schema)
+    frame = frame.with_columns(pl.col("part").cast(pl.Int32)) if widen else frame
+    try:
+        CONTRACT.pandera_schema().validate(frame, lazy=True)
+    except SchemaErrors:
+        with pytest.raises(ContractError, match="toy"):
+            CONTRACT.validate(frame, "toy")
+    else:
+        assert CONTRACT.validate(frame, "toy").columns == list(CONTRACT.names)
+
+
+def test_a_key_of_several_columns_may_be_sorted_or_not_and_hold_nulls() -> None:
+    columns = (Column("day", pl.Int64, "Day."), Column("id", pl.String, "Id.", nullable=True))
+    contract = TableContract(name="pairs", description="Pairs.", key=("day", "id"), columns=columns)
+    for rows in ([(1, "a"), (1, "b"), (2, "a")], [(2, "a"), (1, "b"), (1, "a")], [(1, None), (1, "a"), (2, None)]):
+        frame = pl.DataFrame(rows, schema=contract.schema, orient="row")
+        assert contract.validate(frame, "pairs").equals(frame)
+    for rows in ([(1, "a"), (1, "a")], [(1, "a"), (2, "b"), (1, "a")], [(1, None), (1, None)]):
+        with pytest.raises(ContractError, match="appeared before; day and id must be unique"):
+            contract.validate(pl.DataFrame(rows, schema=contract.schema, orient="row"), "pairs")
 
 
 def test_values_that_look_like_an_address_are_withheld() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from elv_pipeline.ingest.matching import lead_matches
 from elv_pipeline.ingest.profile import profile_markdown, profile_of
-from elv_pipeline.ingest.sources import examine
+from elv_pipeline.ingest.sources import examine, read_sources
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
 ENOUGH: dict[str, Any] = {
@@ -139,6 +140,36 @@ def test_leads_are_counted_by_what_ties_them_to_an_ad(folder: Path) -> None:
     ]
 
 
+def test_a_name_ties_a_lead_only_where_it_stands_for_one_id(folder: Path) -> None:
+    header = "date,campaign_id,campaign_name,adset_id,adset_name,ad_id,ad_name,impressions,clicks,spend\n"
+    days = "2025-01-01,C1,One,S1,Wide,A1,Video,9,1,1\n2025-01-01,C1,One,S1,Wide,A2,Photo,9,1,1\n"
+    write(folder, "ads.csv", header + days + "2025-01-01,C2,Two,S2,Wide,A3,Video,9,1,1\n")
+    rows = {
+        "unique ad": ",,,photo ,,",
+        "agreeing parents": ",,, VIDEO,,two",
+        "ambiguous ad, sure campaign": ",,,Video,,One",
+        "ambiguous": ",,,Video,Wide,",
+        "unknown": ",,,Banner,,",
+        "parents disagree": ",,,Photo,,Two",
+        "an id wins": "A1,,,Photo,,",
+    }
+    columns = "lead_id,created_time,ad_id,adset_id,campaign_id,ad_name,adset_name,campaign_name\n"
+    lines = [f"L{number},2025-01-0{number + 1}T10:00:00Z,{cells}" for number, cells in enumerate(rows.values())]
+    write(folder, "leads.csv", columns + "\n".join(lines) + "\n")
+    write(folder, "outcomes.csv", "lead_id,qualified_time\n")
+    config = make_config(folder)
+    methods = lead_matches(read_sources(config))["method"].to_list()
+    assert dict(zip(rows, methods, strict=True)) == {
+        "unique ad": "name",
+        "agreeing parents": "name",
+        "ambiguous ad, sure campaign": "name",
+        "ambiguous": "none",
+        "unknown": "none",
+        "parents disagree": "name",
+        "an id wins": "ad_id",
+    }
+
+
 def test_both_ends_of_the_outcome_log_are_counted(folder: Path) -> None:
     found = profiled(folder, observed_from="2025-01-03", observed_until="2025-01-31")["maturity"]
     assert (found["unrecorded"], found["young"], found["positive"], found["negative"]) == (1, 1, 0, 1)
@@ -164,7 +195,9 @@ def test_required_columns_and_their_presence(folder: Path) -> None:
 
 def test_names_in_the_data_cannot_break_the_markdown(folder: Path) -> None:
     write(
-        folder, "leads.csv", LEADS.replace(",ad_id", ",ad_id,a|b<script>").replace(",A1", ",A1,x").replace(",A2", ",A2,x")
+        folder,
+        "leads.csv",
+        LEADS.replace(",ad_id", ",ad_id,a|b<script>").replace(",A1", ",A1,x").replace(",A2", ",A2,x"),
     )
     text = profile_markdown(profiled(folder))
     assert "a\\|b\\<script>" in text

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from elv_pipeline.publishing.content import ReportContent
-from elv_pipeline.publishing.report import render_report, viewer
+from elv_pipeline.publishing.page import viewer
+from elv_pipeline.publishing.report import render_report
 from elv_pipeline_tests.publishing.sample_content import (
     MANIFEST,
     bare_content,

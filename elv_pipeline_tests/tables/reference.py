@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -137,45 +138,39 @@ def mix_features(
 
 def known_category(lead: Row, rows: Sequence[Row], *, spec: KnownAttribute) -> dict[str, str | None]:
     """The category of the version that a lead may know."""
-    value = _known_value(lead, rows, key=spec.key, column=spec.column)
-    return {f"category_{spec.column}": normal(value) if value is not None else None}
+    version = _known_version(lead, rows, key=spec.key, column=spec.column)
+    return {f"category_{spec.column}": normal(version[3]) if version is not None else None}
 
 
 def token_features(lead: Row, rows: Sequence[Row], *, spec: HashedTokens) -> dict[str, int | None]:
-    """Count and buckets of the text that a lead may know; all null without one."""
-    text = _known_value(lead, rows, key=spec.key, column=spec.column)
+    """Counts and buckets of the text that a lead may know; all null without a version, zero without keywords."""
     names = [f"{spec.name}_token_{bucket:02d}" for bucket in range(spec.buckets)]
-    if text is None:
-        return {f"{spec.name}_tokens": None, **dict.fromkeys(names)}
-    parts = {normal(part) for part in re.split(r"[|;,\r\n]", text)} - {None}
-    hit = {fnv1a_64(part) % spec.buckets for part in parts if part}
-    return {f"{spec.name}_tokens": len(parts), **{name: int(b in hit) for b, name in enumerate(names)}}
-
-
-def fnv1a_64(text: str) -> int:
-    """The published hash, written from its definition."""
-    value = 14695981039346656037
-    for byte in text.encode():
-        value = (value ^ byte) * 1099511628211 % 2**64
-    return value
+    counts = [f"{spec.name}_tokens", f"{spec.name}_distinct_tokens"]
+    version = _known_version(lead, rows, key=spec.key, column=spec.column)
+    if version is None:
+        return dict.fromkeys([*counts, *names])
+    parts = [normal(part) for part in re.split(r"[|;,\r\n]", version[3])]
+    words = [word for word in parts if word]
+    hit = {int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "big") % spec.buckets for word in words}
+    sizes = dict(zip(counts, (len(words), len(set(words))), strict=True))
+    return {**sizes, **{name: int(bucket in hit) for bucket, name in enumerate(names)}}
 
 
 def normal(text: str) -> str | None:
     """A name in its normal form."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split()) or None
 
 
-def _known_value(lead: Row, rows: Sequence[Row], *, key: str, column: str) -> Any:
+def _known_version(lead: Row, rows: Sequence[Row], *, key: str, column: str) -> Any:
     early = datetime.min.replace(tzinfo=UTC)
     known = [
         (row["valid_from"] or early, row["recorded_at"] or early, row[column] is not None, row[column] or "")
         for row in rows
         if row[key] == lead[key]
-        and all((row[t] or early) <= lead["created_time"] for t in ("valid_from", "recorded_at"))
+        and max(row["valid_from"] or early, row["recorded_at"] or early) <= lead["created_time"]
     ]
-    newest = max(known, default=None)
-    return newest[3] if newest is not None and newest[2] else None
+    return max(known, default=None)
 
 
 def _owner(row: Row, ads: Sequence[Row], spec: Mix, level: Level) -> Any:

@@ -25,6 +25,7 @@ from elv_pipeline_tests.tables.world import (
     LAG_DAYS,
     LEVELS,
     PROBLEM,
+    RICH,
     WINDOW_DAYS,
     ZONE,
     World,
@@ -131,7 +132,14 @@ def alone(
         history=with_outcomes(joined.filter(pl.col("day").is_between(first, day)), world),
         log=world.log,
         problem=problem,
+        data=RICH,
+        enrichments={name: table.filter(_not_before(table, first)) for name, table in world.enrichments().items()},
     ).collect()
+
+
+def _not_before(table: pl.LazyFrame, first: date) -> pl.Expr:
+    """Rows that the asset would read: breakdowns from the history's start, properties all of them."""
+    return pl.col("day") >= first if "day" in table.collect_schema() else pl.lit(True)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -174,7 +182,8 @@ def test_a_single_lead_alone_has_the_same_last_digit_of_spend() -> None:
     history = with_outcomes(joined_leads(world), world)
     for lead in world.leads[:8]:
         joined = joined_leads(world, leads=[lead])
-        single = compiled(joined, ads=frame(world.ads, ADS_SCHEMA), history=history, log=world.log).collect()
+        ads, more = frame(world.ads, ADS_SCHEMA), world.enrichments()
+        single = compiled(joined, ads=ads, history=history, log=world.log, data=RICH, enrichments=more).collect()
         assert single.equals(together.filter(pl.col("lead_id") == lead["lead_id"]))
 
 
@@ -186,6 +195,8 @@ def test_row_order_of_every_input_changes_nothing() -> None:
         shuffled = World(
             ads=tuple(world.ads[i] for i in rng.permutation(len(world.ads))),
             placement=tuple(world.placement[i] for i in rng.permutation(len(world.placement))),
+            targeting=tuple(world.targeting[i] for i in rng.permutation(len(world.targeting))),
+            creatives=tuple(world.creatives[i] for i in rng.permutation(len(world.creatives))),
             leads=tuple(world.leads[i] for i in rng.permutation(len(world.leads))),
             outcomes=tuple(world.outcomes[i] for i in rng.permutation(len(world.outcomes))),
             mapping=tuple(world.mapping[i] for i in rng.permutation(len(world.mapping))),
@@ -195,7 +206,9 @@ def test_row_order_of_every_input_changes_nothing() -> None:
         assert content_checksum(features(shuffled)) == expected
         joined = joined_leads(world).sample(fraction=1, shuffle=True, seed=int(rng.integers(100)))
         ads, history = frame(shuffled.ads, ADS_SCHEMA), with_outcomes(joined, world).reverse()
-        assert content_checksum(compiled(joined, ads=ads, history=history, log=world.log).collect()) == expected
+        more = shuffled.enrichments()
+        again = compiled(joined, ads=ads, history=history, log=world.log, data=RICH, enrichments=more).collect()
+        assert content_checksum(again) == expected
 
 
 PRINT_CHECKSUMS = """

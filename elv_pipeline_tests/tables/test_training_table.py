@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -63,14 +64,7 @@ def test_features_come_unchanged_after_the_labels() -> None:
 
 def test_outcomes_recorded_after_the_origin_change_nothing() -> None:
     world = random_world(3)
-    known = World(
-        ads=world.ads,
-        leads=world.leads,
-        outcomes=tuple(row for row in world.outcomes if row["recorded_time"] < ORIGIN),
-        mapping=world.mapping,
-        unobserved=world.unobserved,
-        log=world.log,
-    )
+    known = replace(world, outcomes=tuple(row for row in world.outcomes if row["recorded_time"] < ORIGIN))
     assert len(known.outcomes) < len(world.outcomes)
     full, then = (
         training_table(features(w).lazy(), labels(w), observation=observation(), labelled=True) for w in (world, known)

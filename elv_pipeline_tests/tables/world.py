@@ -100,7 +100,9 @@ WINDOW_DAYS = 3
 LAG_DAYS = 1
 ZONE = "Europe/Berlin"
 DATA = DataAtHand(has_ads=True, has_outcomes=True, id_columns=("ad_id", "adset_id", "campaign_id"))
-RICH = replace(DATA, lead_attributes=("platform",), enrichments=("ads_placement", "adset_targeting", "ad_creatives"))
+RICH = replace(
+    DATA, lead_attributes=("platform",), enrichments=frozenset({"ads_placement", "adset_targeting", "ad_creatives"})
+)
 """The same with every optional table."""
 FIRST_DAY = date(2024, 3, 15)
 """Two weeks before the clocks change in Berlin."""
