@@ -218,7 +218,7 @@ def _breakdown(name: str, column: str, meaning: str) -> tuple[TableContract, Tab
     canonical = TableContract(
         name=name,
         description=f"Daily delivery of each ad by {column}: one row an ad, local day and {column}.",
-        key=("day", "ad_id", column),
+        key=("day", "ad_id", column, "recorded_time"),
         columns=(
             Column("day", pl.Date, "Local day of delivery."),
             Column("ad_id", pl.String, _AD),
@@ -226,6 +226,7 @@ def _breakdown(name: str, column: str, meaning: str) -> tuple[TableContract, Tab
             Column("impressions", pl.Int64, "Times the ad was shown.", unit="count", checks=(at_least(0),)),
             Column("clicks", pl.Int64, "Clicks on the ad.", unit="count", checks=(at_least(0),)),
             Column("spend_micros", pl.Int64, "Spend.", unit="millionths of the currency", checks=(at_least(0),)),
+            Column("recorded_time", UTC_TIME, "When these figures were exported, if that is known.", nullable=True),
         ),
     )
     return source, canonical

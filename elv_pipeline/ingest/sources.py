@@ -17,6 +17,7 @@ import polars as pl
 from elv_pipeline.contracts.lead_ads import ID_LEVELS, SOURCES
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.cross_checks import check_outcomes
+from elv_pipeline.ingest.enrichment import ENRICHMENT_READERS
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.tables import read_ads, read_lead_to_ad_map, read_leads, read_outcomes
 from elv_pipeline.settings import PipelineConfig
@@ -27,6 +28,7 @@ READERS: Mapping[str, Reader] = {
     "leads": read_leads,
     "outcomes": read_outcomes,
     "lead_to_ad_map": read_lead_to_ad_map,
+    **ENRICHMENT_READERS,
 }
 """How each table is read; a caller that keeps parsed files gives readers of its own."""
 ENRICHMENTS: tuple[str, ...] = ("ads_placement", "ads_geo", "adset_targeting", "ad_creatives")

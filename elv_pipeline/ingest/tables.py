@@ -23,15 +23,13 @@ from elv_pipeline.contracts.lead_ads import (
 from elv_pipeline.contracts.messages import shown
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.categories import has_one
+from elv_pipeline.ingest.delivery import SHIFTED, read_delivery
 from elv_pipeline.ingest.exports import open_export
 from elv_pipeline.ingest.ingested import NEVER_SO_FAR, Ingested, finish
-from elv_pipeline.ingest.numbers import count_column, micros_column
 from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of, unique_by_lead
 from elv_pipeline.settings import PipelineConfig
-
-_SHIFTED = "times_moved_out_of_clock_change"
 
 
 def read_ads(path: Path | str, config: PipelineConfig) -> Ingested:
@@ -40,37 +38,18 @@ def read_ads(path: Path | str, config: PipelineConfig) -> Ingested:
     Raises:
         ContractError: naming file, row, column, value, rule and remedy.
     """
-    rules = config.contracts.ads
     source = open_export(path, config=config, source=ADS_SOURCE)
-    rows = SiftedRows(
-        source.name,
-        contract_texts(source, contract_names=ADS_SOURCE.names, rules=rules, times=("date", "recorded_time")),
+    read = read_delivery(source, contract=ADS_SOURCE, required=("campaign_id", "adset_id", "ad_id"), config=config)
+    _require_hierarchy(read.rows)
+    rows = SiftedRows(source.name, read.rows.frame.select(*ADS.names, SOURCE_ROW), read.rows.dropped)
+    rule = unique_by_lead("ads", "one ad has one row a day (and recorded_time, where the export has it)", read.rules)
+    return finish(
+        rows.require_unique(rule, key=ADS.key),
+        contract=ADS,
+        source=source,
+        time_shapes={"date": read.dates.shape},
+        notes={SHIFTED: read.dates.shifted},
     )
-    for column in ("date", "campaign_id", "adset_id", "ad_id"):
-        rows = rows.require(filled(column, "every row of ads needs one"), violates=pl.col(column).is_null())
-    dates = times_of(rows, table="ads", column="date", rules=rules, config=config)
-    counts = [count_column(rows.frame, column=name, place=source.name).alias(f"{name}_count") for name in _COUNTS]
-    spend = micros_column(rows.frame, column="spend", place=source.name).alias("spend_micros")
-    recorded = times_of(rows, table="ads", column="recorded_time", rules=rules, config=config, end_of_day=True)
-    day = dates.local_days(config.timezone).alias("day")
-    recorded_time = recorded.moments.alias("recorded_time")
-    rows = SiftedRows(source.name, rows.frame.with_columns(day, *counts, spend, recorded_time))
-    for name in _COUNTS:
-        rule = RowRule(f"negative_{name}", name, f"{name} must be >= 0")
-        rows = rows.require(rule, violates=pl.col(f"{name}_count") < 0)
-    rows = rows.require(
-        RowRule(
-            "negative_spend", "spend", "spend must be >= 0", "contracts.ads.on_negative_spend", rules.on_negative_spend
-        ),
-        violates=pl.col("spend_micros") < 0,
-    )
-    rows = _clicks_within_impressions(rows, config)
-    _require_hierarchy(rows)
-    rule = unique_by_lead("ads", "one ad has one row a day (and recorded_time, where the export has it)", rules)
-    final = rows.frame.with_columns(impressions=pl.col("impressions_count"), clicks=pl.col("clicks_count"))
-    rows = SiftedRows(source.name, final.select(*ADS.names, SOURCE_ROW), rows.dropped)
-    rows = rows.require_unique(rule, key=ADS.key)
-    return finish(rows, contract=ADS, source=source, time_shapes={"date": dates.shape}, notes={_SHIFTED: dates.shifted})
 
 
 def read_leads(path: Path | str, config: PipelineConfig) -> Ingested:
@@ -106,7 +85,7 @@ def read_leads(path: Path | str, config: PipelineConfig) -> Ingested:
     rows = SiftedRows(source.name, rows.frame.with_columns(created_time=pl.col("created")), rows.dropped)
     _require_rows(rows, source)
     shapes = {"created_time": created.shape}
-    return finish(rows, contract=LEADS, source=source, time_shapes=shapes, notes={_SHIFTED: created.shifted})
+    return finish(rows, contract=LEADS, source=source, time_shapes=shapes, notes={SHIFTED: created.shifted})
 
 
 def read_outcomes(path: Path | str, config: PipelineConfig) -> Ingested:
@@ -150,7 +129,7 @@ def read_outcomes(path: Path | str, config: PipelineConfig) -> Ingested:
     rows = SiftedRows(source.name, frame.filter(~pl.col("_pending")), counts)
     shapes = {"qualified_time": qualified.shape, "recorded_time": recorded.shape}
     notes = {
-        _SHIFTED: qualified.shifted,
+        SHIFTED: qualified.shifted,
         "recorded_before_qualified": early,
         "withdrawn": rows.frame["withdrawn_time"].len() - rows.frame["withdrawn_time"].null_count(),
     }
@@ -179,25 +158,6 @@ def read_lead_to_ad_map(path: Path | str, config: PipelineConfig) -> Ingested:
     unique = unique_by_lead("lead_to_ad_map", "lead_id must be unique", rules)
     rows = rows.require_unique(unique, key=("lead_id",))
     return finish(rows, contract=LEAD_TO_AD_MAP, source=source, time_shapes={}, notes={})
-
-
-_COUNTS = ("impressions", "clicks")
-
-
-def _clicks_within_impressions(rows: SiftedRows, config: PipelineConfig) -> SiftedRows:
-    above = pl.col("clicks_count") > pl.col("impressions_count")
-    if not rows.frame.select(above.any()).item():
-        return rows
-    worst = rows.frame.filter(above).sort(SOURCE_ROW)
-    shown_impressions = shown(worst["impressions_count"][0])
-    rule = RowRule(
-        "clicks_above_impressions",
-        "clicks",
-        f"clicks must not exceed impressions ({shown_impressions})",
-        "contracts.ads.on_clicks_above_impressions",
-        config.contracts.ads.on_clicks_above_impressions,
-    )
-    return rows.require(rule, violates=above)
 
 
 def _require_hierarchy(rows: SiftedRows) -> None:

@@ -6,8 +6,9 @@ made of them (``tables/``).
 
 import dagster as dg
 
+from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
-from elv_pipeline.orchestration.deployment import ATTRIBUTES, BREAKDOWNS, Deployment
+from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
 from elv_pipeline.orchestration.exports_at_hand import CONTRACTS, export_at_hand
 from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_versions

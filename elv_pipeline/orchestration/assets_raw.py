@@ -15,13 +15,14 @@ from elv_pipeline.ingest.profile import profile, profile_markdown
 from elv_pipeline.ingest.readiness import readiness
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_enrichment import enrichment_assets
-from elv_pipeline.orchestration.deployment import LEAD_ATTRIBUTES, Deployment
+from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
 from elv_pipeline.orchestration.exports_at_hand import export_at_hand, sources_at_hand
 from elv_pipeline.orchestration.outcome_rows import known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_rows, write_versions
 from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.problems.lead_ads import LEAD_ATTRIBUTES
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
 from elv_pipeline.tables.joins import ID_COLUMNS

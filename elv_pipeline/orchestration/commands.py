@@ -18,9 +18,10 @@ import dagster as dg
 
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import Home
+from elv_pipeline.ingest.enrichment import BREAKDOWNS
 from elv_pipeline.orchestration.assets_learning import require_outcomes
 from elv_pipeline.orchestration.code_location import build_defs
-from elv_pipeline.orchestration.deployment import BREAKDOWNS, Deployment
+from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import sources_at_hand
 from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
 from elv_pipeline.orchestration.jobs import JobNames, report_op

@@ -15,38 +15,27 @@ import polars as pl
 
 from elv_pipeline.change_log import ChangeLog
 from elv_pipeline.contracts.lead_ads import (
-    AD_CREATIVES,
     ADS,
     ADS_CHANGES,
     ADS_GEO,
     ADS_PLACEMENT,
-    ADSET_TARGETING,
     LEADS,
     OUTCOMES,
 )
-from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.errors import ElvError
 from elv_pipeline.home import Home
+from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.lake import Lake, days_between
 from elv_pipeline.problems.lead_ads import LEAD_ADS, data_at_hand
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.tables.features import KEY_COLUMNS, FeatureInputs, feature_table
-from elv_pipeline.tables.joins import ID_COLUMNS
+from elv_pipeline.tables.joins import CARRIED, ID_COLUMNS
 from elv_pipeline.tables.labels import OUTCOME_SCHEMA, Observation
 from elv_pipeline.tables.outcome_history import OutcomeLog
 from elv_pipeline.tables.version_store import VersionStore
 
 PROBLEMS: Mapping[str, ScoringProblem] = {"lead_ads": LEAD_ADS}
-LEAD_ATTRIBUTES = ("platform",)
-"""Properties of a lead that serve as features where its export carries them."""
-BREAKDOWNS: Mapping[str, tuple[TableContract, str]] = {
-    "ads_placement": (ADS_PLACEMENT, "placement"),
-    "ads_geo": (ADS_GEO, "geo"),
-}
-"""Daily exports that split each ad's delivery, and by what."""
-ATTRIBUTES: Mapping[str, TableContract] = {"adset_targeting": ADSET_TARGETING, "ad_creatives": AD_CREATIVES}
-"""Tables of properties of ad sets and ads."""
 SUMMARY_DAYS = 400
 """Days of leads behind the join and label counts of a report: a year and a month to compare it with."""
 RAW_SCHEMAS = {contract.name: contract.schema for contract in (ADS, LEADS, OUTCOMES, ADS_PLACEMENT, ADS_GEO)}
@@ -77,9 +66,9 @@ class Deployment:
 
     def breakdown_store(self, table: str) -> VersionStore:
         """First figures and restatements of a breakdown export."""
-        contract, dimension = BREAKDOWNS[table]
-        schema = {**{name: dtype for name, dtype in contract.schema.items()}, "recorded_time": UTC_TIME}
-        log = ChangeLog(self.lake.root / f"{table}_changes", schema)
+        _, contract = BREAKDOWNS[table]
+        dimension = contract.key[2]
+        log = ChangeLog(self.lake.root / f"{table}_changes", contract.schema)
         return VersionStore(lake=self.lake, log=log, contract=contract, ids=("ad_id", dimension))
 
     @property
@@ -110,7 +99,12 @@ class Deployment:
         Raises:
             ElvError: no leads yet.
         """
-        return data_at_hand(self.config, lead_id_columns=tuple(self.source("leads")["id_columns"]))
+        leads = self.source("leads")
+        return data_at_hand(
+            self.config,
+            lead_id_columns=tuple(leads["id_columns"]),
+            lead_attributes=tuple(leads.get("attributes", ())),
+        )
 
     def source(self, table: str) -> dict[str, Any]:
         """What ingestion noted about a source: file, digest, rows, days, newest moment, id columns.
@@ -258,10 +252,12 @@ class Deployment:
         log = self._outcome_log() if has_outcomes else None
         return feature_table(
             FeatureInputs(
-                leads=leads.select(KEY_COLUMNS),
+                leads=leads.select(*KEY_COLUMNS, *CARRIED),
                 ads=self.scan("ads", first=start, last=last) if config.paths.ads_path else None,
                 history=history,
                 base=base,
+                changes=self._changes(first, last),
+                **self._enrichments(start, last),
             ),
             problem=self.problem,
             data=self.data(),
@@ -269,6 +265,29 @@ class Deployment:
             log=log,
             timezone=config.timezone,
         )
+
+    def _changes(self, first: date, last: date) -> pl.LazyFrame | None:
+        """Restatements of the ads rows that leads of some days may know; None where there are none."""
+        if not self.config.paths.ads_path:
+            return None
+        # A change of a day inside some window is recorded after that day, and counts only before the lead.
+        reach = self.problem.longest_window + self.config.feature_lag_days
+        since, until = self.midnight(first - timedelta(days=reach)), self.midnight(last + timedelta(days=1))
+        found = self.ads_store.log.scan(since=since, before=until)
+        return found if found.select(pl.len()).collect().item() else None
+
+    def _enrichments(self, first: date, last: date) -> dict[str, pl.LazyFrame]:
+        """The optional tables that are configured."""
+        tables = self.data().enrichments
+        daily = {name: self.scan(name, first=first, last=last) for name in BREAKDOWNS if name in tables}
+        static = {name: self._properties(name) for name in ATTRIBUTES if name in tables}
+        return {**daily, **static}
+
+    def _properties(self, table: str) -> pl.LazyFrame:
+        found = self.lake.read_frame(table)
+        if found is None:
+            raise ElvError(f"{self.name}: {table} has not been ingested yet. Run 'elv build-table' first.")
+        return found.lazy()
 
     def _outcome_log(self) -> OutcomeLog:
         observation = self.observation()

@@ -14,11 +14,12 @@ from typing import Any
 import polars as pl
 
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
+from elv_pipeline.ingest.enrichment import BREAKDOWNS
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.orchestration.assets_scoring import BoardRows
 from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
-from elv_pipeline.orchestration.deployment import BREAKDOWNS, Deployment
+from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, manifest
 from elv_pipeline.publishing.model_registry import ModelHandle

@@ -100,6 +100,11 @@ class ScoringProblem:
                 found.setdefault(source_of[column], []).append(column)
         return found
 
+    @property
+    def longest_window(self) -> int:
+        """Days of the longest trailing window of any feature."""
+        return max((max(f.windows) for f in self.features if isinstance(f, WindowSum | Mix)), default=0)
+
     def history_days(self, *, outcome_window_days: int, lag_days: int) -> int:
         """Days before a partition that its features may read."""
         spans = [self.hierarchy_lookback_days + lag_days]
