@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -76,10 +76,10 @@ def validate(config: Config) -> None:
     """Read and check every export; exit code 0 unless a contract is broken."""
     with _session(config) as session:
         result = session.validate()
+    from elv_pipeline.terminal import print_validation
+
     profile = result.document("data_profile.json")
-    _print_findings(profile["findings"])
-    for purpose, verdict in profile["readiness"].items():
-        _print_verdict(purpose, verdict)
+    print_validation(profile, console=out)
     _print_bundle(result)
 
 
@@ -292,12 +292,6 @@ def _print_findings(findings: list[dict[str, str]], *, severity: str | None = No
             out.print(f"{finding['severity']:<8}{finding['code']}: {finding['message']}{remedy}", markup=False)
 
 
-def _print_verdict(purpose: str, verdict: dict[str, Any]) -> None:
-    word = "ready" if verdict["ready"] else "not ready"
-    reasons = "; ".join(verdict["reasons"])
-    out.print(f"to {purpose}: {word}{'. ' + reasons if reasons else ''}", markup=False)
-
-
 def _print_metrics(result: CommandResult) -> None:
     from elv_pipeline.publishing.content import day_span, moment
 
@@ -382,8 +376,9 @@ def _print_alerts(result: CommandResult) -> None:
 def _print_bundle(result: CommandResult) -> None:
     for warning in result.run.warnings:
         out.print(f"warning {warning}", markup=False)
-    report = result.bundle / "report.html"
-    out.print(f"Run {result.run.run_id}: {report if report.is_file() else result.bundle}", markup=False)
+    pages = [result.bundle / name for name in ("report.html", "validation.html")]
+    shown = next((page for page in pages if page.is_file()), result.bundle)
+    out.print(f"Run {result.run.run_id}: {shown}", markup=False)
 
 
 def _interval(figure: dict[str, float | None]) -> str:

@@ -8,6 +8,7 @@ Layout::
     <home>/configurations/<name>.json   accepted configurations, resolved
     <home>/lake/<name>/<table>/         Parquet, one file a day
     <home>/intake/<name>/<table>/       parsed exports, a cache
+    <home>/validation/<name>.html       what is wrong with exports that break their contracts
     <home>/models/<name>/<origin>/      candidate models of each training origin
     <home>/mlflow.db, mlartifacts/      tracking store and registry
     <home>/dagster/                     DAGSTER_HOME: instance, event log
@@ -89,6 +90,10 @@ class Home:
     def intake(self, name: str) -> Path:
         """Parsed exports of one configuration; a cache."""
         return self.root / "intake" / name
+
+    def validation_page(self, name: str) -> Path:
+        """Where the validation of exports that break their contracts is shown; others have it in their run's bundle."""
+        return self.root / "validation" / f"{name}.html"
 
     def models(self, name: str) -> Path:
         """Candidate models of one configuration."""

@@ -10,14 +10,14 @@ import dagster as dg
 
 from elv_pipeline.contracts.lead_ads import LEAD_TO_AD_MAP, LEADS, OUTCOMES
 from elv_pipeline.ingest.cross_checks import check_outcomes
-from elv_pipeline.ingest.findings import findings
-from elv_pipeline.ingest.profile import profile, profile_markdown
-from elv_pipeline.ingest.readiness import readiness
+from elv_pipeline.ingest.data_checks import DATA_CHECKS, data_checks
+from elv_pipeline.ingest.profile import profile_of
+from elv_pipeline.ingest.profile_markdown import profile_markdown
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_enrichment import enrichment_assets
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
-from elv_pipeline.orchestration.exports_at_hand import export_at_hand, sources_at_hand
+from elv_pipeline.orchestration.exports_at_hand import export_at_hand, usable_exports
 from elv_pipeline.orchestration.outcome_rows import known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_rows, write_versions
@@ -47,17 +47,13 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
         description="All exports read and checked against their contracts and each other: what is there, what is "
         "missing, what looks wrong, and whether it is enough to train or to score. Writes no table.",
         check_specs=[
-            dg.AssetCheckSpec(
-                "no_warnings", asset=parts.key("data_profile"), description="Nothing in the exports looks suspicious."
-            )
+            dg.AssetCheckSpec(spec.name, asset=parts.key("data_profile"), description=spec.description)
+            for spec in DATA_CHECKS
         ],
     )
     def data_profile(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with narrated(context, "reading and checking every export"):
-            sources = sources_at_hand(deployment)
-            found, verdicts = findings(sources, deployment.config), readiness(sources, deployment.config)
-            document = profile(sources, found, verdicts, deployment.config)
-            deployment.lake.write_json("data_profile", document)
+            document = profile_of(usable_exports(deployment), deployment.config)
             facts = RunFacts(
                 run_id=context.run.run_id,
                 kind="validate",
@@ -66,20 +62,24 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
                 observed_until=document["observed_until"],
             )
             write_plain_bundle(deployment.home, facts, config=deployment.config, profile=document)
-        warnings = [finding for finding in found if finding.severity == "warning"]
+            deployment.lake.write_json("data_profile", document)
         return dg.MaterializeResult(
             metadata={
                 "profile": dg.MetadataValue.md(profile_markdown(document)),
-                "ready_to_train": verdicts.train.ready,
-                "ready_to_score": verdicts.score.ready,
+                "page": dg.MetadataValue.url((deployment.home.runs / context.run.run_id / "validation.html").as_uri()),
+                "verdict": document["verdict"],
+                "ready_to_train": document["readiness"]["train"]["ready"],
+                "ready_to_score": document["readiness"]["score"]["ready"],
             },
             check_results=[
                 dg.AssetCheckResult(
-                    check_name="no_warnings",
-                    passed=not warnings,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={finding.code: finding.message for finding in warnings},
+                    check_name=check.name,
+                    passed=check.passed,
+                    severity=dg.AssetCheckSeverity.ERROR if check.severity == "error" else dg.AssetCheckSeverity.WARN,
+                    description=check.sentence,
+                    metadata=dict(check.metadata),
                 )
+                for check in data_checks(document)
             ],
         )
 

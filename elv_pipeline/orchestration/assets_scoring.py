@@ -61,7 +61,34 @@ def compatible_model(deployment: Deployment, chosen: ScoringModel) -> tuple[Mode
         target=deployment.config.label_column,
         timezone=deployment.config.timezone,
     )
+    _require_sources(deployment, model)
     return handle, model
+
+
+def _require_sources(deployment: Deployment, model: ModelBundle) -> None:
+    """Refuse a model whose optional exports are not configured, before anything is computed for it.
+
+    Raises:
+        ScoringRefusedError: naming each export and its columns.
+    """
+    columns = deployment.problem.feature_columns(deployment.data(), lag_days=deployment.config.feature_lag_days)
+    absent = sorted(set(model.schema.names) - {column.name for column in columns})
+    lacking = deployment.problem.missing_sources(absent)
+    if lacking:
+        lines = [f"- {source}: {', '.join(names[:5])}{_more(names)}" for source, names in sorted(lacking.items())]
+        raise ScoringRefusedError(
+            "\n".join(
+                [
+                    f"{deployment.name}: the model was trained with exports that this configuration does not have, so "
+                    f"{len(absent)} of its columns are missing. Configure them, or train without them:",
+                    *lines,
+                ]
+            )
+        )
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 5} more" if len(names) > 5 else ""
 
 
 def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:

@@ -11,6 +11,7 @@ import polars as pl
 
 from elv_pipeline.contracts.lead_ads import NAME_LEVELS
 from elv_pipeline.errors import ElvError
+from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
@@ -210,6 +211,10 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         deps["ads"] = Window(-span, -config.feature_lag_days)
     if config.paths.outcomes_path:
         deps["outcomes"] = Window(-span, 0)
+    for table in (*BREAKDOWNS, *ATTRIBUTES):
+        if getattr(config.paths, f"{table}_path"):
+            deps[table] = Window(-span, -config.feature_lag_days) if table in BREAKDOWNS else None
+    needed = [name for name in deps if name not in ("ads", *ATTRIBUTES)]
 
     @asset(
         **parts.daily("features", group="tables", kinds={"polars", "parquet"}, deps=deps),
@@ -228,7 +233,7 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         days = day_range(context)
         with narrated(context, f"computing features of {days}"):
             start = deployment.history_start(days.first)
-            deployment.require_history([name for name in deps if name != "ads"], first=start, last=days.last)
+            deployment.require_history(needed, first=start, last=days.last)
             deployment.require_recipe(rewritten=days.days)
             deployment.note_recipe(complete=False)
             joined = deployment.scan("joined_leads", first=days.first, last=days.last)

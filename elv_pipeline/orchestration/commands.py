@@ -22,7 +22,7 @@ from elv_pipeline.ingest.enrichment import BREAKDOWNS
 from elv_pipeline.orchestration.assets_learning import require_outcomes
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.exports_at_hand import sources_at_hand
+from elv_pipeline.orchestration.exports_at_hand import usable_exports
 from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
 from elv_pipeline.orchestration.jobs import JobNames, report_op
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
@@ -237,5 +237,5 @@ def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
     """
     if home.configuration_file(config.name).is_file():
         return config
-    first_day = sources_at_hand(Deployment(config, home)).first_day
+    first_day = usable_exports(Deployment(config, home)).required().first_day
     return config if config.start_date is not None else config.model_copy(update={"start_date": first_day})

@@ -16,6 +16,7 @@ import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.lineage import Sources, column_lineage
 from elv_pipeline.publishing.stills import still_picture
 
@@ -42,8 +43,7 @@ def schema_of_frame(frame: pl.DataFrame, *, definitions: Mapping[str, str] | Non
 
 def lineage(sources: Mapping[str, Sources], *, deployment: Deployment) -> dg.TableColumnLineage:
     """Column lineage over the tables that this configuration has."""
-    optional = ("ads", "outcomes", "lead_to_ad_map")
-    missing = {table for table in optional if getattr(deployment.config.paths, f"{table}_path") is None}
+    missing = {table for table in RAW_TABLES if getattr(deployment.config.paths, f"{table}_path") is None}
     named = {table for made_of in sources.values() for table, _ in made_of}
     return column_lineage(sources, prefix=deployment.name, tables=named - missing)
 

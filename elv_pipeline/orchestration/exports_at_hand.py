@@ -24,12 +24,16 @@ from elv_pipeline.contracts.lead_ads import (
     OUTCOMES,
 )
 from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.errors import ContractError
+from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.combined import combined
 from elv_pipeline.ingest.coverage import Span
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.intake import Arrival, Intake
-from elv_pipeline.ingest.sources import READERS, Examination, Sources, examine, read_sources
+from elv_pipeline.ingest.profile import profile_of
+from elv_pipeline.ingest.sources import READERS, Examination, examine
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.publishing.validation_page import render_validation
 
 CONTRACTS: Mapping[str, TableContract] = {
     contract.name: contract
@@ -114,18 +118,19 @@ def export_at_hand(deployment: Deployment, table: str) -> ExportAtHand:
     return ExportAtHand(table, path.rstrip("/").rsplit("/", 1)[-1], tuple(arrivals))
 
 
-def examine_exports(deployment: Deployment) -> Examination:
-    """Every export read, or answered from what is kept, and checked against the others."""
-    return examine(deployment.config, readers=_intake(deployment).readers(READERS, CONTRACTS))
-
-
-def sources_at_hand(deployment: Deployment) -> Sources:
-    """Every export as one set of tables.
+def usable_exports(deployment: Deployment) -> Examination:
+    """Every export read, or answered from what is kept, and checked against the others.
 
     Raises:
-        ContractError: contracts are broken.
+        ContractError: contracts are broken: one message a table, and where the page with everything else is. Nothing
+            but that page is written.
     """
-    return read_sources(deployment.config, readers=_intake(deployment).readers(READERS, CONTRACTS))
+    found = examine(deployment.config, readers=_intake(deployment).readers(READERS, CONTRACTS))
+    if found.errors:
+        page = deployment.home.validation_page(deployment.name)
+        write_atomically(page, render_validation(profile_of(found, deployment.config)))
+        raise ContractError(f"{found.message}\nWhat is there and what to fix first: {page}")
+    return found
 
 
 def _intake(deployment: Deployment) -> Intake:

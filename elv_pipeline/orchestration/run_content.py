@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
-from elv_pipeline.ingest.enrichment import BREAKDOWNS
+from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.orchestration.assets_scoring import BoardRows
@@ -128,6 +128,9 @@ def absences(deployment: Deployment, *, kind: str, has_adsets: bool, has_profile
         )
     if not paths.outcomes_path:
         found.append("No outcomes export is configured (paths.outcomes_path): no lead is labelled.")
+    missing = [table for table in (*BREAKDOWNS, *ATTRIBUTES) if not getattr(paths, f"{table}_path")]
+    if missing:
+        found.append(f"Optional exports that are not configured: {', '.join(missing)}; their features are absent.")
     if not has_adsets:
         found.append("No scored lead carries an ad set id: there is no ad-set leaderboard.")
     if kind == "batch":

@@ -37,6 +37,7 @@ from elv_pipeline.publishing.manifest import RunFacts, plain_manifest
 from elv_pipeline.publishing.model_registry import EVIDENCE, ModelHandle, write_handle
 from elv_pipeline.publishing.report import render_report
 from elv_pipeline.publishing.run_registry import record_run
+from elv_pipeline.publishing.validation_page import render_validation
 from elv_pipeline.settings import PipelineConfig
 
 RUN_COLUMNS = ("run_id", "scored_at", "model_version")
@@ -88,6 +89,8 @@ def write_plain_bundle(
     with _staged(home, folder) as staging:
         _write_config(staging, config)
         _write_profile(staging, profile)
+        if profile:
+            (staging / "validation.html").write_text(render_validation(dict(profile)), encoding="utf-8")
         for name, content in (documents or {}).items():
             (staging / f"{name}.json").write_text(_json(content), encoding="utf-8")
         if table is not None:

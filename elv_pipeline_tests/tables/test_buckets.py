@@ -136,7 +136,10 @@ def contradictory(world: World, draw: Callable[[], dict[str, str | None]]) -> tu
 @pytest.mark.parametrize("seed", [0, 1])
 def test_ids_that_contradict_each_other_change_nothing(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
-    pick = lambda: {column: IDS[int(rng.integers(len(IDS)))] for column in ID_COLUMNS}  # noqa: E731
+
+    def pick() -> dict[str, str | None]:
+        return {column: IDS[int(rng.integers(len(IDS)))] for column in ID_COLUMNS}
+
     world, joined = contradictory(random_world(seed, leads=25, days=20), pick)
     inputs, plan = inputs_of(world, joined=joined), plan_of(world)
     assert part_by_part(inputs, plan, buckets=4, folder=tmp_path).equals(plan.table(inputs).collect())
