@@ -14,6 +14,8 @@ import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
 
+_BLOCK_ROWS = 1 << 16
+"""Rows handled at a time: what is needed for a moment stays in the cache, and touches no fresh memory."""
 _MARKABLE = 1 << 26
 """Widest range of integers that is counted with one mark a value, in 64 MB."""
 
@@ -41,7 +43,9 @@ def distinct_values(column: pl.Series) -> pl.Series:
     known = column.drop_nulls() if column.null_count() else column
     codes = known.to_physical().to_numpy()
     row_of = np.full(int(codes.max(initial=0)) + 1, -1, dtype=np.int64)
-    row_of[codes] = np.arange(len(codes))
+    for start in range(0, len(codes), _BLOCK_ROWS):
+        block = codes[start : start + _BLOCK_ROWS]
+        row_of[block] = np.arange(start, start + len(block))
     return known.gather(row_of[row_of >= 0]).cast(pl.String)
 
 
@@ -68,7 +72,8 @@ def has_one(parent: pl.Series, *, child: pl.Series) -> bool:
     children, parents = child.to_physical().to_numpy(), parent.to_physical().to_numpy()
     last = np.zeros(int(children.max(initial=0)) + 1, dtype=parents.dtype)
     last[children] = parents
-    return bool((last[children] == parents).all())
+    blocks = (slice(start, start + _BLOCK_ROWS) for start in range(0, len(children), _BLOCK_ROWS))
+    return all((last[children[block]] == parents[block]).all() for block in blocks)
 
 
 def distinct_count(column: pl.Series) -> int:
@@ -82,7 +87,8 @@ def distinct_count(column: pl.Series) -> int:
     if most - least >= _MARKABLE:
         return column.drop_nulls().n_unique()
     seen = np.zeros(most - least + 1, dtype=bool)
-    seen[numbers - least] = True
+    for start in range(0, len(numbers), _BLOCK_ROWS):
+        seen[numbers[start : start + _BLOCK_ROWS] - least] = True
     return int(np.count_nonzero(seen))
 
 

@@ -42,11 +42,9 @@ def key_order(frame: pl.DataFrame, key: Sequence[str]) -> KeyOrder:
     in_order = bool((numbers[1:] > numbers[:-1]).all())
     if not in_order:
         numbers.sort()
-    keys = numbers >> row_bits
-    has_repeats = bool((keys[1:] == keys[:-1]).any())
-    if in_order:
-        return KeyOrder(None, has_repeats)
-    return KeyOrder(pl.Series((numbers & ((1 << row_bits) - 1)).astype(np.uint32)), has_repeats)
+    positions = None if in_order else pl.Series((numbers & ((1 << row_bits) - 1)).astype(np.uint32))
+    numbers >>= row_bits
+    return KeyOrder(positions, bool((numbers[1:] == numbers[:-1]).any()))
 
 
 def _packed(frame: pl.DataFrame, key: Sequence[str]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int] | None:
@@ -62,8 +60,11 @@ def _packed(frame: pl.DataFrame, key: Sequence[str]) -> tuple[np.ndarray[tuple[i
         bits += width
         if bits > _BITS:
             return None
-        packed = (packed << width) | numbers
-    return (packed << row_bits) | np.arange(frame.height, dtype=np.int64), row_bits
+        packed <<= width
+        packed |= numbers
+    packed <<= row_bits
+    packed |= np.arange(frame.height, dtype=np.int64)
+    return packed, row_bits
 
 
 def _n_keys(frame: pl.DataFrame, key: Sequence[str]) -> int:

@@ -231,14 +231,15 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
     )
     def features(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         days = day_range(context)
-        with narrated(context, f"computing features of {days}"):
+        on = "" if config.engine == "polars" else f" on {config.engine}"
+        with narrated(context, f"computing features of {days}{on}"):
             start = deployment.history_start(days.first)
             deployment.require_history(needed, first=start, last=days.last)
             deployment.require_recipe(rewritten=days.days)
             deployment.note_recipe(complete=False)
             joined = deployment.scan("joined_leads", first=days.first, last=days.last)
-            plan = deployment.features(joined, first=days.first, last=days.last)
-            rows = deployment.lake.write_days("features", plan, days=days.days)
+            with deployment.computed_features(joined, first=days.first, last=days.last) as computed:
+                rows = deployment.lake.write_days("features", computed, days=days.days)
             deployment.note_recipe(complete=True)
         note_partition_rows(context, rows)
         table = deployment.scan("features", first=days.first, last=days.last)

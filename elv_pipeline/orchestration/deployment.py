@@ -6,10 +6,13 @@ computation on rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 
@@ -241,29 +244,60 @@ class Deployment:
             last: newest local day among them.
             extra: further joined leads that count as volume before others but whose outcomes nobody looked for.
         """
-        config, start = self.config, self.history_start(first)
-        has_outcomes = config.paths.outcomes_path is not None
-        history = self._history(start, last, has_outcomes=has_outcomes)
+        return feature_table(self._inputs(leads, first=first, last=last, extra=extra), **self._plan())
+
+    @contextmanager
+    def computed_features(self, leads: pl.LazyFrame, *, first: date, last: date) -> Iterator[pl.LazyFrame]:
+        """The features of a run's days, on the configured engine; to be read inside the block.
+
+        Args:
+            leads: joined leads to compute features for.
+            first: oldest local day among them.
+            last: newest local day among them.
+        """
+        if self.config.engine == "polars":
+            yield self.features(leads, first=first, last=last)
+            return
+        from elv_pipeline.tables.spark_engine import spark_feature_table
+
+        staging, spark = self.home.root / "spark" / uuid4().hex, self.config.spark
+        try:
+            yield spark_feature_table(
+                self._inputs(leads, first=first, last=last),
+                **self._plan(),
+                master=spark.master,
+                buckets=spark.buckets,
+                staging=staging,
+            )
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _plan(self) -> dict[str, Any]:
+        """The arguments of ``feature_table`` beside its inputs."""
+        return {
+            "problem": self.problem,
+            "data": self.data(),
+            "lag_days": self.config.feature_lag_days,
+            "log": self._outcome_log() if self.config.paths.outcomes_path is not None else None,
+            "timezone": self.config.timezone,
+        }
+
+    def _inputs(
+        self, leads: pl.LazyFrame, *, first: date, last: date, extra: pl.LazyFrame | None = None
+    ) -> FeatureInputs:
+        start = self.history_start(first)
+        history = self._history(start, last, has_outcomes=self.config.paths.outcomes_path is not None)
         if extra is not None:
             known = history.select("lead_id")
             fresh = extra.join(known, on="lead_id", how="anti").select("lead_id", "created_time", *ID_COLUMNS)
             history = pl.concat([history, fresh.with_columns(_NEVER_LOOKED)], how="diagonal")
-        base = self.midnight(start) - timedelta(days=2)
-        log = self._outcome_log() if has_outcomes else None
-        return feature_table(
-            FeatureInputs(
-                leads=leads.select(*KEY_COLUMNS, *CARRIED),
-                ads=self.scan("ads", first=start, last=last) if config.paths.ads_path else None,
-                history=history,
-                base=base,
-                changes=self._changes(first, last),
-                **self._enrichments(start, last),
-            ),
-            problem=self.problem,
-            data=self.data(),
-            lag_days=config.feature_lag_days,
-            log=log,
-            timezone=config.timezone,
+        return FeatureInputs(
+            leads=leads.select(*KEY_COLUMNS, *CARRIED),
+            ads=self.scan("ads", first=start, last=last) if self.config.paths.ads_path else None,
+            history=history,
+            base=self.midnight(start) - timedelta(days=2),
+            changes=self._changes(first, last),
+            **self._enrichments(start, last),
         )
 
     def _changes(self, first: date, last: date) -> pl.LazyFrame | None:

@@ -303,14 +303,4 @@ def public_name(measure: str) -> str:
     return measure.removesuffix("_micros")
 
 
-FeatureSpec = (
-    WindowSum
-    | Mix
-    | OutcomeHistory
-    | Calendar
-    | Attribute
-    | KnownAttribute
-    | HashedTokens
-    | KnownAttribute
-    | HashedTokens
-)
+FeatureSpec = WindowSum | Mix | OutcomeHistory | Calendar | Attribute | KnownAttribute | HashedTokens

@@ -4,10 +4,10 @@ Belongs here: the Spark session, and giving every part to a worker. Does not bel
 (``buckets.py``) and does (``parts.py``), or any feature (``features.py``). PySpark is an extra, imported when used.
 
 Spark places the parts, repeats what fails, and computes no feature. A worker is handed the number of its part, reads
-that part's Parquet files with Polars straight from the staging folder, and leaves its result there. So no row passes
-through the JVM (turning 115 columns into rows and back took longer than computing them), a part may be larger than an
-Arrow batch, has any number of tables (``cogroup`` takes two), and keeps its exact types. The price: the inputs are
-written once more, and every worker must see the staging folder under the same path.
+that part's Parquet files with Polars straight from the staging folder, and leaves its result there. So no row is
+turned from columns into rows of the JVM and back, a part may be larger than an Arrow batch, has any number of tables
+(``cogroup`` takes two), and keeps its exact types. The price: the inputs are written once more, and every worker must
+see the staging folder under the same path.
 """
 
 from __future__ import annotations

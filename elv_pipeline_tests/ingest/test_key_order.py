@@ -54,6 +54,7 @@ def test_only_daily_figures_are_read_as_categories() -> None:
     assert as_texts(as_categories(frame, source=ADS_SOURCE)).equals(frame)
 
 
+@settings(deadline=None)
 @given(values=st.lists(st.one_of(st.none(), st.integers(-5, 5), st.sampled_from([2**62, -(2**62)])), max_size=8))
 def test_distinct_values_are_counted_without_null(values: list[int | None]) -> None:
     expected = len({value for value in values if value is not None})

@@ -169,7 +169,29 @@ def overwrite_future(world: World, lead: Row) -> World:
         if row["lead_id"] not in past
     ]
     outcomes = (*past.values(), *fresh)
-    return replace(world, ads=tuple(ads), leads=(*leads, *twins), outcomes=outcomes)
+    placement = [row for row in world.placement if row["day"] < first_unknown]
+    placement += [{**row, "day": first_unknown, "spend_micros": 10**12} for row in world.placement[:20]]
+    return replace(
+        world,
+        ads=tuple(ads),
+        leads=(*leads, *twins),
+        outcomes=outcomes,
+        placement=tuple({(r["day"], r["ad_id"], r["placement"]): r for r in placement}.values()),
+        targeting=_rewritten(world.targeting, moment, "audience_keywords"),
+        creatives=_rewritten(world.creatives, moment, "creative_type"),
+    )
+
+
+def _rewritten(rows: tuple[dict[str, Any], ...], moment: datetime, column: str) -> tuple[dict[str, Any], ...]:
+    """Properties that were known stay; each is restated a microsecond later, in the past tense and in the present."""
+    known = [row for row in rows if all(row[t] is None or row[t] <= moment for t in ("valid_from", "recorded_at"))]
+    later = moment + timedelta(microseconds=1)
+    fresh = [
+        {**row, column: "from the future", "recorded_at": later, "valid_from": since}
+        for row in rows
+        for since in (None, moment, later)
+    ]
+    return (*known, *fresh)
 
 
 @pytest.mark.parametrize("seed", [0, 3])
