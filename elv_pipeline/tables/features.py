@@ -1,4 +1,4 @@
-"""The feature table: every declaration of a problem compiled into one lazy plan.
+"""The feature table: every declaration of a problem compiled into one plan.
 
 Belongs here: assembling the compiled parts. Does not belong here: the parts (``windows.py``, ``outcome_history.py``),
 declarations (``problems/``), or reading and writing.
@@ -6,16 +6,19 @@ declarations (``problems/``), or reading and writing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+from functools import partial
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
+from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.names import normalised_name
 from elv_pipeline.problems.feature_specs import (
     Attribute,
     Calendar,
-    FeatureSpec,
     HashedTokens,
     KnownAttribute,
     Level,
@@ -24,13 +27,20 @@ from elv_pipeline.problems.feature_specs import (
     WindowSum,
 )
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem, is_available, mix_levels
+from elv_pipeline.tables.day_blocks import (
+    Compiled,
+    CompiledJoin,
+    CompiledMix,
+    CompiledWindows,
+    DailyRows,
+    feature_batches,
+)
 from elv_pipeline.tables.joins import ID_COLUMNS
 from elv_pipeline.tables.known_attributes import as_known
-from elv_pipeline.tables.mix import mix_features
-from elv_pipeline.tables.outcome_history import OutcomeLog, outcome_history
-from elv_pipeline.tables.restatements import KNOWN_LOADS, count_known_loads
+from elv_pipeline.tables.outcome_history import OutcomeHistories, OutcomeLog
+from elv_pipeline.tables.prefix_sums import Codes, code_of
+from elv_pipeline.tables.restatements import count_known_loads
 from elv_pipeline.tables.tokens import hashed_tokens
-from elv_pipeline.tables.windows import window_sums
 
 KEY_COLUMNS = ("lead_id", "created_time", "day", *ID_COLUMNS, "join_method")
 
@@ -72,6 +82,18 @@ class FeatureInputs:
         if found is None:
             raise ValueError(f"the plan reads {name}, which is not among the inputs")
         return found
+
+    def emptied(self) -> FeatureInputs:
+        """The same tables without any row."""
+        tables = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self,
+            **{
+                name: pl.LazyFrame(schema=table.collect_schema())
+                for name, table in tables.items()
+                if isinstance(table, pl.LazyFrame)
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,71 +144,149 @@ def feature_table(
         (day, created_time, lead_id).
     """
     recipe = FeatureRecipe(problem=problem, data=data, lag_days=lag_days, log=log, timezone=timezone)
-    if inputs.changes is not None:
-        inputs = replace(inputs, leads=count_known_loads(inputs.leads, inputs.changes))
-    frame = inputs.leads
-    for feature in problem.features:
-        frame = _with_feature(frame, inputs, feature, recipe)
     names = [column.name for column in problem.feature_columns(data, lag_days=lag_days)]
-    return frame.select(*KEY_COLUMNS, *names).sort("day", "created_time", "lead_id")
+
+    def batches(tables: FeatureInputs) -> Iterator[pl.DataFrame]:
+        codes = _codes(tables, recipe)
+        leads = _ordered_leads(tables, codes)
+        compiled = _compiled(tables, recipe, leads=leads, codes=codes)
+        for batch in feature_batches(leads, compiled):
+            yield batch.with_columns(_of_the_lead(recipe)).select(*KEY_COLUMNS, *names)
+
+    return _as_plan(batches, inputs)
 
 
-def _with_feature(
-    frame: pl.LazyFrame, inputs: FeatureInputs, feature: FeatureSpec, recipe: FeatureRecipe
-) -> pl.LazyFrame:
-    """The frame with the columns of one declaration; unchanged where its data do not exist."""
-    if isinstance(feature, WindowSum):
-        return _with_windows(frame, inputs, feature, recipe)
-    if isinstance(feature, Mix):
-        return _with_mix(frame, inputs, feature, recipe)
-    if isinstance(feature, OutcomeHistory):
-        rates = outcome_history(
-            inputs.leads, inputs.history, spec=feature, levels=recipe.levels, log=recipe.log, base=inputs.base
+def _as_plan(batches: Callable[[FeatureInputs], Iterator[pl.DataFrame]], inputs: FeatureInputs) -> pl.LazyFrame:
+    """A plan that computes its batches when it is run; its columns are those of no leads at all."""
+
+    def read(
+        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        for batch in batches(inputs):
+            batch = batch if rows is None else batch.head(rows)
+            rows = None if rows is None else rows - batch.height
+            kept = batch if predicate is None else batch.filter(predicate)
+            yield kept if columns is None else kept.select(columns)
+            if rows == 0:
+                return
+
+    def schema() -> pl.Schema:
+        return next(batches(inputs.emptied())).schema
+
+    return register_io_source(read, schema=schema, is_pure=True)
+
+
+def _codes(inputs: FeatureInputs, recipe: FeatureRecipe) -> dict[str, Codes]:
+    """Codes of every id that leads or ads have at the levels, and of the ids that breakdowns carry."""
+    mixes = [f for f in recipe.problem.features if isinstance(f, Mix) and mix_levels(f, recipe.levels, recipe.data)]
+    keys = dict.fromkeys([*(level.key for level in recipe.levels), *(mix.key for mix in mixes)])
+    tables = [inputs.leads] if inputs.ads is None else [inputs.leads, inputs.ads]
+    return {key: Codes.of(tables, key) for key in keys}
+
+
+def _ordered_leads(inputs: FeatureInputs, codes: Mapping[str, Codes]) -> pl.DataFrame:
+    """The leads in the order of the feature table, with the codes of their ids."""
+    leads = inputs.leads if inputs.changes is None else count_known_loads(inputs.leads, inputs.changes)
+    frame = leads.sort("day", "created_time", "lead_id").collect(engine="streaming").rechunk()
+    repeated = frame.filter(frame["lead_id"].is_duplicated())
+    if repeated.height:
+        raise ContractError(
+            f"joined_leads: lead {repeated['lead_id'].min()} stands more than once; a lead has one row. "
+            f"Materialise the raw tables and joined_leads again ('elv build-table' does)."
         )
-        return frame.join(rates, on="lead_id", how="left", validate="1:1")
-    if isinstance(feature, Calendar):
-        return frame.with_columns(_calendar(feature, recipe.timezone))
-    if not is_available(feature, recipe.data):
-        return frame
-    if isinstance(feature, Attribute):
-        return frame.with_columns(pl.col(feature.column).alias(f"category_{feature.column}"))
-    return frame.join(_of_table(inputs, feature), on="lead_id", how="left", validate="1:1")
+    return frame.with_columns(known.code(key).alias(code_of(key)) for key, known in codes.items())
 
 
-def _with_windows(
-    frame: pl.LazyFrame, inputs: FeatureInputs, feature: WindowSum, recipe: FeatureRecipe
-) -> pl.LazyFrame:
-    if inputs.ads is None:
-        return frame
-    known = [KNOWN_LOADS] if inputs.changes is not None else []
-    for level in recipe.levels:
-        sums = window_sums(
-            inputs.leads, inputs.ads, spec=feature, level=level, lag_days=recipe.lag_days, changes=inputs.changes
-        )
-        frame = frame.join(sums, on=[level.key, "day", *known], how="left", validate="m:1")
-    return frame
+def _compiled(
+    inputs: FeatureInputs, recipe: FeatureRecipe, *, leads: pl.DataFrame, codes: Mapping[str, Codes]
+) -> list[Compiled]:
+    """Everything that looks something up, in the order in which it is best started: the longest first."""
+    features = recipe.problem.features
+    activity, found = _activity(inputs, recipe, leads=leads, codes=codes), list[Compiled]()
+    for mix in (feature for feature in features if isinstance(feature, Mix)):
+        found += _mixes(inputs, recipe, mix, activity=activity, leads=leads, codes=codes)
+    for feature in features:
+        if isinstance(feature, WindowSum) and activity is not None:
+            changes = None if inputs.changes is None else _changes(inputs.changes, feature, codes)
+            found += [
+                CompiledWindows(spec=feature, level=level, activity=activity, changes=changes, lag_days=recipe.lag_days)
+                for level in recipe.levels
+            ]
+        elif isinstance(feature, OutcomeHistory):
+            found.append(
+                OutcomeHistories.of(
+                    inputs.history, spec=feature, levels=recipe.levels, codes=codes, log=recipe.log, base=inputs.base
+                )
+            )
+        elif isinstance(feature, KnownAttribute | HashedTokens) and is_available(feature, recipe.data):
+            found.append(CompiledJoin(partial(_of_table, inputs, feature)))
+    return found
 
 
-def _with_mix(frame: pl.LazyFrame, inputs: FeatureInputs, feature: Mix, recipe: FeatureRecipe) -> pl.LazyFrame:
-    for level in mix_levels(feature, recipe.levels, recipe.data):
-        spread = mix_features(
-            inputs.leads,
-            inputs.table(feature.table),
-            hierarchy=inputs.ads,
-            spec=feature,
-            level=level,
-            lag_days=recipe.lag_days,
-        )
-        frame = frame.join(spread, on=[level.key, "day"], how="left", validate="m:1")
-    return frame
+def _days(leads: pl.DataFrame, features: Iterable[WindowSum | Mix], recipe: FeatureRecipe) -> tuple[date, date]:
+    """Days of activity that windows of these leads reach."""
+    if not leads.height:
+        return date.max, date.min
+    longest = max(window for feature in features for window in feature.windows)
+    lag = timedelta(days=recipe.lag_days)
+    return leads["day"][0] - lag - timedelta(days=longest), leads["day"][-1] - lag
 
 
-def _of_table(inputs: FeatureInputs, feature: KnownAttribute | HashedTokens) -> pl.LazyFrame:
+def _activity(
+    inputs: FeatureInputs, recipe: FeatureRecipe, *, leads: pl.DataFrame, codes: Mapping[str, Codes]
+) -> DailyRows | None:
+    readers = [feature for feature in recipe.problem.features if isinstance(feature, WindowSum | Mix)]
+    if inputs.ads is None or not readers or not codes:
+        return None
+    measures = {m: None for feature in readers if isinstance(feature, WindowSum) for m in feature.measures}
+    return DailyRows.read(inputs.ads, list(measures), codes=codes, days=_days(leads, readers, recipe))
+
+
+def _mixes(
+    inputs: FeatureInputs,
+    recipe: FeatureRecipe,
+    mix: Mix,
+    *,
+    activity: DailyRows | None,
+    leads: pl.DataFrame,
+    codes: Mapping[str, Codes],
+) -> list[Compiled]:
+    levels = mix_levels(mix, recipe.levels, recipe.data)
+    if not levels:
+        return []
+    rows = DailyRows.read_by_value(inputs.table(mix.table), mix, codes=codes, days=_days(leads, [mix], recipe))
+    parents = [level.key for level in levels if level.key != mix.key]
+    if parents and activity is not None:
+        rows = rows.with_parents(activity, key=mix.key, parents=parents)
+    return [
+        CompiledMix(spec=mix, level=level, breakdown=rows, codes=len(codes[level.key]), lag_days=recipe.lag_days)
+        for level in levels
+    ]
+
+
+def _changes(changes: pl.LazyFrame, spec: WindowSum, codes: Mapping[str, Codes]) -> pl.DataFrame:
+    """Restatements with codes; all of them: the number of loads that a lead knows counts those of any day."""
+    ids = [known.code(key).alias(code_of(key)) for key, known in codes.items()]
+    return changes.select("recorded_time", "day", *ids, *spec.measures).collect(engine="streaming")
+
+
+def _of_the_lead(recipe: FeatureRecipe) -> list[pl.Expr]:
+    """Columns that need nothing but the lead itself."""
+    columns: list[pl.Expr] = []
+    for feature in recipe.problem.features:
+        if isinstance(feature, Calendar):
+            columns += _calendar(feature, recipe.timezone)
+        elif isinstance(feature, Attribute) and is_available(feature, recipe.data):
+            columns.append(pl.col(feature.column).alias(f"category_{feature.column}"))
+    return columns
+
+
+def _of_table(inputs: FeatureInputs, feature: KnownAttribute | HashedTokens, leads: pl.LazyFrame) -> pl.LazyFrame:
     """``lead_id`` and the columns made of the property that each lead may know; leads without one are left out."""
     table = inputs.table(feature.table)
     if isinstance(feature, HashedTokens):
-        return hashed_tokens(inputs.leads, table, spec=feature)
-    known = as_known(inputs.leads, table, key=feature.key, column=feature.column)
+        return hashed_tokens(leads, table, spec=feature)
+    known = as_known(leads, table, key=feature.key, column=feature.column)
     return known.select("lead_id", normalised_name(pl.col(feature.column)).alias(f"category_{feature.column}"))
 
 

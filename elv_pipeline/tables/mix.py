@@ -1,9 +1,9 @@
 """Compiler of ``Mix``: how delivery spreads over the values of one dimension, at one level of the hierarchy.
 
-Belongs here: the plan of one declaration. Does not belong here: declarations, or reading and writing.
+Belongs here: the features of one declaration. Does not belong here: declarations, or reading and writing.
 
-Prefix sums by (entity, value, day) give the window sum of each value; those are summed up for each (entity, day). The
-work follows the rows that exist, so a dimension may have eight values or three hundred.
+Prefix sums by (entity, value, day) give the window sum of each value; those are summed up for each lead. The work
+follows the rows that exist, so a dimension may have eight values or three hundred.
 
 Entropy is a sum of logarithms, and a sum of floats depends on the order of its terms. Each term is therefore rounded
 to a multiple of 2^-52 and the terms are summed as integers: the same bits in any order, alone or in a range, and
@@ -12,152 +12,132 @@ values without spend add exactly nothing. The error is at most half of 2^-52 a v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import polars as pl
 
 from elv_pipeline.problems.feature_specs import Level, Mix, public_name
-from elv_pipeline.tables.prefix_sums import DAY_SPAN, cumulative, day_number, entity_codes, look_up
+from elv_pipeline.tables.prefix_sums import DAY_SPAN, Cumulative, Int64s, Points, code_of, day_slot, distinct, numbers
 from elv_pipeline.tables.windows import in_units
 
 _ENTROPY_UNITS = 2.0**52
 """Fixed point of one entropy term, which is at most 1/e: an Int64 holds the sum of any number of values."""
-_VALUE_SPAN = 1 << 20
-"""Values one entity can have; leaves room for eight million entities."""
+_CELLS = 1 << 22
+"""Window sums held at a time, so that an entity with hundreds of values costs time and not memory."""
+VALUE = "value"
 
 
-def mix_features(
-    leads: pl.LazyFrame,
-    breakdown: pl.LazyFrame,
-    *,
-    hierarchy: pl.LazyFrame | None,
-    spec: Mix,
-    level: Level,
-    lag_days: int,
-) -> pl.LazyFrame:
-    """Features of one level for every distinct (id, day) of the leads.
+@dataclass(frozen=True, kw_only=True)
+class MixOfLevel:
+    """The features of one level, for leads of any days whose windows the breakdown covers.
 
-    Args:
-        leads: columns ``level.key`` (String, nullable) and ``day`` (Date).
-        breakdown: daily rows with ``day``, ``spec.key``, ``spec.dimension`` and the declared measures (Int64); days
-            beyond any lead's cut-off are never reached.
-        hierarchy: daily ads rows that place an ad in its ad set and campaign on that day; not needed at the level of
-            ``spec.key``. A breakdown row without an ads row of the same day counts at the level of the ad alone.
-        spec: the declaration.
-        level: the level to compile.
-        lag_days: the newest activity day used is the lead's day minus this.
-
-    Returns:
-        ``level.key``, ``day`` and one column for each declared feature of the level; unique by (id, day).
+    Attributes:
+        totals: by slot of ((entity, value), day), where the n-th value of code c has the number c * span + n.
+        shown: numbers of the (entity, value) that have rows, sorted; at the end a zero, to be looked up for nothing.
+        first: where those of each code begin in ``shown``, and at the end how many there are.
+        span: more than any value's number.
     """
-    codes = entity_codes([breakdown if level.key == spec.key else _of(hierarchy, spec, level)], level.key)
-    totals = cumulative(_events(breakdown, hierarchy, codes, spec=spec, level=level), spec.measures)
-    pairs = (
-        leads.select(level.key, "day")
-        .drop_nulls()
-        .unique()
-        .join(codes, on=level.key, how="left", validate="m:1")
-        .with_columns((pl.col("code") * DAY_SPAN + day_number(pl.col("day"))).alias("pair"))
-    )
-    points = _points(pairs, totals, lag_days=lag_days)
-    for back in (0, *spec.windows):
-        points = look_up(points, totals, spec.measures, back=back, suffix=f"@{back}", inclusive=True)
-    by_value = points.select("pair", *_window_sums(spec))
-    return _columns(pairs, by_value, spec=spec, level=level)
 
+    spec: Mix
+    level: Level
+    lag_days: int
+    totals: Cumulative
+    shown: Int64s
+    first: Int64s
+    span: int
 
-def _of(hierarchy: pl.LazyFrame | None, spec: Mix, level: Level) -> pl.LazyFrame:
-    if hierarchy is None:
-        raise ValueError(f"{spec.table} carries {spec.key} alone; the level {level.name} needs the ads export")
-    return hierarchy
+    @classmethod
+    def of(cls, breakdown: pl.DataFrame, *, spec: Mix, level: Level, codes: int, lag_days: int) -> MixOfLevel:
+        """Accumulate the breakdown at one level.
 
-
-def _events(
-    breakdown: pl.LazyFrame, hierarchy: pl.LazyFrame | None, codes: pl.LazyFrame, *, spec: Mix, level: Level
-) -> pl.LazyFrame:
-    """Breakdown rows with the ``slot`` of their (entity, value, day); integers from here on, text is slow to move."""
-    own = entity_codes([breakdown], spec.key)
-    values = entity_codes([breakdown], spec.dimension).rename({"code": "value"})
-    rows = (
-        breakdown.join(own, on=spec.key)
-        .join(values, on=spec.dimension)
-        .select("code", "value", day_number(pl.col("day")).alias("number"), *spec.measures)
-    )
-    if level.key != spec.key:
-        own_day = pl.col("code") * DAY_SPAN + pl.col("number")
-        placed = _parents(_of(hierarchy, spec, level), own, codes, spec=spec, level=level)
-        rows = (
-            rows.with_columns(own_day.alias("own_day"))
-            .join(placed, on="own_day")
-            .with_columns(pl.col("parent").alias("code"))
+        Args:
+            breakdown: daily rows sorted by ``day``, with ``code_of(level.key)`` (nullable), the code ``value`` and the
+                declared measures (Int64). Days beyond any lead's cut-off are allowed: they are never reached.
+            spec: the declaration.
+            level: the level.
+            codes: how many codes the level has.
+            lag_days: the newest activity day used is the lead's day minus this.
+        """
+        rows = breakdown.drop_nulls(code_of(level.key))
+        value = numbers(rows, VALUE)
+        span = int(value.max(initial=0)) + 1
+        entity = np.multiply(numbers(rows, code_of(level.key)), span, dtype=np.int64)
+        entity += value
+        totals = Cumulative.of(entity, numbers(rows, "day"), {m: numbers(rows, m) for m in spec.measures})
+        shown = distinct(entity)
+        first = np.searchsorted(shown // span, np.arange(codes + 1))
+        return cls(
+            spec=spec, level=level, lag_days=lag_days, totals=totals, shown=np.append(shown, 0), first=first, span=span
         )
-    slot = (pl.col("code") * _VALUE_SPAN + pl.col("value")) * DAY_SPAN + pl.col("number")
-    return rows.select(slot.alias("slot"), *spec.measures)
+
+    def columns(self, leads: pl.DataFrame) -> pl.DataFrame:
+        """One column for each declared feature, row by row for the leads.
+
+        Args:
+            leads: ``day`` and ``code_of(level.key)``, null where a lead has no id: its features are then null.
+        """
+        points = Points.of(leads.select(day_slot(code_of(self.level.key)) - self.lag_days).to_series())
+        code = points.slots // DAY_SPAN
+        first, shown = self.first[code], self.first[code + 1] - self.first[code]
+        most = int(shown.max(initial=1))
+        rows = max(1, _CELLS // (most * len(self.spec.windows) * len(self.spec.measures)))
+        parts = [
+            self._features(points.slots[start : start + rows], first[start : start + rows], shown[start : start + rows])
+            for start in range(0, max(1, len(code)), rows)
+        ]
+        return points.spread(pl.concat(parts))
+
+    def _features(self, slots: Int64s, first: Int64s, shown: Int64s) -> pl.DataFrame:
+        """Features of some sorted points: the n-th value of every point's entity stands in columns of its own."""
+        windows, values = self.spec.windows, range(int(shown.max(initial=1)))
+        sums = pl.concat([self._of_value(slots, first, shown, n) for n in values], how="horizontal")
+        totals = sums.with_columns(total for window in windows for total in _totals(self.spec, window, values))
+        units = totals.with_columns(_entropy(self.spec, window, values) for window in windows)
+        return units.select(column for window in windows for column in _of_window(self.spec, self.level, window))
+
+    def _of_value(self, slots: Int64s, first: Int64s, shown: Int64s, n: int) -> pl.DataFrame:
+        """Window sums of the n-th value of each point's entity, ``<measure>.<window>#<n>``; zero where it has fewer."""
+        code, day = slots // DAY_SPAN, slots % DAY_SPAN
+        has = shown > n
+        # Without an n-th value both ends lie before the entity's first row: no sum, and the search stays sorted.
+        entity = np.where(has, self.shown[np.where(has, first + n, 0)], code * self.span)
+        backs = {
+            back: np.searchsorted(self.totals.slots, entity * DAY_SPAN + has * (day - back), side="right")
+            for back in (0, *self.spec.windows)
+        }
+        columns = {}
+        for measure in self.spec.measures:
+            sums = self.totals.sums[measure]
+            newest = sums[backs[0]]
+            columns |= {f"{measure}.{window}#{n}": newest - sums[backs[window]] for window in self.spec.windows}
+        return pl.DataFrame(columns)
 
 
-def _parents(
-    hierarchy: pl.LazyFrame, own: pl.LazyFrame, codes: pl.LazyFrame, *, spec: Mix, level: Level
-) -> pl.LazyFrame:
-    """The code of the parent of each ad (``own``) on each day it has an ads row."""
-    return (
-        hierarchy.select(spec.key, "day", level.key)
-        .join(own, on=spec.key, validate="m:1")
-        .join(codes.rename({"code": "parent"}), on=level.key, validate="m:1")
-        # The ads contract has one row for an ad and day; min() keeps a broken one from depending on the row order.
-        .group_by((pl.col("code") * DAY_SPAN + day_number(pl.col("day"))).alias("own_day"))
-        .agg(pl.col("parent").min())
-    )
+def _totals(spec: Mix, window: int, values: Sequence[int]) -> list[pl.Expr]:
+    def each(measure: str) -> list[str]:
+        return [f"{measure}.{window}#{n}" for n in values]
 
-
-def _points(pairs: pl.LazyFrame, totals: pl.LazyFrame, *, lag_days: int) -> pl.LazyFrame:
-    """One point for each pair and value that its entity ever shows; of other times, such a value adds nothing."""
-    placed = pl.col("slot") // DAY_SPAN
-    shown = (
-        totals.select(placed.alias("value"))
-        .filter(pl.col("value").ne_missing(pl.col("value").shift()))
-        .with_columns((pl.col("value") // _VALUE_SPAN).alias("code"))
-    )
-    return (
-        pairs.drop_nulls("code")
-        .join(shown, on="code")
-        .select("pair", (pl.col("value") * DAY_SPAN + day_number(pl.col("day")) - lag_days).alias("slot"))
-        .sort("slot")
-    )
-
-
-def _window_sums(spec: Mix) -> list[pl.Expr]:
+    active = [(pl.col(name) > 0).cast(pl.Int64) for name in each(spec.active_measure)]
     return [
-        (pl.col(f"{measure}@0") - pl.col(f"{measure}@{window}")).alias(f"{measure}.{window}")
-        for window in spec.windows
-        for measure in spec.measures
+        *(pl.sum_horizontal(each(measure)).alias(f"{measure}.{window}") for measure in spec.measures),
+        pl.max_horizontal(each(spec.share_measure)).alias(f"top.{window}"),
+        pl.sum_horizontal(active).alias(f"active.{window}"),
     ]
 
 
-def _columns(pairs: pl.LazyFrame, by_value: pl.LazyFrame, *, spec: Mix, level: Level) -> pl.LazyFrame:
-    """From the window sums of each value to the declared columns of each (id, day)."""
-    share, active = spec.share_measure, spec.active_measure
-    sums = by_value.group_by("pair").agg(
-        *(
-            pl.col(f"{measure}.{window}").sum().alias(f"all {measure}.{window}")
-            for window in spec.windows
-            for measure in spec.measures
-        ),
-        *(pl.col(f"{share}.{window}").max().alias(f"top.{window}") for window in spec.windows),
-        *((pl.col(f"{active}.{window}") > 0).sum().cast(pl.Int64).alias(f"active.{window}") for window in spec.windows),
-        *(_entropy_units(pl.col(f"{share}.{window}")).alias(f"entropy.{window}") for window in spec.windows),
-    )
-    return (
-        pairs.join(sums, on="pair", how="left", validate="m:1")
-        # An id that the breakdown never shows had no delivery: zero, as in the ads table.
-        .with_columns(pl.exclude(level.key, "day").fill_null(0))
-        .select(level.key, "day", *(column for window in spec.windows for column in _of_window(spec, level, window)))
-    )
+def _entropy(spec: Mix, window: int, values: Sequence[int]) -> pl.Expr:
+    """Entropy in units of 2^-52."""
 
+    def term(n: int) -> pl.Expr:
+        amount = pl.col(f"{spec.share_measure}.{window}#{n}")
+        part = amount / pl.col(f"{spec.share_measure}.{window}")
+        # Not strict: 0 * log(0) is no number; such values are replaced below, and a cast sees every row.
+        units = (-part * part.log() * _ENTROPY_UNITS).round().cast(pl.Int64, strict=False)
+        return pl.when(amount > 0).then(units).otherwise(0)
 
-def _entropy_units(amounts: pl.Expr) -> pl.Expr:
-    # A divisor of one value a row: by a single sum, Polars would multiply with the reciprocal (see ``in_units``).
-    part = amounts / (amounts * 0 + amounts.sum())
-    # Not strict: 0 * log(0) is no number; such values are replaced, and a cast sees every row.
-    units = (-part * part.log() * _ENTROPY_UNITS).round().cast(pl.Int64, strict=False)
-    return pl.when(amounts > 0).then(units).otherwise(0).sum()
+    return pl.sum_horizontal(term(n) for n in values).alias(f"entropy.{window}")
 
 
 def _of_window(spec: Mix, level: Level, window: int) -> list[pl.Expr]:
@@ -165,10 +145,10 @@ def _of_window(spec: Mix, level: Level, window: int) -> list[pl.Expr]:
         return f"{level.name}_{spec.dimension}_{feature}_{window}d"
 
     def amount(measure: str) -> pl.Expr:
-        total = pl.col(f"all {measure}.{window}")
+        total = pl.col(f"{measure}.{window}")
         return in_units(total) if measure.endswith("_micros") else total
 
-    shared, total = public_name(spec.share_measure), pl.col(f"all {spec.share_measure}.{window}")
+    shared, total = public_name(spec.share_measure), pl.col(f"{spec.share_measure}.{window}")
     return [
         *(amount(measure).alias(name(public_name(measure))) for measure in spec.measures),
         pl.when(total > 0).then(pl.col(f"entropy.{window}") * (1 / _ENTROPY_UNITS)).alias(name(f"{shared}_entropy")),

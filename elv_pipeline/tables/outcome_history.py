@@ -1,18 +1,21 @@
 """Compiler of ``OutcomeHistory``: what a segment's earlier leads had come to, known before each lead's own moment.
 
-Belongs here: the plan of one declaration. Does not belong here: label status (``labels.py``).
+Belongs here: the features of one declaration. Does not belong here: label status (``labels.py``).
+
+Every number is a count of moments before the lead's own: of leads that were created, of leads that matured, of
+outcomes that became known or were taken back. Sorted moments and a search are all it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from elv_pipeline.problems.feature_specs import EVERYTHING, Level, OutcomeHistory
-from elv_pipeline.tables.prefix_sums import MILLISECOND_SPAN, cumulative, entity_codes, look_up, millisecond
+from elv_pipeline.tables.prefix_sums import MILLISECOND_SPAN, Codes, Int64s, Points, code_of, millisecond
 
 _DAY_MS = 86_400_000
 
@@ -26,124 +29,130 @@ class OutcomeLog:
     observed_until: datetime | None
 
 
-def outcome_history(
-    leads: pl.LazyFrame,
-    history: pl.LazyFrame,
-    *,
-    spec: OutcomeHistory,
-    levels: Sequence[Level],
-    log: OutcomeLog | None,
-    base: datetime,
-) -> pl.LazyFrame:
-    """Volume and matured qualified rate for each lead.
+@dataclass(frozen=True, kw_only=True)
+class _Moments:
+    """Sorted slots of one level at which something happens to one of its counts.
 
-    Args:
-        leads: ``lead_id`` (unique), ``created_time`` and the level keys.
-        history: earlier (and possibly later) leads with ``created_time``, the level keys and, when ``log`` is given,
-            ``outcome_time``, ``outcome_recorded_time`` (null if none), ``outcome_withdrawn_time`` (null if it stands)
-            and ``outcome_observed`` (False: nobody looked for an outcome, so its absence says nothing). Rows that
-            happened or were recorded at or after a lead's moment never reach its features.
-        spec: the declaration.
-        levels: levels that exist, most specific first.
-        log: extent of the outcome record; None where no outcomes are configured (the rates are then null).
-        base: a moment not later than any row of ``history``.
-
-    Returns:
-        ``lead_id`` and one column a feature, unique by lead.
+    A lead counts in the rate when it matures and until the lookback has passed. Its outcome enters when the lead has
+    matured and the outcome is known, and leaves with the lead, or earlier if it is taken back.
     """
-    points = leads.select("lead_id", "created_time", *(level.key for level in levels))
-    counted = [_count(points, history, level=level, spec=spec, log=log, base=base) for level in [EVERYTHING, *levels]]
-    frame = points
-    for counts in counted:
-        frame = frame.join(counts, on="lead_id", how="left", validate="1:1")
-    days = spec.lookback_days
-    rates = _shrunk_rates(levels, spec) if log is not None else _unknown_rates(levels, spec)
-    return frame.with_columns(rates).select(
-        "lead_id",
-        *(
+
+    created: Int64s
+    matured: Int64s
+    entered: Int64s
+    left: Int64s
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomeHistories:
+    """Volume and matured qualified rate of every level, for leads of any time that the history covers."""
+
+    spec: OutcomeHistory
+    levels: Sequence[Level]
+    base: datetime
+    with_outcomes: bool
+    moments: Mapping[str, _Moments]
+
+    @classmethod
+    def of(
+        cls,
+        history: pl.LazyFrame,
+        *,
+        spec: OutcomeHistory,
+        levels: Sequence[Level],
+        codes: Mapping[str, Codes],
+        log: OutcomeLog | None,
+        base: datetime,
+    ) -> OutcomeHistories:
+        """Sort the moments of the history.
+
+        Args:
+            history: earlier (and possibly later) leads with ``created_time``, the level keys and, when ``log`` is
+                given, ``outcome_time``, ``outcome_recorded_time`` and ``outcome_withdrawn_time`` (null if none) and
+                ``outcome_observed`` (False: nobody looked for an outcome, so its absence says nothing). Rows that
+                happened or were recorded at or after a lead's moment never reach its features.
+            spec: the declaration.
+            levels: levels that exist, most specific first.
+            codes: by level key.
+            log: extent of the outcome record; None where no outcomes are configured (the rates are then null).
+            base: a moment not later than any row of ``history``.
+        """
+        coded = [codes[level.key].code(level.key).alias(code_of(level.key)) for level in levels]
+        rows = history.select(*coded, *_moments(log, spec=spec, base=base)).collect(engine="streaming")
+        moments = {level.name: _sorted_moments(rows, level) for level in [EVERYTHING, *levels]}
+        return cls(spec=spec, levels=levels, base=base, with_outcomes=log is not None, moments=moments)
+
+    def for_leads(self, leads: pl.DataFrame) -> Callable[[pl.DataFrame], pl.DataFrame]:
+        """The same for all leads: what the history holds does not depend on them."""
+        return self.columns
+
+    def columns(self, leads: pl.DataFrame) -> pl.DataFrame:
+        """One column a feature, row by row for the leads.
+
+        Args:
+            leads: ``created_time`` and ``code_of(level.key)`` of each level (null: no id, no value at that level).
+        """
+        levels, days = [EVERYTHING, *self.levels], self.spec.lookback_days
+        counts = pl.concat([self._count(leads, level) for level in levels], how="horizontal")
+        rates = _shrunk_rates(self.levels, self.spec) if self.with_outcomes else _unknown_rates(self.levels, self.spec)
+        return counts.with_columns(rates).select(
             column
-            for level in [EVERYTHING, *levels]
+            for level in levels
             for column in (f"{level.name}_leads_{days}d", f"{level.name}_qualified_rate_{days}d")
-        ),
-    )
-
-
-def _count(
-    points: pl.LazyFrame,
-    history: pl.LazyFrame,
-    *,
-    level: Level,
-    spec: OutcomeHistory,
-    log: OutcomeLog | None,
-    base: datetime,
-) -> pl.LazyFrame:
-    if level == EVERYTHING:
-        points, history = (frame.with_columns(pl.lit(0, pl.Int64).alias("code")) for frame in (points, history))
-    else:
-        codes = entity_codes([points, history], level.key)
-        points, history = (
-            frame.join(codes, on=level.key, validate="m:1") for frame in (points, history)
-        )  # rows without an id belong to no segment of this level
-    located = points.select("lead_id", _slot("created_time", base).alias("slot")).sort("slot", "lead_id")
-    span = spec.lookback_days * _DAY_MS
-    volume = cumulative(history.select(_slot("created_time", base).alias("slot"), leads=pl.lit(1, pl.Int64)), ["leads"])
-    for back, suffix in ((0, "@now"), (span, "@then")):
-        located = look_up(located, volume, ["leads"], back=back, suffix=suffix, inclusive=False)
-    kept = [(pl.col("leads@now") - pl.col("leads@then")).alias(f"{level.name}_leads_{spec.lookback_days}d")]
-    if log is not None:
-        events = _rate_events(history, log=log, base=base, lookback_days=spec.lookback_days)
-        known = cumulative(events, ["matured", "qualified"])
-        located = look_up(located, known, ["matured", "qualified"], back=0, suffix="@now", inclusive=False)
-        kept += [pl.col(f"{measure}@now").alias(f"{level.name}.{measure}") for measure in ("matured", "qualified")]
-    return located.select("lead_id", *kept)
-
-
-def _slot(column: str, base: datetime) -> pl.Expr:
-    return pl.col("code") * MILLISECOND_SPAN + millisecond(pl.col(column), base=base)
-
-
-def _rate_events(history: pl.LazyFrame, *, log: OutcomeLog, base: datetime, lookback_days: int) -> pl.LazyFrame:
-    """What changes a rate and when: a lead enters when it matures, its outcome when that is known, both leave together.
-
-    Leaving is an event of its own, not a second look-up further back: an outcome recorded long after its lead matured
-    would stay when the lead has left, and a rate could exceed one. Whatever enters an entity leaves it again, so the
-    sum before an entity's first event is zero.
-    """
-    span = timedelta(days=lookback_days)
-    leads = history.filter("outcome_observed").with_columns(
-        (pl.col("created_time") + timedelta(days=log.window_days)).alias("matured_time")
-    )
-    if log.observed_from is not None:
-        leads = leads.filter(pl.col("created_time") >= log.observed_from)
-    if log.observed_until is not None:
-        leads = leads.filter(pl.col("matured_time") <= log.observed_until)
-    leads = leads.with_columns(
-        (pl.col("matured_time") + span).alias("leaving_time"),
-        pl.max_horizontal("matured_time", "outcome_recorded_time").alias("known_time"),
-    )
-    # A withdrawn outcome leaves when that became known; withdrawn before it could count, it never enters.
-    leads = leads.with_columns(pl.min_horizontal("leaving_time", "outcome_withdrawn_time").alias("ending_time"))
-    qualified = leads.filter(
-        (pl.col("outcome_time") <= pl.col("matured_time"))
-        & pl.col("outcome_recorded_time").is_not_null()
-        & (pl.col("known_time") < pl.col("ending_time"))
-    )
-
-    def change(rows: pl.LazyFrame, moment: str, *, matured: int, qualified: int) -> pl.LazyFrame:
-        return rows.select(
-            _slot(moment, base).alias("slot"),
-            matured=pl.lit(matured, pl.Int64),
-            qualified=pl.lit(qualified, pl.Int64),
         )
 
-    return pl.concat(
-        [
-            change(leads, "matured_time", matured=1, qualified=0),
-            change(leads, "leaving_time", matured=-1, qualified=0),
-            change(qualified, "known_time", matured=0, qualified=1),
-            change(qualified, "ending_time", matured=0, qualified=-1),
-        ]
+    def _count(self, leads: pl.DataFrame, level: Level) -> pl.DataFrame:
+        moments, span = self.moments[level.name], self.spec.lookback_days * _DAY_MS
+        points = Points.of(leads.select(_slot(level, millisecond(pl.col("created_time"), base=self.base))).to_series())
+
+        def before(slots: Int64s, *, back: int = 0) -> pl.Series:
+            return pl.Series(points.rows_before(slots, back=back, inclusive=False))
+
+        counts = {
+            f"{level.name}_leads_{self.spec.lookback_days}d": (moments.created, moments.created, span),
+            f"{level.name}.matured": (moments.matured, moments.matured, span),
+            f"{level.name}.qualified": (moments.entered, moments.left, 0),
+        }
+        return points.spread(
+            pl.DataFrame({name: before(came) - before(went, back=back) for name, (came, went, back) in counts.items()})
+        )
+
+
+def _slot(level: Level, moment: pl.Expr) -> pl.Expr:
+    code = pl.lit(0, pl.Int64) if level == EVERYTHING else pl.col(code_of(level.key)).cast(pl.Int64)
+    return (code * MILLISECOND_SPAN + moment).alias("slot")
+
+
+def _moments(log: OutcomeLog | None, *, spec: OutcomeHistory, base: datetime) -> list[pl.Expr]:
+    """Milliseconds at which each lead is created, matures, and its outcome enters and leaves; null: it never does."""
+    created = pl.col("created_time")
+    if log is None:
+        never = [pl.lit(None, pl.Int64).alias(name) for name in ("matured", "entered", "left")]
+        return [millisecond(created, base=base).alias("created"), *never]
+    matured = created + timedelta(days=log.window_days)
+    counted = pl.col("outcome_observed")
+    if log.observed_from is not None:
+        counted = counted & (created >= log.observed_from)
+    if log.observed_until is not None:
+        counted = counted & (matured <= log.observed_until)
+    entered = pl.max_horizontal(matured, "outcome_recorded_time")
+    left = pl.min_horizontal(matured + timedelta(days=spec.lookback_days), "outcome_withdrawn_time")
+    qualified = (
+        counted & (pl.col("outcome_time") <= matured) & pl.col("outcome_recorded_time").is_not_null() & (entered < left)
     )
+    return [
+        millisecond(created, base=base).alias("created"),
+        pl.when(counted).then(millisecond(matured, base=base)).alias("matured"),
+        pl.when(qualified).then(millisecond(entered, base=base)).alias("entered"),
+        pl.when(qualified).then(millisecond(left, base=base)).alias("left"),
+    ]
+
+
+def _sorted_moments(rows: pl.DataFrame, level: Level) -> _Moments:
+    def slots(moment: str) -> Int64s:
+        return rows.select(_slot(level, pl.col(moment))).drop_nulls().to_series().sort().to_numpy()
+
+    return _Moments(created=slots("created"), matured=slots("matured"), entered=slots("entered"), left=slots("left"))
 
 
 def _unknown_rates(levels: Sequence[Level], spec: OutcomeHistory) -> list[pl.Expr]:
@@ -159,10 +168,7 @@ def _shrunk_rates(levels: Sequence[Level], spec: OutcomeHistory) -> list[pl.Expr
     parent: pl.Expr = pl.when(pl.col("all.matured") > 0).then(pl.col("all.qualified") / pl.col("all.matured"))
     rates = [parent.alias(f"all_qualified_rate_{days}d")]
     for level in reversed(levels):
-        matured = pl.col(f"{level.name}.matured").fill_null(0)
-        qualified = pl.col(f"{level.name}.qualified").fill_null(0)
-        parent = (qualified + prior * parent) / (matured + prior)
-        rates.append(
-            pl.when(pl.col(level.key).is_not_null()).then(parent).alias(f"{level.name}_qualified_rate_{days}d")
-        )
+        matured, qualified = pl.col(f"{level.name}.matured"), pl.col(f"{level.name}.qualified")
+        parent = (qualified.fill_null(0) + prior * parent) / (matured.fill_null(0) + prior)
+        rates.append(pl.when(matured.is_not_null()).then(parent).alias(f"{level.name}_qualified_rate_{days}d"))
     return rates

@@ -1,88 +1,115 @@
 """Compiler of ``WindowSum``: trailing sums, ratios, active days and trends at one level of the hierarchy.
 
-Belongs here: the plan of one declaration. Does not belong here: declarations, or reading and writing.
+Belongs here: the features of one declaration. Does not belong here: declarations, or reading and writing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import polars as pl
 
 from elv_pipeline.problems.feature_specs import Level, WindowSum, public_name
-from elv_pipeline.tables.prefix_sums import DAY_SPAN, cumulative, day_number, entity_codes, look_up
-from elv_pipeline.tables.restatements import KNOWN_LOADS, window_corrections
+from elv_pipeline.tables.prefix_sums import Cumulative, Points, code_of, day_slot, numbers
+from elv_pipeline.tables.restatements import KNOWN_LOADS
 
 MICROS = 1_000_000
+ACTIVE = "active"
 
 
-def window_sums(
-    leads: pl.LazyFrame,
-    activity: pl.LazyFrame,
-    *,
-    spec: WindowSum,
-    level: Level,
-    lag_days: int,
-    changes: pl.LazyFrame | None = None,
-) -> pl.LazyFrame:
-    """Features of one level for every distinct (id, day) of the leads.
+@dataclass(frozen=True, kw_only=True)
+class WindowSums:
+    """The features of one level, for leads of any days whose windows the activity covers.
 
-    Args:
-        leads: columns ``level.key`` (String, nullable), ``day`` (Date) and, with ``changes``, ``known_loads``.
-        activity: daily rows with ``day``, ``level.key`` and the declared measures (Int64), days beyond any lead's
-            cut-off allowed: they are never reached.
-        spec: the declaration.
-        level: the level to compile.
-        lag_days: the newest activity day used is the lead's day minus this.
-        changes: restatements of the activity (``restatements.split_versions`` with ``recorded_time``), or None.
-
-    Returns:
-        ``level.key``, ``day`` (and ``known_loads``) and one column for each declared feature of the level; unique by
-        them.
+    Attributes:
+        totals: by slot of (entity, day).
+        corrections: what restatements known at a lead's moment add to the sums at the boundaries
+            (``restatements.window_corrections`` with the code as key), or None without restatements.
     """
-    keys = [level.key, "day", *([KNOWN_LOADS] if changes is not None else [])]
-    measures = [*spec.measures, "active"]
-    codes = entity_codes([activity], level.key)
-    daily = activity.group_by(level.key, "day").agg(pl.col(m).sum() for m in spec.measures)
-    events = daily.join(codes, on=level.key, validate="m:1").select(
-        (pl.col("code") * DAY_SPAN + day_number(pl.col("day"))).alias("slot"),
-        *spec.measures,
-        (pl.col(spec.active_measure) > 0).cast(pl.Int64).alias("active"),
-    )
-    totals = cumulative(events, measures)
-    pairs = leads.select(keys).drop_nulls().unique()
-    points = (
-        pairs.join(codes, on=level.key, how="left", validate="m:1")
-        # An id that never appears in the activity owns no slot; -1 lies before every entity, so its sums are zero.
-        .with_columns(pl.col("code").fill_null(-1))
-        .with_columns((pl.col("code") * DAY_SPAN + day_number(pl.col("day")) - lag_days).alias("slot"))
-        .sort("slot")
-    )
-    for back in _boundaries(spec):
-        points = look_up(points, totals, measures, back=back, suffix=f"@{back}", inclusive=True)
-    if changes is not None:
-        points = _corrected(points, activity, changes, spec=spec, level=level, lag_days=lag_days)
-    columns = [expression for window in spec.windows for expression in _window(spec, level, window)]
-    return points.select(*keys, *columns)
+
+    spec: WindowSum
+    level: Level
+    lag_days: int
+    totals: Cumulative
+    corrections: pl.DataFrame | None
+
+    @classmethod
+    def of(
+        cls,
+        activity: pl.DataFrame,
+        *,
+        spec: WindowSum,
+        level: Level,
+        lag_days: int,
+        corrections: pl.DataFrame | None = None,
+    ) -> WindowSums:
+        """Accumulate the activity of one level.
+
+        Args:
+            activity: daily rows sorted by ``day``, with ``code_of(level.key)`` (nullable) and the declared measures
+                (Int64). Days beyond any lead's cut-off are allowed: they are never reached.
+            spec: the declaration.
+            level: the level.
+            lag_days: the newest activity day used is the lead's day minus this.
+            corrections: see the class.
+        """
+        code = code_of(level.key)
+        rows = activity.drop_nulls(code)
+        measures = {measure: numbers(rows, measure) for measure in spec.measures}
+        by_day = Cumulative.of(numbers(rows, code).astype(np.int64), numbers(rows, "day"), measures).by_slot()
+        # Active is a day, not a row: the ads of an ad set share their days.
+        active = np.diff(by_day.sums[spec.active_measure], prepend=0) > 0
+        totals = Cumulative(by_day.slots, {**by_day.sums, ACTIVE: np.cumsum(active)})
+        return cls(spec=spec, level=level, lag_days=lag_days, totals=totals, corrections=corrections)
+
+    def columns(self, leads: pl.DataFrame) -> pl.DataFrame:
+        """One column for each declared feature, row by row for the leads.
+
+        Args:
+            leads: ``day`` and ``code_of(level.key)``, null where a lead has no id: its features are then null. With
+                corrections also ``known_loads``.
+        """
+        points = Points.of(leads.select(day_slot(code_of(self.level.key)) - self.lag_days).to_series())
+        sums = self._sums_at_boundaries(points)
+        if self.corrections is None:
+            return points.spread(self._features(sums))
+        return self._features(self._corrected(points.spread(sums), leads))
+
+    def _sums_at_boundaries(self, points: Points) -> pl.DataFrame:
+        """Sums up to both ends of every window, and of its halves: ``<measure>@<days back>``."""
+        ends: dict[int, tuple[str, ...]] = dict.fromkeys(boundaries(self.spec), (self.spec.trend_measure,))
+        ends |= dict.fromkeys((0, *self.spec.windows), (*self.spec.measures, ACTIVE))
+        return pl.concat([self.totals.at(points, names, back=back) for back, names in ends.items()], how="horizontal")
+
+    def _corrected(self, sums: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:
+        """Sums at the boundaries with what had been restated before each lead's moment."""
+        keys = [code_of(self.level.key), "day", KNOWN_LOADS]
+        changes = leads.select(keys).join(self.corrections, on=keys, how="left", validate="m:1", maintain_order="left")
+        return sums.with_columns(pl.col(name) + changes[name].fill_null(0) for name in sums.columns)
+
+    def _features(self, sums: pl.DataFrame) -> pl.DataFrame:
+        totals = sums.select(_window_totals(self.spec))
+        return totals.select(
+            column for window in self.spec.windows for column in _of_window(self.spec, self.level, window)
+        )
 
 
-def _corrected(
-    points: pl.LazyFrame, activity: pl.LazyFrame, changes: pl.LazyFrame, *, spec: WindowSum, level: Level, lag_days: int
-) -> pl.LazyFrame:
-    """Add to the sums at each boundary what was restated before the lead's moment."""
-    keys, boundaries = [level.key, "day", KNOWN_LOADS], _boundaries(spec)
-    corrections = window_corrections(
-        points.select(keys),
-        activity,
-        changes,
-        key=level.key,
-        measures=spec.measures,
-        active_measure=spec.active_measure,
-        lag_days=lag_days,
-        boundaries=boundaries,
-    )
-    names = [f"{measure}@{back}" for back in boundaries for measure in (*spec.measures, "active")]
-    return points.join(corrections, on=keys, how="left", validate="1:1", suffix=".change").with_columns(
-        pl.col(name) + pl.col(f"{name}.change").fill_null(0) for name in names
-    )
+def boundaries(spec: WindowSum) -> list[int]:
+    """Days back from the newest day at which a window, or a half of one, begins or ends."""
+    halves = [window // 2 for window in spec.windows]
+    return sorted({0, *spec.windows, *halves, *(2 * half for half in halves)})
+
+
+def _window_totals(spec: WindowSum) -> list[pl.Expr]:
+    """Exact totals of every window as ``<measure>.<window>``, and of its newer and older half."""
+
+    def total(name: str, measure: str, newer: int, older: int) -> pl.Expr:
+        return (pl.col(f"{measure}@{newer}") - pl.col(f"{measure}@{older}")).alias(name)
+
+    totals = [total(f"{m}.{w}", m, 0, w) for w in spec.windows for m in (*spec.measures, ACTIVE)]
+    totals += [total(f"newer.{w}", spec.trend_measure, 0, w // 2) for w in spec.windows]
+    return totals + [total(f"older.{w}", spec.trend_measure, w // 2, w // 2 * 2) for w in spec.windows]
 
 
 def in_units(micros: pl.Expr) -> pl.Expr:
@@ -94,14 +121,9 @@ def in_units(micros: pl.Expr) -> pl.Expr:
     return micros / (micros * 0 + MICROS)
 
 
-def _boundaries(spec: WindowSum) -> list[int]:
-    halves = [window // 2 for window in spec.windows]
-    return sorted({0, *spec.windows, *halves, *(2 * half for half in halves)})
-
-
-def _window(spec: WindowSum, level: Level, window: int) -> list[pl.Expr]:
-    def total(measure: str, newer: int = 0, older: int = window) -> pl.Expr:
-        return pl.col(f"{measure}@{newer}") - pl.col(f"{measure}@{older}")
+def _of_window(spec: WindowSum, level: Level, window: int) -> list[pl.Expr]:
+    def total(measure: str) -> pl.Expr:
+        return pl.col(f"{measure}.{window}")
 
     def amount(measure: str) -> pl.Expr:
         return in_units(total(measure)) if measure.endswith("_micros") else total(measure)
@@ -109,8 +131,7 @@ def _window(spec: WindowSum, level: Level, window: int) -> list[pl.Expr]:
     def name(feature: str) -> str:
         return f"{level.name}_{feature}_{window}d"
 
-    half = window // 2
-    newer, older = total(spec.trend_measure, 0, half), total(spec.trend_measure, half, 2 * half)
+    newer, older = pl.col(f"newer.{window}"), pl.col(f"older.{window}")
     return [
         *(amount(measure).alias(name(public_name(measure))) for measure in spec.measures),
         *(
@@ -119,7 +140,7 @@ def _window(spec: WindowSum, level: Level, window: int) -> list[pl.Expr]:
             .alias(name(ratio.name))
             for ratio in spec.ratios
         ),
-        total("active").alias(name("active_days")),
+        total(ACTIVE).alias(name("active_days")),
         pl.when(newer + older > 0)
         .then((newer - older) / (newer + older))
         .alias(name(f"{public_name(spec.trend_measure)}_trend")),
