@@ -223,8 +223,11 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     "no row of leads": ("leads", lambda text: text.splitlines()[0], ("leads.csv", "no rows", "Export again")),
     "no byte of ads": ("ads", lambda _: "", ("ads.csv", "0 bytes", "paths.ads_path to null")),
     "no byte of outcomes": ("outcomes", lambda _: "", ("outcomes.csv", "0 bytes", "paths.outcomes_path to null")),
-    "UTF-16": ("leads", lambda text: text.encode("utf-16"), ("leads.csv", "UTF-16", "UTF-8 is needed", "Save")),
-    "semicolons": ("ads", lambda text: text.replace(",", ";"), ("ads.csv", "semicolons", "commas are needed", "Save")),
+    "decimal comma": (
+        "ads",
+        lambda text: text.replace(",", ";").replace(".", ","),
+        ("ads.csv row 2: spend is", "contracts.ads.decimal_comma: true"),
+    ),
 }
 GOOD = {"ads": ADS, "leads": LEADS, "outcomes": OUTCOMES}
 

@@ -67,8 +67,10 @@ def write_rows(
         written = deployment.lake.write_days(name, frame, days=plan.write) if plan.write else {}
         deployment.note_provisional(name, days=days.days, provisional=plan.provisional)
         _note_source(deployment, export, reach=reach, extra=extra or {})
-    note_partition_rows(context, {**written, **deployment.lake.row_counts(name, plan.keep)})
-    return _result(export, contract, frame=frame, plan=plan, profile=profile, extra={})
+    rows_of = {**written, **deployment.lake.row_counts(name, plan.keep)}
+    note_partition_rows(context, rows_of)
+    told = {"dagster/row_count": sum(rows_of.values()), "preview": preview(frame)}
+    return _result(export, contract, plan=plan, profile=profile, extra=told)
 
 
 def write_versions(
@@ -100,10 +102,16 @@ def write_versions(
         }
         _note_source(deployment, export, reach=export.last_day, extra=extra)
     others = [day for day in days.days if day not in fresh]
-    note_partition_rows(context, {**stored.rows, **deployment.lake.row_counts(name, others)})
-    profile = export.arrivals[-1].profile
-    extra = {"restated_rows": stored.changes, **_superseded(stored)}
-    return _result(export, store.contract, frame=stored.frame, plan=plan, profile=profile, extra=extra)
+    rows_of = {**stored.rows, **deployment.lake.row_counts(name, others)}
+    note_partition_rows(context, rows_of)
+    sample = deployment.scan(name, first=days.first, last=days.last).head(5).collect()
+    told = {
+        "dagster/row_count": sum(rows_of.values()),
+        "preview": preview(sample),
+        "restated_rows": stored.changes,
+        **_superseded(stored),
+    }
+    return _result(export, store.contract, plan=plan, profile=export.arrivals[-1].profile, extra=told)
 
 
 def coverage_check(parts: AssetParts, noun: str) -> dg.AssetCheckSpec:
@@ -141,16 +149,13 @@ def _result(
     export: ExportAtHand,
     contract: TableContract,
     *,
-    frame: pl.DataFrame,
     plan: WritePlan,
     profile: TableProfile,
     extra: Mapping[str, Any],
 ) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": frame.height,
             "dagster/column_schema": schema_of_contract(contract),
-            "preview": preview(frame),
             "files": len(export.arrivals),
             "read_as": profile.connector,
             "dropped_columns": ", ".join(profile.dropped_columns) or "none",

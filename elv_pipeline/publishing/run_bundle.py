@@ -89,7 +89,7 @@ def write_plain_bundle(
     with _staged(home, folder) as staging:
         _write_config(staging, config)
         _write_profile(staging, profile)
-        if profile:
+        if profile.get("checks"):  # profiles of earlier versions lack what the page shows
             (staging / "validation.html").write_text(render_validation(dict(profile)), encoding="utf-8")
         for name, content in (documents or {}).items():
             (staging / f"{name}.json").write_text(_json(content), encoding="utf-8")

@@ -7,9 +7,10 @@ declarations (``problems/``), or reading and writing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -85,15 +86,11 @@ class FeatureInputs:
 
     def emptied(self) -> FeatureInputs:
         """The same tables without any row."""
-        tables = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self,
-            **{
-                name: pl.LazyFrame(schema=table.collect_schema())
-                for name, table in tables.items()
-                if isinstance(table, pl.LazyFrame)
-            },
-        )
+
+        def empty(value: Any) -> Any:
+            return pl.LazyFrame(schema=value.collect_schema()) if isinstance(value, pl.LazyFrame) else value
+
+        return FeatureInputs(**{field.name: empty(getattr(self, field.name)) for field in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +167,8 @@ def _as_plan(batches: Callable[[FeatureInputs], Iterator[pl.DataFrame]], inputs:
             if rows == 0:
                 return
 
-    def schema() -> pl.Schema:
-        return next(batches(inputs.emptied())).schema
-
+    # Now and not when the plan is run: an input that cannot be read is then reported as what it is.
+    schema = next(batches(inputs.emptied())).schema
     return register_io_source(read, schema=schema, is_pure=True)
 
 
@@ -188,10 +184,10 @@ def _ordered_leads(inputs: FeatureInputs, codes: Mapping[str, Codes]) -> pl.Data
     """The leads in the order of the feature table, with the codes of their ids."""
     leads = inputs.leads if inputs.changes is None else count_known_loads(inputs.leads, inputs.changes)
     frame = leads.sort("day", "created_time", "lead_id").collect(engine="streaming").rechunk()
-    repeated = frame.filter(frame["lead_id"].is_duplicated())
-    if repeated.height:
+    repeated = frame["lead_id"].filter(frame["lead_id"].is_duplicated())
+    if len(repeated):
         raise ContractError(
-            f"joined_leads: lead {repeated['lead_id'].min()} stands more than once; a lead has one row. "
+            f"joined_leads: lead {repeated.sort()[0]} stands more than once; a lead has one row. "
             f"Materialise the raw tables and joined_leads again ('elv build-table' does)."
         )
     return frame.with_columns(known.code(key).alias(code_of(key)) for key, known in codes.items())
@@ -256,7 +252,9 @@ def _mixes(
         return []
     rows = DailyRows.read_by_value(inputs.table(mix.table), mix, codes=codes, days=_days(leads, [mix], recipe))
     parents = [level.key for level in levels if level.key != mix.key]
-    if parents and activity is not None:
+    if parents:
+        if activity is None:
+            raise ValueError(f"{mix.table} carries {mix.key} alone; {', '.join(parents)} need the ads export")
         rows = rows.with_parents(activity, key=mix.key, parents=parents)
     return [
         CompiledMix(spec=mix, level=level, breakdown=rows, codes=len(codes[level.key]), lag_days=recipe.lag_days)

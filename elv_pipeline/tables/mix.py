@@ -107,7 +107,7 @@ class MixOfLevel:
             back: np.searchsorted(self.totals.slots, entity * DAY_SPAN + has * (day - back), side="right")
             for back in (0, *self.spec.windows)
         }
-        columns = {}
+        columns: dict[str, Int64s] = {}
         for measure in self.spec.measures:
             sums = self.totals.sums[measure]
             newest = sums[backs[0]]

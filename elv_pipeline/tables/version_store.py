@@ -149,7 +149,6 @@ class VersionStore:
         counts = self.lake.write_days(self.contract.name, first, days=days) if days else {}
         return StoredVersions(
             rows=counts,
-            frame=first,
             changes=changed,
             applied={load.key: applied.get(load.key, load.recorded_time.isoformat()) for load in loads},
             superseded=len([load for load in late if any(load.covers(day) for day in known)]),
@@ -215,14 +214,12 @@ class StoredVersions:
 
     Attributes:
         rows: first figures written for each day.
-        frame: those rows.
         changes: rows of restatements written.
         applied: every load at hand, to be remembered.
         superseded: loads older than what was applied before; they restate nothing that is known.
     """
 
     rows: dict[date, int]
-    frame: pl.DataFrame
     changes: int
     applied: dict[str, str]
     superseded: int

@@ -74,7 +74,7 @@ class WindowSums:
         sums = self._sums_at_boundaries(points)
         if self.corrections is None:
             return points.spread(self._features(sums))
-        return self._features(self._corrected(points.spread(sums), leads))
+        return self._features(self._corrected(points.spread(sums), leads, self.corrections))
 
     def _sums_at_boundaries(self, points: Points) -> pl.DataFrame:
         """Sums up to both ends of every window, and of its halves: ``<measure>@<days back>``."""
@@ -82,10 +82,10 @@ class WindowSums:
         ends |= dict.fromkeys((0, *self.spec.windows), (*self.spec.measures, ACTIVE))
         return pl.concat([self.totals.at(points, names, back=back) for back, names in ends.items()], how="horizontal")
 
-    def _corrected(self, sums: pl.DataFrame, leads: pl.DataFrame) -> pl.DataFrame:
+    def _corrected(self, sums: pl.DataFrame, leads: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
         """Sums at the boundaries with what had been restated before each lead's moment."""
         keys = [code_of(self.level.key), "day", KNOWN_LOADS]
-        changes = leads.select(keys).join(self.corrections, on=keys, how="left", validate="m:1", maintain_order="left")
+        changes = leads.select(keys).join(corrections, on=keys, how="left", validate="m:1", maintain_order="left")
         return sums.with_columns(pl.col(name) + changes[name].fill_null(0) for name in sums.columns)
 
     def _features(self, sums: pl.DataFrame) -> pl.DataFrame:

@@ -192,8 +192,8 @@ JOBS = {
     "history": {"ads", "leads", "outcomes", "joined_leads", "matured_labels", "features"},
     "build_table": {"ads", "leads", "outcomes", "joined_leads", "matured_labels", "features", "modelling_table"},
     "labels": {"outcomes", "matured_labels"},
-    "training": {"training_table", "candidate_model", "champion", "run_report"},
-    "daily": {noun for noun, (_, kind) in NOUNS.items() if kind == DAY} | {"data_profile", "run_report"},
+    "training": {"data_profile", "training_table", "candidate_model", "champion", "run_report"},
+    "daily": {noun for noun, (_, kind) in NOUNS.items() if kind == DAY} | {"run_report"},
     "batch": {"batch_predictions"},
 }
 

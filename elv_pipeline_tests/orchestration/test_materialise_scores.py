@@ -18,6 +18,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from elv_pipeline.errors import ContractError, ScoringRefusedError
+from elv_pipeline.ingest.data_checks import DATA_CHECKS
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.orchestration import assets_scoring
@@ -245,6 +246,7 @@ def test_a_batch_of_a_known_day_has_the_features_of_its_partition_whatever_came_
         known = copy.deployment.scan("outcomes", first=FIRST, last=day).select("lead_id").collect()
         new = joined.join(known, on="lead_id", how="anti")
         planted = new.with_columns(end.alias("qualified_time"), end.alias("recorded_time"), pl.lit(day).alias("day"))
+        planted = planted.with_columns(pl.lit(None, rows.schema["withdrawn_time"]).alias("withdrawn_time"))
         return pl.concat([rows, planted.select(rows.columns)])
 
     rewrite(copy, "outcomes", DayRange(day, day), everybody_qualifies)
@@ -332,7 +334,7 @@ def test_every_feature_column_has_a_definition_and_its_sources(
 
 def test_checks_are_recorded_with_their_verdicts(finished: Finished, instance: dg.DagsterInstance) -> None:
     wanted = {
-        ("data_profile", "no_warnings"),
+        *(("data_profile", spec.name) for spec in DATA_CHECKS),
         ("joined_leads", "joined"),
         ("features", "complete"),
         ("candidate_model", "beats_constant"),

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from elv_pipeline.errors import ContractError
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.problems.feature_specs import HashedTokens, KnownAttribute, Mix, OutcomeHistory, WindowSum
 from elv_pipeline.problems.lead_ads import LEAD_ADS
@@ -282,7 +283,7 @@ def test_a_lead_listed_twice_is_refused_not_multiplied() -> None:
     world = random_world(1, leads=5)
     joined = joined_leads(world)
     twice = pl.concat([joined, joined.head(1)])
-    with pytest.raises(pl.exceptions.ComputeError, match="1:1"):
+    with pytest.raises(ContractError, match=f"lead {joined['lead_id'][0]} stands more than once"):
         compiled(
             twice,
             ads=frame(world.ads, ADS_SCHEMA),

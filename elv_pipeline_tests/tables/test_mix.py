@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from elv_pipeline.problems.feature_specs import Level, Mix
-from elv_pipeline.tables.mix import mix_features
 from elv_pipeline_tests.tables import reference
+from elv_pipeline_tests.tables.pieces import mix_columns
 from elv_pipeline_tests.tables.world import (
     ADS_SCHEMA,
     FIRST_DAY,
@@ -40,18 +40,9 @@ SPEC = Mix(
 DAY = FIRST_DAY + timedelta(days=30)
 
 
-def mixed(
-    leads: pl.DataFrame, rows: list[Row], ads: list[Row], *, level: Level, lag_days: int = 1, engine: Any = "in-memory"
-) -> pl.DataFrame:
-    plan = mix_features(
-        leads.lazy(),
-        frame(rows, PLACEMENT_SCHEMA).lazy(),
-        hierarchy=frame(ads, ADS_SCHEMA).lazy(),
-        spec=SPEC,
-        level=level,
-        lag_days=lag_days,
-    )
-    return plan.sort(level.key, "day").collect(engine=engine)
+def mixed(leads: pl.DataFrame, rows: list[Row], ads: list[Row], *, level: Level, lag_days: int = 1) -> pl.DataFrame:
+    breakdown, hierarchy = frame(rows, PLACEMENT_SCHEMA), frame(ads, ADS_SCHEMA)
+    return mix_columns(leads, breakdown, hierarchy, spec=SPEC, level=level, lag_days=lag_days)
 
 
 def delivered(back: int, placement: str, spend: int, *, ad: str = "a", impressions: int = 1) -> Row:
@@ -73,15 +64,14 @@ def one(rows: list[Row], *, ads: list[Row] | None = None, level: Level = AD, **i
 def test_random_worlds_equal_plain_loops(seed: int, level: Level) -> None:
     world = random_world(seed)
     joined = joined_leads(world)
-    for engine in ("in-memory", "streaming"):
-        table = mixed(joined, list(world.placement), list(world.ads), level=level, lag_days=seed % 3, engine=engine)
-        assert table.height == joined.select(level.key, "day").drop_nulls().n_unique()
-        for row in table.iter_rows(named=True):
-            expected = reference.mix_features(
-                row, breakdown=world.placement, ads=world.ads, spec=SPEC, level=level, lag_days=seed % 3
-            )
-            assert {name: row[name] for name in expected} == expected
-            assert set(row) == {*expected, level.key, "day"}
+    table = mixed(joined, list(world.placement), list(world.ads), level=level, lag_days=seed % 3)
+    assert table.height == joined.select(level.key, "day").drop_nulls().n_unique()
+    for row in table.iter_rows(named=True):
+        expected = reference.mix_features(
+            row, breakdown=world.placement, ads=world.ads, spec=SPEC, level=level, lag_days=seed % 3
+        )
+        assert {name: row[name] for name in expected} == expected
+        assert set(row) == {*expected, level.key, "day"}
 
 
 def test_random_worlds_reach_mixes_worth_testing() -> None:
@@ -154,12 +144,6 @@ def test_days_after_the_cut_off_and_before_the_window_change_nothing() -> None:
     assert one([*known, delivered(5, "feed", 1)]) != one(known)
 
 
-def test_a_level_above_the_ad_needs_the_ads_export() -> None:
-    leads = pl.LazyFrame(schema={"day": pl.Date, "adset_id": pl.String})
-    with pytest.raises(ValueError, match="ads_placement carries ad_id alone; the level adset needs the ads export"):
-        mix_features(leads, pl.LazyFrame(schema=PLACEMENT_SCHEMA), hierarchy=None, spec=SPEC, level=ADSET, lag_days=1)
-
-
 def test_columns_are_the_declared_ones_in_order() -> None:
     for level in LEVELS:
         table = mixed(joined_leads(random_world(0)), [], [], level=level)
@@ -169,7 +153,16 @@ def test_columns_are_the_declared_ones_in_order() -> None:
 
 def test_another_dimension_is_another_declaration() -> None:
     geo = replace(SPEC, table="ads_geo", dimension="geo")
-    rows = pl.DataFrame([delivered(1, "DE", 5)]).rename({"placement": "geo"}).lazy()
-    leads = pl.LazyFrame({"day": [DAY], "ad_id": ["a"]})
-    table = mix_features(leads, rows, hierarchy=None, spec=geo, level=AD, lag_days=1).collect()
+    rows = pl.DataFrame([delivered(1, "DE", 5)]).rename({"placement": "geo"})
+    leads = pl.DataFrame({"day": [DAY], "ad_id": ["a"]})
+    table = mix_columns(leads, rows, None, spec=geo, level=AD, lag_days=1)
     assert table["ad_geo_active_2d"].to_list() == [1]
+
+
+@pytest.mark.parametrize("cells", [1, 40])
+def test_many_values_are_computed_in_parts_that_change_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = random_world(2)
+    leads, rows, ads = joined_leads(world), list(world.placement), list(world.ads)
+    whole = mixed(leads, rows, ads, level=ADSET)
+    monkeypatch.setattr("elv_pipeline.tables.mix._CELLS", cells)
+    assert mixed(leads, rows, ads, level=ADSET).equals(whole)

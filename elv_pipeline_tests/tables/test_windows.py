@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from elv_pipeline.problems.feature_specs import WindowSum
-from elv_pipeline.tables.windows import window_sums
 from elv_pipeline_tests.tables import reference
+from elv_pipeline_tests.tables.pieces import window_columns
 from elv_pipeline_tests.tables.world import ADS_SCHEMA, LEADS_SCHEMA, LEVELS, PROBLEM, Row, frame, random_world
 
 AD, ADSET, CAMPAIGN = LEVELS
@@ -41,9 +41,8 @@ def activity(*rows: tuple[int, str, int]) -> list[Row]:
 
 
 def sums(ads: list[Row], *ids: str, lag_days: int = 1, window_sum: WindowSum | None = None) -> pl.DataFrame:
-    leads = pl.LazyFrame({"ad_id": list(ids), "day": [DAY] * len(ids)}, schema={"ad_id": pl.String, "day": pl.Date})
-    plan = window_sums(leads, frame(ads, ADS_SCHEMA).lazy(), spec=window_sum or spec(), level=AD, lag_days=lag_days)
-    return plan.collect().sort("ad_id")
+    leads = pl.DataFrame({"ad_id": list(ids), "day": [DAY] * len(ids)}, schema={"ad_id": pl.String, "day": pl.Date})
+    return window_columns(leads, frame(ads, ADS_SCHEMA), spec=window_sum or spec(), level=AD, lag_days=lag_days)
 
 
 @pytest.mark.parametrize("lag_days", [0, 1, 3])
@@ -51,14 +50,8 @@ def sums(ads: list[Row], *ids: str, lag_days: int = 1, window_sum: WindowSum | N
 def test_every_lag_and_level_equals_the_reference(level: Any, lag_days: int) -> None:
     world = random_world(20 + lag_days)
     wide = replace(spec(), windows=(1, 2, 5, 30))
-    plan = window_sums(
-        frame(world.leads, LEADS_SCHEMA).lazy(),
-        frame(world.ads, ADS_SCHEMA).lazy(),
-        spec=wide,
-        level=level,
-        lag_days=lag_days,
-    )
-    table = plan.collect(engine="streaming")
+    leads, ads = frame(world.leads, LEADS_SCHEMA), frame(world.ads, ADS_SCHEMA)
+    table = window_columns(leads, ads, spec=wide, level=level, lag_days=lag_days)
     asked = {(lead[level.key], lead["day"]) for lead in world.leads if lead[level.key] is not None}
     assert len(asked) == table.height
     for row in table.iter_rows(named=True):
