@@ -50,6 +50,7 @@ bench: setup ## Measure features next to plain pandas, ingest, a year of bookkee
 	$(BIN)/python -m benchmarks.features.run
 	$(BIN)/python -m benchmarks.ingest --large
 	$(BIN)/python benchmarks/event_log.py
+	$(BIN)/python benchmarks/event_log.py --assets 16 --partitions 365 --skip-stock
 	$(BIN)/python benchmarks/interval_coverage.py
 
 bench-large: setup ## Measure features of 5 million leads and the cost per lead (8 GB, a few minutes)

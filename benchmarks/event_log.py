@@ -3,13 +3,12 @@
 Belongs here: the measurement. Does not belong here: a verdict; ``elv_pipeline_tests`` holds what must stay true.
 
 Run: ``python benchmarks/event_log.py [--assets 12] [--partitions 180] [--skip-stock]``
-Prints a table and one JSON line per figure. The assets do nothing, so all the time is bookkeeping.
+Prints a table and appends each figure to ``<home>/bench/results.jsonl``. The assets do nothing: all time is bookkeeping.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -24,6 +23,9 @@ import yaml
 # Dagster imports the storage class by name; a script's import path starts at its own folder, not at the project.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from benchmarks.results import append_result  # noqa: E402  # after the path above
+from elv_pipeline.home import Home  # noqa: E402
 
 FIRST_DAY = date(2024, 1, 1)
 RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -97,8 +99,9 @@ def main() -> None:
     for variant in variants:
         seconds = seconds_of_ranged_run(variant, asset_count=options.assets, days=options.partitions)
         print(f"  {variant:<32}{seconds:8.2f} s", flush=True)
-        figure = {"figure": "ranged_run_seconds", "event_log": variant, "seconds": round(seconds, 3)}
-        print(json.dumps(figure | {"assets": options.assets, "partitions": options.partitions}), flush=True)
+        name = f"bookkeeping_of_a_ranged_run, {variant}"
+        size = f"{options.assets} assets x {options.partitions} days"
+        append_result(Home.from_environment().root, figure=name, value=seconds, unit="s", size=size)
 
 
 if __name__ == "__main__":
