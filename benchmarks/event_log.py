@@ -3,7 +3,7 @@
 Belongs here: the measurement. Does not belong here: a verdict; ``elv_pipeline_tests`` holds what must stay true.
 
 Run: ``python benchmarks/event_log.py [--assets 12] [--partitions 180] [--skip-stock]``
-Prints a table and appends each figure to ``<home>/bench/results.jsonl``. The assets do nothing: all time is bookkeeping.
+Prints a table and appends each figure to ``<home>/bench/results.jsonl``. The assets do nothing: it is all bookkeeping.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ that changed, INSERT the missing ones, leave unchanged rows alone, so that a sec
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -65,6 +67,9 @@ def _columns() -> list[Column[object]]:
 
 LEAD_SCORES = Table("lead_scores", metadata, *_columns())
 
+_LOCK_SECONDS = 30
+"""How long a writer waits for another one."""
+
 
 @dataclass(frozen=True)
 class UpsertCounts:
@@ -86,8 +91,17 @@ def open_database(url: str) -> Engine:
 
 def _wait_for_other_writers(connection: object, _record: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]  # the DBAPI connection has no common static type
-    cursor.execute("PRAGMA busy_timeout=30000")  # first: changing the journal mode takes a lock, too
-    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute(f"PRAGMA busy_timeout={_LOCK_SECONDS * 1000}")
+    deadline = time.monotonic() + _LOCK_SECONDS
+    # Two writers that both turn a new file to WAL get "locked" at once, whatever the timeout: SQLite will not let them
+    # wait for each other. Once either has done it, there is nothing left to do.
+    while cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
     cursor.close()
 
 

@@ -184,14 +184,17 @@ def feature_batches(leads: pl.DataFrame, compiled: Sequence[Compiled]) -> Iterat
     """
     with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
         for block in _blocks(leads):
-            pieces = list(threads.map(lambda piece, block=block: piece.for_leads(block), compiled))
-            yield from _block_batches(block, pieces, threads)
+            yield from _block_batches(block, compiled, threads)
 
 
 def _block_batches(
-    block: pl.DataFrame, pieces: Sequence[Columns], threads: ThreadPoolExecutor
+    block: pl.DataFrame, compiled: Sequence[Compiled], threads: ThreadPoolExecutor
 ) -> Iterator[pl.DataFrame]:
-    """Batches of one block in order; never more are computed in advance than there are threads."""
+    """Batches of one block in order; never more are computed in advance than there are threads.
+
+    What was summed up for the block lives as long as this does: two blocks are never in memory.
+    """
+    pieces = list(threads.map(lambda piece: piece.for_leads(block), compiled))
     pending: deque[Future[pl.DataFrame]] = deque()
     for batch in block.iter_slices(BATCH_ROWS) if block.height else [block]:
         if len(pending) == pl.thread_pool_size():

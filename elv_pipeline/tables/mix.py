@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from elv_pipeline.problems.feature_specs import Level, Mix, public_name
-from elv_pipeline.tables.prefix_sums import DAY_SPAN, Cumulative, Int64s, Points, code_of, day_slot, distinct, numbers
+from elv_pipeline.tables.prefix_sums import DAY_SPAN, Cumulative, Int64s, Points, code_of, day_slot, numbers
 from elv_pipeline.tables.windows import in_units
 
 _ENTROPY_UNITS = 2.0**52
@@ -34,19 +34,15 @@ class MixOfLevel:
     """The features of one level, for leads of any days whose windows the breakdown covers.
 
     Attributes:
-        totals: by slot of ((entity, value), day), where the n-th value of code c has the number c * span + n.
-        shown: numbers of the (entity, value) that have rows, sorted; at the end a zero, to be looked up for nothing.
-        first: where those of each code begin in ``shown``, and at the end how many there are.
-        span: more than any value's number.
+        totals: by (code, value) and day.
+        first: where the (code, value) of each code begin among the totals' entities, and at the end their number.
     """
 
     spec: Mix
     level: Level
     lag_days: int
     totals: Cumulative
-    shown: Int64s
     first: Int64s
-    span: int
 
     @classmethod
     def of(cls, breakdown: pl.DataFrame, *, spec: Mix, level: Level, codes: int, lag_days: int) -> MixOfLevel:
@@ -66,11 +62,8 @@ class MixOfLevel:
         entity = np.multiply(numbers(rows, code_of(level.key)), span, dtype=np.int64)
         entity += value
         totals = Cumulative.of(entity, numbers(rows, "day"), {m: numbers(rows, m) for m in spec.measures})
-        shown = distinct(entity)
-        first = np.searchsorted(shown // span, np.arange(codes + 1))
-        return cls(
-            spec=spec, level=level, lag_days=lag_days, totals=totals, shown=np.append(shown, 0), first=first, span=span
-        )
+        first = np.searchsorted(totals.entities // span, np.arange(codes + 1))
+        return cls(spec=spec, level=level, lag_days=lag_days, totals=totals, first=first)
 
     def columns(self, leads: pl.DataFrame) -> pl.DataFrame:
         """One column for each declared feature, row by row for the leads.
@@ -99,19 +92,13 @@ class MixOfLevel:
 
     def _of_value(self, slots: Int64s, first: Int64s, shown: Int64s, n: int) -> pl.DataFrame:
         """Window sums of the n-th value of each point's entity, ``<measure>.<window>#<n>``; zero where it has fewer."""
-        code, day = slots // DAY_SPAN, slots % DAY_SPAN
-        has = shown > n
-        # Without an n-th value both ends lie before the entity's first row: no sum, and the search stays sorted.
-        entity = np.where(has, self.shown[np.where(has, first + n, 0)], code * self.span)
-        backs = {
-            back: np.searchsorted(self.totals.slots, entity * DAY_SPAN + has * (day - back), side="right")
-            for back in (0, *self.spec.windows)
-        }
+        day, has = slots % DAY_SPAN, shown > n
+        rows = {back: self.totals.rows(first + n, day - back, where=has) for back in (0, *self.spec.windows)}
         columns: dict[str, Int64s] = {}
         for measure in self.spec.measures:
             sums = self.totals.sums[measure]
-            newest = sums[backs[0]]
-            columns |= {f"{measure}.{window}#{n}": newest - sums[backs[window]] for window in self.spec.windows}
+            newest = sums[rows[0]]
+            columns |= {f"{measure}.{window}#{n}": newest - sums[rows[window]] for window in self.spec.windows}
         return pl.DataFrame(columns)
 
 

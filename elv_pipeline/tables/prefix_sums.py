@@ -21,6 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 Int64s = npt.NDArray[np.int64]
+ACTIVE = "active"
 
 DAY_SPAN = 1 << 20
 """Slots one entity owns when moments are days: 2,800 years."""
@@ -29,6 +30,8 @@ MILLISECOND_SPAN = 1 << 40
 
 _KEY_BITS = 24
 _KEY_MASK = (1 << _KEY_BITS) - 1
+_DENSE_SLOTS = 1 << 27
+"""Half a gigabyte of row numbers; beyond it slots are searched, which takes a few times as long."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -87,11 +90,6 @@ def numbers(rows: pl.DataFrame, column: str) -> npt.NDArray[Any]:
     return rows[column].to_physical().to_numpy()
 
 
-def distinct(keys: Int64s) -> Int64s:
-    """Sorted keys, each once."""
-    return np.flatnonzero(np.bincount(keys)) if keys.max(initial=0) <= _KEY_MASK else np.unique(keys)
-
-
 def stable_order(keys: Int64s) -> Int64s:
     """Row numbers that sort keys (not negative), rows of one key in the order they have.
 
@@ -147,40 +145,88 @@ class Points:
         return frame.select(pl.all().gather(self.place))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cumulative:
-    """Sums of measures over all rows up to each slot.
+    """Sums of measures up to each day of each entity.
 
     Attributes:
-        slots: sorted slots of the rows.
+        entities: keys of the entities that have rows, sorted; the place of an entity is its position here.
+        first_day: the oldest day of the rows, as a number.
+        width: slots an entity owns: one a day, and before them one without any row.
+        index: by slot how many rows lie up to it; where that would be too many numbers, the sorted slots of the rows.
+        dense: which of the two ``index`` is.
         sums: number n holds the sum over the first n rows, so there is one more than rows.
     """
 
-    slots: Int64s
+    entities: Int64s
+    first_day: int
+    width: int
+    index: npt.NDArray[Any]
+    dense: bool
     sums: Mapping[str, Int64s]
 
     @classmethod
-    def of(cls, entity: Int64s, day: npt.NDArray[Any], measures: Mapping[str, Int64s]) -> Cumulative:
-        """Accumulate rows that are sorted by day; ``entity`` numbers are not negative and best without large gaps."""
-        order = stable_order(entity)
-        slots = entity * DAY_SPAN
-        slots += day
-        return cls(slots[order], {name: accumulated(values, order) for name, values in measures.items()})
+    def of(
+        cls,
+        keys: Int64s,
+        day: npt.NDArray[Any],
+        measures: Mapping[str, Int64s],
+        *,
+        active_measure: str | None = None,
+    ) -> Cumulative:
+        """Accumulate rows that are sorted by day.
 
-    def by_slot(self) -> Cumulative:
-        """The same sums with each slot once."""
-        changes = self.slots[1:] != self.slots[:-1]
-        if changes.all():
-            return self
-        last = np.flatnonzero(np.append(changes, True))
-        return Cumulative(
-            self.slots[last], {name: np.concatenate([sums[:1], sums[1:][last]]) for name, sums in self.sums.items()}
-        )
+        Args:
+            keys: entity of each row, not negative and best without large gaps.
+            day: number of its day.
+            measures: columns to sum.
+            active_measure: adds ``active``: the days on which this one is above zero.
+        """
+        entities, counts = _counted(keys)
+        first_day = int(day[0]) if len(day) else 0
+        width = int(day[-1]) - first_day + 2 if len(day) else 1
+        order = stable_order(keys)
+        slots = np.repeat(np.arange(len(entities)) * width + 1 - first_day, counts)
+        slots += day[order]
+        sums = {name: accumulated(values, order) for name, values in measures.items()}
+        if active_measure is not None:
+            sums[ACTIVE] = _days_above_zero(slots, sums[active_measure])
+        dense = len(entities) * width <= _DENSE_SLOTS
+        index = _rows_up_to(slots, size=max(1, len(entities) * width)) if dense else slots
+        return cls(entities=entities, first_day=first_day, width=width, index=index, dense=dense, sums=sums)
 
-    def at(self, points: Points, measures: Sequence[str], *, back: int) -> pl.DataFrame:
-        """Sums over the rows up to and including each point's slot minus ``back``: ``<measure>@<back>``."""
-        rows = points.rows_before(self.slots, back=back, inclusive=True)
-        return pl.DataFrame({f"{measure}@{back}": self.sums[measure][rows] for measure in measures})
+    def rows(self, place: Int64s, day: Int64s, *, where: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+        """How many rows lie up to and including a day of the entity at a place; elsewhere than ``where``, none."""
+        slots = np.clip(day - (self.first_day - 1), 0, self.width - 1)
+        slots += place * self.width
+        slots *= where
+        return self.index[slots] if self.dense else np.searchsorted(self.index, slots, side="right")
+
+
+def _counted(keys: Int64s) -> tuple[Int64s, Int64s]:
+    """Sorted keys, each once, and how often each occurs."""
+    if keys.max(initial=0) > _KEY_MASK:
+        distinct, counts = np.unique(keys, return_counts=True)
+        return distinct, counts
+    counts = np.bincount(keys)
+    distinct = np.flatnonzero(counts)
+    return distinct, counts[distinct]
+
+
+def _rows_up_to(slots: Int64s, *, size: int) -> npt.NDArray[np.int32]:
+    """For each slot the number of rows up to it, given the sorted slots of the rows."""
+    rows = np.zeros(size, dtype=np.int32)
+    rows[slots] = np.arange(1, len(slots) + 1)  # of rows that share a slot the last one stays
+    np.maximum.accumulate(rows, out=rows)
+    return rows
+
+
+def _days_above_zero(slots: Int64s, sums: Int64s) -> Int64s:
+    """Number n is how many slots end within the first n rows with a sum above zero."""
+    last = np.flatnonzero(np.append(slots[1:] != slots[:-1], True)) if len(slots) else np.array([], dtype=np.int64)
+    above = np.zeros(len(sums), dtype=np.int64)
+    above[last + 1] = np.diff(sums[last + 1], prepend=0) > 0
+    return np.cumsum(above, out=above)
 
 
 def accumulated(values: npt.NDArray[Any], order: Int64s) -> Int64s:

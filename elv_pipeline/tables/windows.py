@@ -11,11 +11,10 @@ import numpy as np
 import polars as pl
 
 from elv_pipeline.problems.feature_specs import Level, WindowSum, public_name
-from elv_pipeline.tables.prefix_sums import Cumulative, Points, code_of, day_slot, numbers
+from elv_pipeline.tables.prefix_sums import ACTIVE, DAY_SPAN, Cumulative, Int64s, Points, code_of, day_slot, numbers
 from elv_pipeline.tables.restatements import KNOWN_LOADS
 
 MICROS = 1_000_000
-ACTIVE = "active"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,7 @@ class WindowSums:
     """The features of one level, for leads of any days whose windows the activity covers.
 
     Attributes:
-        totals: by slot of (entity, day).
+        totals: by code and day.
         corrections: what restatements known at a lead's moment add to the sums at the boundaries
             (``restatements.window_corrections`` with the code as key), or None without restatements.
     """
@@ -56,11 +55,12 @@ class WindowSums:
         """
         code = code_of(level.key)
         rows = activity.drop_nulls(code)
-        measures = {measure: numbers(rows, measure) for measure in spec.measures}
-        by_day = Cumulative.of(numbers(rows, code).astype(np.int64), numbers(rows, "day"), measures).by_slot()
-        # Active is a day, not a row: the ads of an ad set share their days.
-        active = np.diff(by_day.sums[spec.active_measure], prepend=0) > 0
-        totals = Cumulative(by_day.slots, {**by_day.sums, ACTIVE: np.cumsum(active)})
+        totals = Cumulative.of(
+            numbers(rows, code).astype(np.int64),
+            numbers(rows, "day"),
+            {measure: numbers(rows, measure) for measure in spec.measures},
+            active_measure=spec.active_measure,
+        )
         return cls(spec=spec, level=level, lag_days=lag_days, totals=totals, corrections=corrections)
 
     def columns(self, leads: pl.DataFrame) -> pl.DataFrame:
@@ -78,9 +78,16 @@ class WindowSums:
 
     def _sums_at_boundaries(self, points: Points) -> pl.DataFrame:
         """Sums up to both ends of every window, and of its halves: ``<measure>@<days back>``."""
+        totals, code, day = self.totals, points.slots // DAY_SPAN, points.slots % DAY_SPAN
+        place = np.searchsorted(totals.entities, code)
+        known = np.append(totals.entities, -1)[place] == code
         ends: dict[int, tuple[str, ...]] = dict.fromkeys(boundaries(self.spec), (self.spec.trend_measure,))
         ends |= dict.fromkeys((0, *self.spec.windows), (*self.spec.measures, ACTIVE))
-        return pl.concat([self.totals.at(points, names, back=back) for back, names in ends.items()], how="horizontal")
+        columns: dict[str, Int64s] = {}
+        for back, measures in ends.items():
+            rows = totals.rows(place, day - back, where=known)
+            columns |= {f"{measure}@{back}": totals.sums[measure][rows] for measure in measures}
+        return pl.DataFrame(columns)
 
     def _corrected(self, sums: pl.DataFrame, leads: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:
         """Sums at the boundaries with what had been restated before each lead's moment."""

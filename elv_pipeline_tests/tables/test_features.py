@@ -291,3 +291,22 @@ def test_a_lead_listed_twice_is_refused_not_multiplied() -> None:
             log=world.log,
             data=DATA,
         ).collect()
+
+
+@pytest.mark.parametrize("engine", ["in-memory", "streaming"])
+def test_a_part_of_the_plan_is_that_part_of_the_table(engine: Any) -> None:
+    world = random_world(3)
+    joined, table = joined_leads(world), features(world)
+    plan = compiled(
+        joined,
+        ads=frame(world.ads, ADS_SCHEMA),
+        history=with_outcomes(joined, world),
+        log=world.log,
+        data=RICH,
+        enrichments=world.enrichments(),
+    )
+    some = pl.col("join_method") == "ad_id"
+    columns = ["lead_id", "ad_clicks_3d"]
+    assert plan.head(7).collect(engine=engine).equals(table.head(7))
+    assert plan.filter(some).select(columns).collect(engine=engine).equals(table.filter(some).select(columns))
+    assert plan.collect_schema() == table.schema
