@@ -24,7 +24,7 @@ from elv_pipeline.tables.windows import WindowSums, boundaries
 
 BLOCK_DAYS = 120
 """Days of leads computed together; each block sums up the longest window before it once more."""
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 15
 """Leads computed at a time: a hundred columns of them stay small beside the sums they look up."""
 _PLACING_ROWS = 1 << 22
 _CODE_SPAN = 1 << 32
