@@ -71,6 +71,8 @@ def _require_sources(deployment: Deployment, model: ModelBundle) -> None:
     Raises:
         ScoringRefusedError: naming each export and its columns.
     """
+    if deployment.lake.read_json("sources/leads") is None:
+        return  # what leads carry is not known before they are read; the scoring asset asks again
     columns = deployment.problem.feature_columns(deployment.data(), lag_days=deployment.config.feature_lag_days)
     absent = sorted(set(model.schema.names) - {column.name for column in columns})
     lacking = deployment.problem.missing_sources(absent)
