@@ -24,9 +24,9 @@ from elv_pipeline.tables.windows import WindowSums, boundaries
 
 BLOCK_DAYS = 120
 """Days of leads computed together; each block sums up the longest window before it once more."""
-BATCH_ROWS = 1 << 15
+BATCH_ROWS = 1 << 16
 """Leads computed at a time: a hundred columns of them stay small beside the sums they look up."""
-_PLACING_ROWS = 1 << 22
+_PLACING_ROWS = 1 << 21
 _CODE_SPAN = 1 << 32
 _NOWHERE = (1 << 63) - 1
 
@@ -106,7 +106,8 @@ class DailyRows:
             hit = pl.lit(pl.Series(places[found] == wanted))
             return placed.select(pl.when(hit).then(pl.col(name).gather(found)).alias(name) for name in names)
 
-        parts = [parents_of(part) for part in self.frame.iter_slices(_PLACING_ROWS)]
+        with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+            parts = list(threads.map(parents_of, self.frame.iter_slices(_PLACING_ROWS)))
         return DailyRows(self.frame.hstack(pl.concat(parts or [parents_of(self.frame)]).rechunk()))
 
 

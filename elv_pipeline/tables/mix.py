@@ -93,12 +93,12 @@ class MixOfLevel:
     def _of_value(self, slots: Int64s, first: Int64s, shown: Int64s, n: int) -> pl.DataFrame:
         """Window sums of the n-th value of each point's entity, ``<measure>.<window>#<n>``; zero where it has fewer."""
         day, has = slots % DAY_SPAN, shown > n
-        rows = {back: self.totals.rows(first + n, day - back, where=has) for back in (0, *self.spec.windows)}
+        ends = self.totals.slots_up_to(day, place=first + n, where=has, back=(0, *self.spec.windows))
         columns: dict[str, Int64s] = {}
         for measure in self.spec.measures:
             sums = self.totals.sums[measure]
-            newest = sums[rows[0]]
-            columns |= {f"{measure}.{window}#{n}": newest - sums[rows[window]] for window in self.spec.windows}
+            newest = sums.take(ends[0])
+            columns |= {f"{measure}.{window}#{n}": newest - sums.take(ends[window]) for window in self.spec.windows}
         return pl.DataFrame(columns)
 
 

@@ -28,10 +28,11 @@ DAY_SPAN = 1 << 20
 MILLISECOND_SPAN = 1 << 40
 """Slots one entity owns when moments are milliseconds: 34 years; leaves room for 8 million entities."""
 
-_KEY_BITS = 24
-_KEY_MASK = (1 << _KEY_BITS) - 1
-_DENSE_SLOTS = 1 << 27
-"""Half a gigabyte of row numbers; beyond it slots are searched, which takes a few times as long."""
+_MARKABLE = 1 << 24
+"""Largest key that is looked up in a table of all numbers; beyond it keys are sorted."""
+_SLOTS_A_ROW = 8
+_FEW_SLOTS = 1 << 20
+"""With more slots than both allow (an entity that rests for months), those without rows are left out and searched."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -90,29 +91,6 @@ def numbers(rows: pl.DataFrame, column: str) -> npt.NDArray[Any]:
     return rows[column].to_physical().to_numpy()
 
 
-def stable_order(keys: Int64s) -> Int64s:
-    """Row numbers that sort keys (not negative), rows of one key in the order they have.
-
-    Counting sorts, one for each 24 bits: several times faster than comparing, and the memory stays bounded.
-    """
-    if keys.max(initial=0) <= _KEY_MASK:
-        return _counting_order(keys)
-    order = _counting_order(keys & _KEY_MASK)
-    while (keys := keys >> _KEY_BITS).any():
-        order = order[_counting_order(keys[order] & _KEY_MASK)]
-    return order
-
-
-def _counting_order(keys: Int64s) -> Int64s:
-    """The counting sort is SciPy's transposition of a sparse matrix of one row."""
-    from scipy.sparse import csr_array
-
-    rows = np.arange(len(keys), dtype=np.int32)
-    shape = (1, int(keys.max(initial=0)) + 1)
-    row = csr_array((rows, keys.astype(np.int32), np.array([0, len(keys)])), shape=shape)
-    return np.asarray(row.tocsc().data, dtype=np.int64)
-
-
 @dataclass(frozen=True)
 class Points:
     """The distinct slots that some rows ask for, sorted: a search for sorted values stays in the cache.
@@ -149,20 +127,20 @@ class Points:
 class Cumulative:
     """Sums of measures up to each day of each entity.
 
+    An entity owns one slot for each day from its first row to its last; slots of all entities follow one another.
+
     Attributes:
         entities: keys of the entities that have rows, sorted; the place of an entity is its position here.
-        first_day: the oldest day of the rows, as a number.
-        width: slots an entity owns: one a day, and before them one without any row.
-        index: by slot how many rows lie up to it; where that would be too many numbers, the sorted slots of the rows.
-        dense: which of the two ``index`` is.
-        sums: number n holds the sum over the first n rows, so there is one more than rows.
+        first_day: number of the day of an entity's first row, by place.
+        first_slot: by place, and at the end the number of slots.
+        present: the slots that have rows, sorted, where those without would be too many to keep; else None.
+        sums: number n holds the sum over the first n slots (of those present), so there is one more than slots.
     """
 
     entities: Int64s
-    first_day: int
-    width: int
-    index: npt.NDArray[Any]
-    dense: bool
+    first_day: Int64s
+    first_slot: Int64s
+    present: Int64s | None
     sums: Mapping[str, Int64s]
 
     @classmethod
@@ -182,58 +160,70 @@ class Cumulative:
             measures: columns to sum.
             active_measure: adds ``active``: the days on which this one is above zero.
         """
-        entities, counts = _counted(keys)
-        first_day = int(day[0]) if len(day) else 0
-        width = int(day[-1]) - first_day + 2 if len(day) else 1
-        order = stable_order(keys)
-        slots = np.repeat(np.arange(len(entities)) * width + 1 - first_day, counts)
-        slots += day[order]
-        sums = {name: accumulated(values, order) for name, values in measures.items()}
+        entities, place = _placed(keys)
+        first_day, last_day = np.zeros((2, len(entities)), dtype=np.int64)
+        first_day[place[::-1]] = day[::-1]  # of rows that share a place the last one stays: here the oldest
+        last_day[place] = day
+        first_slot = np.concatenate(([0], np.cumsum(last_day - first_day + 1)))
+        slots = (first_slot[:-1] - first_day).take(place)
+        slots += day
+        size, present = int(first_slot[-1]), None
+        if size > max(_FEW_SLOTS, _SLOTS_A_ROW * len(slots)):
+            present, slots = np.unique(slots, return_inverse=True)
+            size = len(present)
+        alone = _are_distinct(slots, size=size)
+        sums = {name: _accumulated(values, slots, size=size, alone=alone) for name, values in measures.items()}
         if active_measure is not None:
-            sums[ACTIVE] = _days_above_zero(slots, sums[active_measure])
-        dense = len(entities) * width <= _DENSE_SLOTS
-        index = _rows_up_to(slots, size=max(1, len(entities) * width)) if dense else slots
-        return cls(entities=entities, first_day=first_day, width=width, index=index, dense=dense, sums=sums)
+            sums[ACTIVE] = np.concatenate(([0], np.cumsum(np.diff(sums[active_measure]) > 0)))
+        return cls(entities=entities, first_day=first_day, first_slot=first_slot, present=present, sums=sums)
 
-    def rows(self, place: Int64s, day: Int64s, *, where: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-        """How many rows lie up to and including a day of the entity at a place; elsewhere than ``where``, none."""
-        slots = np.clip(day - (self.first_day - 1), 0, self.width - 1)
-        slots += place * self.width
-        slots *= where
-        return self.index[slots] if self.dense else np.searchsorted(self.index, slots, side="right")
+    def slots_up_to(
+        self, day: Int64s, *, place: Int64s, where: npt.NDArray[np.bool_], back: Sequence[int]
+    ) -> dict[int, Int64s]:
+        """How many slots lie up to and including the day so many days back; none elsewhere than ``where``.
 
-
-def _counted(keys: Int64s) -> tuple[Int64s, Int64s]:
-    """Sorted keys, each once, and how often each occurs."""
-    if keys.max(initial=0) > _KEY_MASK:
-        distinct, counts = np.unique(keys, return_counts=True)
-        return distinct, counts
-    counts = np.bincount(keys)
-    distinct = np.flatnonzero(counts)
-    return distinct, counts[distinct]
-
-
-def _rows_up_to(slots: Int64s, *, size: int) -> npt.NDArray[np.int32]:
-    """For each slot the number of rows up to it, given the sorted slots of the rows."""
-    rows = np.zeros(size, dtype=np.int32)
-    rows[slots] = np.arange(1, len(slots) + 1)  # of rows that share a slot the last one stays
-    np.maximum.accumulate(rows, out=rows)
-    return rows
+        Args:
+            day: number of a day.
+            place: the entity's place; any number elsewhere than ``where``.
+            where: whether the entity is known.
+            back: days back, each of which becomes a key.
+        """
+        if not len(self.entities):
+            return {days: np.zeros(len(day), dtype=np.int64) for days in back}
+        place = place * where
+        start = self.first_slot.take(place)
+        most = (self.first_slot.take(place + 1) - start) * where
+        age = day - self.first_day.take(place) + 1
+        found = {}
+        for days in back:
+            slots = np.clip(age - days, 0, most)
+            slots += start
+            found[days] = slots if self.present is None else np.searchsorted(self.present, slots)
+        return found
 
 
-def _days_above_zero(slots: Int64s, sums: Int64s) -> Int64s:
-    """Number n is how many slots end within the first n rows with a sum above zero."""
-    last = np.flatnonzero(np.append(slots[1:] != slots[:-1], True)) if len(slots) else np.array([], dtype=np.int64)
-    above = np.zeros(len(sums), dtype=np.int64)
-    above[last + 1] = np.diff(sums[last + 1], prepend=0) > 0
-    return np.cumsum(above, out=above)
+def _placed(keys: Int64s) -> tuple[Int64s, Int64s]:
+    """Sorted keys, each once, and the place of each row's key among them."""
+    if keys.max(initial=0) > _MARKABLE:
+        distinct, place = np.unique(keys, return_inverse=True)
+        return distinct, place
+    marks = np.zeros(int(keys.max(initial=-1)) + 1, dtype=bool)
+    marks[keys] = True
+    return np.flatnonzero(marks), (np.cumsum(marks) - 1).take(keys)
 
 
-def accumulated(values: npt.NDArray[Any], order: Int64s) -> Int64s:
-    """Number n is the sum of the first n values in that order."""
-    sums = np.empty(len(order) + 1, dtype=np.int64)
-    sums[0] = 0
+def _are_distinct(slots: Int64s, *, size: int) -> bool:
+    marks = np.zeros(size, dtype=bool)
+    marks[slots] = True
+    return bool(np.count_nonzero(marks) == len(slots))
+
+
+def _accumulated(values: npt.NDArray[Any], slots: Int64s, *, size: int, alone: bool) -> Int64s:
+    """Number n is the sum of the values in the first n slots; ``alone``: no slot has two values."""
+    sums = np.zeros(size + 1, dtype=np.int64)
+    if alone:
+        sums[1:][slots] = values  # other threads go on meanwhile, which they do not while ``add.at`` runs
+    else:
+        np.add.at(sums[1:], slots, values)
     # In place: memory of this size is new each time, and the first touch of a page costs as much as the sum.
-    np.take(values, order, out=sums[1:], mode="clip")
-    np.cumsum(sums[1:], out=sums[1:])
-    return sums
+    return np.cumsum(sums, out=sums)

@@ -84,9 +84,9 @@ class WindowSums:
         ends: dict[int, tuple[str, ...]] = dict.fromkeys(boundaries(self.spec), (self.spec.trend_measure,))
         ends |= dict.fromkeys((0, *self.spec.windows), (*self.spec.measures, ACTIVE))
         columns: dict[str, Int64s] = {}
+        slots = totals.slots_up_to(day, place=place, where=known, back=list(ends))
         for back, measures in ends.items():
-            rows = totals.rows(place, day - back, where=known)
-            columns |= {f"{measure}@{back}": totals.sums[measure][rows] for measure in measures}
+            columns |= {f"{measure}@{back}": totals.sums[measure].take(slots[back]) for measure in measures}
         return pl.DataFrame(columns)
 
     def _corrected(self, sums: pl.DataFrame, leads: pl.DataFrame, corrections: pl.DataFrame) -> pl.DataFrame:

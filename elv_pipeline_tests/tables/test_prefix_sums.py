@@ -1,4 +1,4 @@
-"""Counting instead of comparing, and sums that need no partitions: against the plain way, at every size of key."""
+"""Sums that need no partitions, against plain loops, with few and with many empty days."""
 
 from __future__ import annotations
 
@@ -6,41 +6,40 @@ import numpy as np
 import polars as pl
 import pytest
 
-from elv_pipeline.tables.prefix_sums import ACTIVE, Codes, Cumulative, Points, stable_order
+from elv_pipeline.tables.prefix_sums import ACTIVE, Codes, Cumulative, Points
 
 
-@pytest.mark.parametrize("keys", [1, 7, 1 << 20, 1 << 24, (1 << 24) + 1, 1 << 40])
-@pytest.mark.parametrize("rows", [0, 1, 500])
-def test_stable_order_equals_the_plain_way(keys: int, rows: int) -> None:
-    drawn = np.random.default_rng(rows).integers(0, keys, rows)
-    drawn[: rows // 3] = keys - 1
-    assert stable_order(drawn).tolist() == np.argsort(drawn, kind="stable").tolist()
-
-
-@pytest.mark.parametrize("dense", [0, 1 << 20])
+@pytest.mark.parametrize("few_slots", [0, 1 << 20])
 @pytest.mark.parametrize("gap", [1, 1 << 30])
-def test_sums_up_to_a_day_equal_plain_loops(dense: int, gap: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elv_pipeline.tables.prefix_sums._DENSE_SLOTS", dense)
-    rng = np.random.default_rng(dense)
-    keys, day = rng.integers(0, 5, 60) * gap, np.sort(rng.integers(100, 112, 60))
-    clicks = rng.integers(0, 2, 60)
+@pytest.mark.parametrize("rows_a_day", [1, 3])
+def test_sums_up_to_a_day_equal_plain_loops(
+    few_slots: int, gap: int, rows_a_day: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elv_pipeline.tables.prefix_sums._FEW_SLOTS", few_slots)
+    monkeypatch.setattr("elv_pipeline.tables.prefix_sums._SLOTS_A_ROW", 1)
+    rng = np.random.default_rng(few_slots)
+    cells = np.sort(rng.choice(5 * 40, 50, replace=False)).repeat(rows_a_day)
+    keys, day = cells % 5 * gap, 100 + cells // 5
+    clicks = rng.integers(0, 2, len(cells))
     sums = Cumulative.of(keys, day, {"clicks": clicks}, active_measure="clicks")
+    assert (sums.present is None) == (few_slots > 0)
     assert sums.entities.tolist() == sorted(set(keys.tolist()))
+    yes = np.array([True])
     for place, key in enumerate(sums.entities):
-        for until in range(95, 120):
-            rows = sums.rows(np.array([place]), np.array([until]), where=np.array([True]))
-            before = sums.rows(np.array([place]), np.array([0]), where=np.array([True]))
+        slots = sums.slots_up_to(np.array([150]), place=np.array([place]), where=yes, back=range(-5, 60))
+        for back, until in ((back, 150 - back) for back in slots):
             mine = [(d, c) for k, d, c in zip(keys, day, clicks, strict=True) if k == key and d <= until]
-            assert sums.sums["clicks"][rows] - sums.sums["clicks"][before] == sum(c for _, c in mine)
-            assert sums.sums[ACTIVE][rows] - sums.sums[ACTIVE][before] == len({d for d, c in mine if c})
-    assert sums.rows(np.array([2]), np.array([105]), where=np.array([False])) == 0
+            assert sums.sums["clicks"][slots[back]] - sums.sums["clicks"][slots[59]] == sum(c for _, c in mine)
+            assert sums.sums[ACTIVE][slots[back]] - sums.sums[ACTIVE][slots[59]] == len({d for d, c in mine if c})
+    unknown = sums.slots_up_to(np.array([120]), place=np.array([99]), where=np.array([False]), back=[0])
+    assert unknown[0].tolist() == [0]
 
 
 def test_no_rows_have_no_sums() -> None:
     nothing = np.array([], dtype=np.int64)
     sums = Cumulative.of(nothing, nothing, {"clicks": nothing}, active_measure="clicks")
-    rows = sums.rows(np.array([0]), np.array([7]), where=np.array([False]))
-    assert (sums.sums["clicks"][rows], sums.sums[ACTIVE][rows]) == (0, 0)
+    slots = sums.slots_up_to(np.array([7]), place=np.array([0]), where=np.array([False]), back=[0])
+    assert (sums.sums["clicks"][slots[0]], sums.sums[ACTIVE][slots[0]]) == (0, 0)
 
 
 def test_points_are_distinct_and_rows_without_an_entity_get_nothing() -> None:
