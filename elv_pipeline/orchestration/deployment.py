@@ -296,18 +296,21 @@ class Deployment:
             ads=self.scan("ads", first=start, last=last) if self.config.paths.ads_path else None,
             history=history,
             base=self.midnight(start) - timedelta(days=2),
-            changes=self._changes(first, last),
+            changes=self._changes(self.ads_store, first, last) if self.config.paths.ads_path else None,
+            **{
+                f"{name}_changes": self._changes(self.breakdown_store(name), first, last)
+                for name in BREAKDOWNS
+                if name in self.data().enrichments
+            },
             **self._enrichments(start, last),
         )
 
-    def _changes(self, first: date, last: date) -> pl.LazyFrame | None:
-        """Restatements of the ads rows that leads of some days may know; None where there are none."""
-        if not self.config.paths.ads_path:
-            return None
+    def _changes(self, store: VersionStore, first: date, last: date) -> pl.LazyFrame | None:
+        """Restatements of a table that leads of some days may know; None where there are none."""
         # A change of a day inside some window is recorded after that day, and counts only before the lead.
         reach = self.problem.longest_window + self.config.feature_lag_days
         since, until = self.midnight(first - timedelta(days=reach)), self.midnight(last + timedelta(days=1))
-        found = self.ads_store.log.scan(since=since, before=until)
+        found = store.log.scan(since=since, before=until)
         return found if found.select(pl.len()).collect().item() else None
 
     def _enrichments(self, first: date, last: date) -> dict[str, pl.LazyFrame]:

@@ -57,15 +57,31 @@ class DailyRows:
 
     @classmethod
     def read_by_value(
-        cls, table: pl.LazyFrame, spec: Mix, *, codes: Mapping[str, Codes], days: tuple[date, date]
-    ) -> DailyRows:
-        """Read a breakdown: the code of its id, the number of its ``value`` and its measures."""
+        cls,
+        table: pl.LazyFrame,
+        spec: Mix,
+        *,
+        codes: Mapping[str, Codes],
+        days: tuple[date, date],
+        changes: pl.LazyFrame | None = None,
+    ) -> tuple[DailyRows, DailyRows | None]:
+        """Read a breakdown: the code of its id, the number of its ``value`` and its measures.
+
+        Its ``changes``, with ``recorded_time`` and the same numbers, are read whole: the number of loads that a lead
+        knows counts those of any day.
+        """
         # The numbers last as long as a column that uses them; they only place rows, no feature value depends on them.
         values = pl.Categorical(pl.Categories.random())
         numbered = pl.col(spec.dimension).cast(values).alias(VALUE)
         code = codes[spec.key].code(spec.key).alias(code_of(spec.key))
         rows = cls._sorted(table.filter(pl.col("day").is_between(*days)).select("day", code, numbered, *spec.measures))
-        return cls(rows.frame.with_columns(pl.col(VALUE).to_physical()))
+        if changes is None:
+            return rows._with_numbers(), None
+        restated = cls._sorted(changes.select("recorded_time", "day", code, numbered, *spec.measures))
+        return rows._with_numbers(), restated._with_numbers()
+
+    def _with_numbers(self) -> DailyRows:
+        return DailyRows(self.frame.with_columns(pl.col(VALUE).to_physical()))
 
     @classmethod
     def _sorted(cls, table: pl.LazyFrame) -> DailyRows:
@@ -145,18 +161,28 @@ class CompiledWindows:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledMix:
-    """The mix over one dimension at one level; ``breakdown`` has the level's code."""
+    """The mix over one dimension at one level; ``breakdown`` has the level's code, and so have ``changes``."""
 
     spec: Mix
     level: Level
     breakdown: DailyRows
+    changes: DailyRows | None
     codes: int
     lag_days: int
 
     def for_leads(self, leads: pl.DataFrame) -> Columns:
         """See ``Compiled``."""
         rows = self.breakdown.reached_by(leads, longest=max(self.spec.windows), lag_days=self.lag_days)
-        return MixOfLevel.of(rows, spec=self.spec, level=self.level, codes=self.codes, lag_days=self.lag_days).columns
+        changes = None if self.changes is None else self.changes.frame
+        return MixOfLevel.of(
+            rows,
+            spec=self.spec,
+            level=self.level,
+            codes=self.codes,
+            lag_days=self.lag_days,
+            changes=changes,
+            leads=leads,
+        ).columns
 
 
 @dataclass(frozen=True)

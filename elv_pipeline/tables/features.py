@@ -40,7 +40,7 @@ from elv_pipeline.tables.joins import ID_COLUMNS
 from elv_pipeline.tables.known_attributes import as_known
 from elv_pipeline.tables.outcome_history import OutcomeHistories, OutcomeLog
 from elv_pipeline.tables.prefix_sums import Codes, code_of
-from elv_pipeline.tables.restatements import count_known_loads
+from elv_pipeline.tables.restatements import count_known_loads, known_loads_of
 from elv_pipeline.tables.tokens import hashed_tokens
 
 KEY_COLUMNS = ("lead_id", "created_time", "day", *ID_COLUMNS, "join_method")
@@ -57,8 +57,10 @@ class FeatureInputs:
             outcome_observed``.
         base: a moment not later than any row of ``history``.
         changes: restatements of the ads rows with their ``recorded_time``, or None where there are none.
-        ads_placement: daily delivery by placement, or None; likewise the other optional tables.
-        ads_geo: daily delivery by region.
+        ads_placement: daily delivery by placement as first known, or None; likewise the other optional tables.
+        ads_geo: daily delivery by region as first known.
+        ads_placement_changes: restatements of it with their ``recorded_time``, or None where there are none.
+        ads_geo_changes: likewise.
         adset_targeting: audiences of ad sets.
         ad_creatives: kinds of creatives of ads.
     """
@@ -70,6 +72,8 @@ class FeatureInputs:
     changes: pl.LazyFrame | None = None
     ads_placement: pl.LazyFrame | None = None
     ads_geo: pl.LazyFrame | None = None
+    ads_placement_changes: pl.LazyFrame | None = None
+    ads_geo_changes: pl.LazyFrame | None = None
     adset_targeting: pl.LazyFrame | None = None
     ad_creatives: pl.LazyFrame | None = None
 
@@ -82,6 +86,11 @@ class FeatureInputs:
         found: pl.LazyFrame | None = getattr(self, name)
         if found is None:
             raise ValueError(f"the plan reads {name}, which is not among the inputs")
+        return found
+
+    def changes_of(self, table: str) -> pl.LazyFrame | None:
+        """Restatements of one breakdown, or None where there are none."""
+        found: pl.LazyFrame | None = getattr(self, f"{table}_changes")
         return found
 
     def emptied(self) -> FeatureInputs:
@@ -116,6 +125,12 @@ class FeatureRecipe:
         """Levels whose ids can exist."""
         return self.problem.levels_at_hand(self.data)
 
+    @property
+    def mixes(self) -> list[Mix]:
+        """Mixes whose breakdown and levels exist."""
+        mixes = [feature for feature in self.problem.features if isinstance(feature, Mix)]
+        return [mix for mix in mixes if mix_levels(mix, self.levels, self.data)]
+
 
 def feature_table(
     inputs: FeatureInputs,
@@ -145,7 +160,7 @@ def feature_table(
 
     def batches(tables: FeatureInputs) -> Iterator[pl.DataFrame]:
         codes = _codes(tables, recipe)
-        leads = _ordered_leads(tables, codes)
+        leads = _ordered_leads(tables, recipe, codes)
         compiled = _compiled(tables, recipe, leads=leads, codes=codes)
         for batch in feature_batches(leads, compiled):
             yield batch.with_columns(_of_the_lead(recipe)).select(*KEY_COLUMNS, *names)
@@ -174,15 +189,18 @@ def _as_plan(batches: Callable[[FeatureInputs], Iterator[pl.DataFrame]], inputs:
 
 def _codes(inputs: FeatureInputs, recipe: FeatureRecipe) -> dict[str, Codes]:
     """Codes of every id that leads or ads have at the levels, and of the ids that breakdowns carry."""
-    mixes = [f for f in recipe.problem.features if isinstance(f, Mix) and mix_levels(f, recipe.levels, recipe.data)]
-    keys = dict.fromkeys([*(level.key for level in recipe.levels), *(mix.key for mix in mixes)])
+    keys = dict.fromkeys([*(level.key for level in recipe.levels), *(mix.key for mix in recipe.mixes)])
     tables = [inputs.leads] if inputs.ads is None else [inputs.leads, inputs.ads]
     return {key: Codes.of(tables, key) for key in keys}
 
 
-def _ordered_leads(inputs: FeatureInputs, codes: Mapping[str, Codes]) -> pl.DataFrame:
-    """The leads in the order of the feature table, with the codes of their ids."""
+def _ordered_leads(inputs: FeatureInputs, recipe: FeatureRecipe, codes: Mapping[str, Codes]) -> pl.DataFrame:
+    """The leads in the order of the feature table, with the codes of their ids and the loads that they know."""
     leads = inputs.leads if inputs.changes is None else count_known_loads(inputs.leads, inputs.changes)
+    for mix in recipe.mixes:
+        changes = inputs.changes_of(mix.table)
+        if changes is not None:
+            leads = count_known_loads(leads, changes, name=known_loads_of(mix.table))
     frame = leads.collect(engine="streaming").rechunk()
     if not frame.select(_are_in_order("day", "created_time", "lead_id")).item():
         frame = frame.sort("day", "created_time", "lead_id")
@@ -210,7 +228,7 @@ def _compiled(
     """Everything that looks something up, in the order in which it is best started: the longest first."""
     features = recipe.problem.features
     activity, found = _activity(inputs, recipe, leads=leads, codes=codes), list[Compiled]()
-    for mix in (feature for feature in features if isinstance(feature, Mix)):
+    for mix in recipe.mixes:
         found += _mixes(inputs, recipe, mix, activity=activity, leads=leads, codes=codes)
     for feature in features:
         if isinstance(feature, WindowSum) and activity is not None:
@@ -259,16 +277,28 @@ def _mixes(
     codes: Mapping[str, Codes],
 ) -> list[Compiled]:
     levels = mix_levels(mix, recipe.levels, recipe.data)
-    if not levels:
-        return []
-    rows = DailyRows.read_by_value(inputs.table(mix.table), mix, codes=codes, days=_days(leads, [mix], recipe))
+    rows, changes = DailyRows.read_by_value(
+        inputs.table(mix.table),
+        mix,
+        codes=codes,
+        days=_days(leads, [mix], recipe),
+        changes=inputs.changes_of(mix.table),
+    )
     parents = [level.key for level in levels if level.key != mix.key]
     if parents:
         if activity is None:
             raise ValueError(f"{mix.table} carries {mix.key} alone; {', '.join(parents)} need the ads export")
         rows = rows.with_parents(activity, key=mix.key, parents=parents)
+        changes = changes and changes.with_parents(activity, key=mix.key, parents=parents)
     return [
-        CompiledMix(spec=mix, level=level, breakdown=rows, codes=len(codes[level.key]), lag_days=recipe.lag_days)
+        CompiledMix(
+            spec=mix,
+            level=level,
+            breakdown=rows,
+            changes=changes,
+            codes=len(codes[level.key]),
+            lag_days=recipe.lag_days,
+        )
         for level in levels
     ]
 

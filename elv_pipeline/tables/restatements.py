@@ -84,8 +84,13 @@ def latest(
     )
 
 
-def count_known_loads(leads: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
-    """Add ``known_loads``: how many distinct recorded times of ``changes`` lie before each lead's moment."""
+def known_loads_of(table: str) -> str:
+    """Column that counts the loads of one table that a lead knows; the ads export's is ``known_loads``."""
+    return f"{KNOWN_LOADS}:{table}"
+
+
+def count_known_loads(leads: pl.LazyFrame, changes: pl.LazyFrame, *, name: str = KNOWN_LOADS) -> pl.LazyFrame:
+    """Add a column: how many distinct recorded times of ``changes`` lie before each lead's moment."""
     loads = _loads(changes)
     return (
         leads.sort("created_time", "lead_id")
@@ -98,7 +103,7 @@ def count_known_loads(leads: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFram
             check_sortedness=False,
         )
         .drop("recorded_time", strict=False)
-        .with_columns(pl.col(LOAD).fill_null(0).alias(KNOWN_LOADS))
+        .with_columns(pl.col(LOAD).fill_null(0).alias(name))
         .drop(LOAD)
     )
 
@@ -137,22 +142,10 @@ def window_corrections(
         known change are left out.
     """
     states = _states(activity, changes, key=key, measures=measures, active_measure=active_measure)
-    span = max(boundaries)
-    ages = pl.int_ranges(0, span, dtype=pl.Int64).alias("age")
-    first_changed = changes.group_by(key).agg(pl.col("day").min().alias("first_changed"))
-    asked = (
-        pairs.filter(pl.col(KNOWN_LOADS) > 0)
-        .join(first_changed, on=key, how="inner", validate="m:1")
-        .filter(pl.col("day") >= pl.col("first_changed"))
-        .select(key, "day", KNOWN_LOADS, ages)
-        .explode("age")
-        .with_columns(
-            (pl.col("day").to_physical() - lag_days - pl.col("age").cast(pl.Int32)).cast(pl.Date).alias("changed_day")
-        )
-    )
     days = states.select(key, pl.col("day").alias("changed_day"), "slot_base").unique()
     found = (
-        asked.join(days, on=[key, "changed_day"], how="inner", validate="m:1")
+        _days_asked_for(pairs, changes, key=key, lag_days=lag_days, reach=max(boundaries))
+        .join(days, on=[key, "changed_day"], how="inner", validate="m:1")
         .with_columns((pl.col("slot_base") + pl.col(KNOWN_LOADS)).alias("slot_wanted"))
         .sort("slot_wanted")
         .join_asof(
@@ -172,6 +165,21 @@ def window_corrections(
         for m in (*measures, "active")
     ]
     return found.group_by(key, "day", KNOWN_LOADS).agg(sums)
+
+
+def _days_asked_for(pairs: pl.LazyFrame, changes: pl.LazyFrame, *, key: str, lag_days: int, reach: int) -> pl.LazyFrame:
+    """Each day of the windows of each pair that knows some load, as ``changed_day``, with its ``age`` in days."""
+    ages = pl.int_ranges(0, reach, dtype=pl.Int64).alias("age")
+    first_changed = changes.group_by(key).agg(pl.col("day").min().alias("first_changed"))
+    changed = pl.col("day").to_physical() - lag_days - pl.col("age").cast(pl.Int32)
+    return (
+        pairs.filter(pl.col(KNOWN_LOADS) > 0)
+        .join(first_changed, on=key, how="inner", validate="m:1")
+        .filter(pl.col("day") >= pl.col("first_changed"))
+        .select(key, "day", KNOWN_LOADS, ages)
+        .explode("age")
+        .with_columns(changed.cast(pl.Date).alias("changed_day"))
+    )
 
 
 def _states(

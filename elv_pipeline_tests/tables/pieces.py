@@ -40,11 +40,13 @@ def mix_columns(
         for key in LEVEL_KEYS
         if ads is not None or key == level.key
     }
-    rows = DailyRows.read_by_value(breakdown.lazy(), spec, codes=codes, days=ALL_DAYS)
+    rows, _ = DailyRows.read_by_value(breakdown.lazy(), spec, codes=codes, days=ALL_DAYS)
     if ads is not None and level.key != spec.key:
         activity = DailyRows.read(ads.lazy(), (), codes=codes, days=ALL_DAYS)
         rows = rows.with_parents(activity, key=spec.key, parents=[level.key])
-    piece = CompiledMix(spec=spec, level=level, breakdown=rows, codes=len(codes[level.key]), lag_days=lag_days)
+    piece = CompiledMix(
+        spec=spec, level=level, breakdown=rows, changes=None, codes=len(codes[level.key]), lag_days=lag_days
+    )
     points = _points(leads, level, codes[level.key])
     return pl.concat([points.select(level.key, "day"), piece.for_leads(points)(points)], how="horizontal").sort(
         level.key, "day"
