@@ -1,6 +1,7 @@
-"""Fail when requirements.lock does not fit pyproject.toml, lacks a hash, or names a package index.
+"""Fail when a lock file does not fit pyproject.toml, lacks a hash, or names a package index.
 
-Run by `make lint`; the remedy for every message is `make lock`.
+Run by `make lint`; the remedy for every message is `make lock` (`make lock-extras` for the two of the extras, which
+hold only what requirements.lock lacks).
 """
 
 from __future__ import annotations
@@ -9,45 +10,58 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
+BASE = "requirements.lock"
+EXTRAS = {"requirements-extras.lock": ("spark", "remote"), "requirements-deploy.lock": ("postgres", "kubernetes")}
+Versions = dict[str, list[str]]
 
 
 def main() -> int:
-    """Compare both files and print every difference."""
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    """Compare the files and print every difference."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    locked: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, flags=re.MULTILINE):
-        locked.setdefault(canonicalize_name(name), []).append(version)
-    wanted = [
-        *project["project"]["dependencies"],
-        *project["project"]["optional-dependencies"]["dev"],
-        *project["dependency-groups"]["build"],
-    ]
-    problems = [problem for line in wanted if (problem := _misfit(Requirement(line), locked))]
-    problems += [f"requirements.lock: {name} has no hash" for name in _without_hash(text)]
-    if re.search(r"--(index|extra-index|find)|https?://|file://", text):
-        problems.append("requirements.lock names a package index or a link")
+    extras: dict[str, list[str]] = project["project"]["optional-dependencies"]
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in (BASE, *EXTRAS)}
+    base = _locked(texts[BASE])
+    wanted = [*project["project"]["dependencies"], *extras["dev"], *project["dependency-groups"]["build"]]
+    problems = [*_misfits(wanted, base, BASE)]
+    for name, of in EXTRAS.items():
+        own = _locked(texts[name])
+        problems += _misfits([line for extra in of for line in extras[extra]], {**base, **own}, name)
+        problems += [f"{name} repeats {package} of {BASE}" for package in sorted(base.keys() & own.keys())]
+    for name, text in texts.items():
+        problems += [f"{name}: {package} has no hash" for package in _without_hash(text)]
+        if re.search(r"--(index|extra-index|find)|https?://|file://", text):
+            problems.append(f"{name} names a package index or a link")
+    forgotten = extras.keys() - {"dev", *(extra for of in EXTRAS.values() for extra in of)}
+    problems += [f"pyproject.toml: the extra {extra} is in no lock file" for extra in sorted(forgotten)]
     for problem in problems:
         print(f"{problem}; run 'make lock'", file=sys.stderr)
     return 1 if problems else 0
 
 
-def _misfit(requirement: Requirement, locked: dict[str, list[str]]) -> str | None:
+def _locked(text: str) -> Versions:
+    locked: dict[str, Any] = {}
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, flags=re.MULTILINE):
+        locked.setdefault(canonicalize_name(name), []).append(version)
+    return locked
+
+
+def _misfits(wanted: list[str], locked: Versions, name: str) -> list[str]:
+    return [problem for line in wanted if (problem := _misfit(Requirement(line), locked, name))]
+
+
+def _misfit(requirement: Requirement, locked: Versions, name: str) -> str | None:
     versions = locked.get(canonicalize_name(requirement.name))
     if not versions:
-        return f"requirements.lock lacks {requirement.name}"
+        return f"{name} lacks {requirement.name}"
     bad = [version for version in versions if Version(version) not in requirement.specifier]
-    return (
-        f"requirements.lock has {requirement.name} {bad[0]}, pyproject.toml wants {requirement.specifier}"
-        if bad
-        else None
-    )
+    return f"{name} has {requirement.name} {bad[0]}, pyproject.toml wants {requirement.specifier}" if bad else None
 
 
 def _without_hash(text: str) -> list[str]:
