@@ -12,6 +12,7 @@ from elv_pipeline.contracts.lead_ads import ID_LEVELS
 from elv_pipeline.ingest.clock import MOVED
 from elv_pipeline.ingest.finding import Finding, Severity, percent
 from elv_pipeline.ingest.ingested import DUPLICATE, NEVER_SO_FAR, TableProfile
+from elv_pipeline.ingest.notes import note_in_words
 from elv_pipeline.ingest.sources import Sources
 
 _MANY_REPEATS = 0.05
@@ -119,7 +120,7 @@ def _notes(profile: TableProfile) -> list[Finding]:
     for note, count in profile.notes.items():
         severity: Severity = "warning" if note == "recorded_before_qualified" else "info"
         remedy = "Check which of both times is right; the later one was used." if severity == "warning" else ""
-        text = f"{profile.file}: {count:,} rows {note.replace('_', ' ')}."
+        text = f"{profile.file}: {note_in_words(note, count)}."
         check = _CHECK_OF_NOTE.get(note, "rows_left_out")
         leads = count if profile.table == "outcomes" else None
         found.append(Finding(note, severity, text, remedy, check=check, table=profile.table, leads=leads))

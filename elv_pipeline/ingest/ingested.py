@@ -141,7 +141,7 @@ def finish(
         dropped_columns=source.dropped_columns,
         dropped_rows=dict(sifted.dropped),
         time_shapes=dict(time_shapes),
-        notes={name: count for name, count in notes.items() if count},
+        notes={name: count for name, count in {**source.notes, **notes}.items() if count},
         connector=source.connector,
         currency=source.currency,
         columns_in_file=source.columns,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from elv_pipeline.ingest.notes import note_in_words
 from elv_pipeline.publishing.content import moment
 
 TABLES = {
@@ -60,7 +61,7 @@ def day(value: str | None) -> str:
 def left_out_rules(table: Mapping[str, Any]) -> list[str]:
     """What was left out of a table and what was changed in it, one phrase each."""
     rules = [f"{count:,} {RULES.get(rule, rule.replace('_', ' '))}" for rule, count in table["dropped_rows"].items()]
-    return [*rules, *(f"{count:,} {note.replace('_', ' ')}" for note, count in table["notes"].items())]
+    return [*rules, *(note_in_words(note, count) for note, count in table["notes"].items())]
 
 
 def requirement(rule: Mapping[str, Any]) -> dict[str, Any]:

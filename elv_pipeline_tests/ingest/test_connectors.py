@@ -12,6 +12,8 @@ from elv_pipeline.errors import ConfigError, ContractError
 from elv_pipeline.ingest.connectors.matching import plain
 from elv_pipeline.ingest.connectors.registry import CONNECTORS
 from elv_pipeline.ingest.exports import open_export
+from elv_pipeline.ingest.findings import findings
+from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline.ingest.tables import read_ads, read_leads
 from elv_pipeline_tests.ingest.exports import ADS, LEADS
 from elv_pipeline_tests.ingest.meta_exports import (
@@ -132,7 +134,20 @@ def test_leads_of_every_format_become_the_same_canonical_table(tmp_path: Path, s
     assert found.source_rows.to_list() == [2, 3, 4]
     source = open_export(path, config=meta_config(tmp_path), source=LEADS_SOURCE)
     assert source.connector == "meta_lead_form"
-    assert source.notes == {"test_leads": 1, "organic_leads": 1}
+    assert source.notes == found.profile.notes == {"test_leads": 1, "organic_leads": 1}
+
+
+def test_what_a_connector_left_out_is_reported_in_words(tmp_path: Path) -> None:
+    totals = ["", "", "", "", "", "", "", "2814", "39", "23.62"]
+    save(tmp_path, "ads.csv", text_of(LANGUAGES["english"], [totals, *ROWS]))
+    save(tmp_path, "leads.csv", text_of(LEAD_HEADER, LEAD_ROWS))
+    save(tmp_path, "outcomes.csv", "lead_id,qualified_time\n501,2025-03-04\n")
+    names = ("ads", "leads", "outcomes")
+    config = meta_config(tmp_path, paths={f"{name}_path": str(tmp_path / f"{name}.csv") for name in names})
+    said = {finding.code: finding.message for finding in findings(read_sources(config), config)}
+    assert said["totals_row"] == "ads.csv: rows of totals left out, which no ad delivered: 1."
+    assert said["test_leads"] == "leads.csv: test leads of the form tool left out: 1."
+    assert said["organic_leads"] == "leads.csv: organic leads, which no ad brought: 1."
 
 
 def test_answers_and_personal_columns_are_never_loaded(tmp_path: Path) -> None:
