@@ -23,7 +23,10 @@ pytestmark = BETA
 FIRST, DAYS, TRAILING = date(2025, 3, 24), 12, 4
 """Twelve days that hold the change to daylight saving time; each export restates the days before it."""
 BERLIN = "Europe/Berlin"
-TABLES = ("ads", "leads", "outcomes", "joined_leads", "matured_labels", "features")
+TABLES = ("ads", "ads_placement", "leads", "outcomes", "joined_leads", "matured_labels", "features")
+
+
+EXPORTS = ("ads", "ads_placement", "leads", "outcomes")
 
 
 def day(offset: int) -> date:
@@ -41,12 +44,16 @@ def clicks(offset: int, export: int) -> int:
 
 
 def write_day(folder: Path, offset: int) -> None:
-    """The files that appear after one day: ads of the last days, the day's leads, the day's outcomes."""
-    for table in ("ads", "leads", "outcomes"):
+    """The files that appear after one day: ads of the last days, in all and by placement, leads and outcomes."""
+    for table in EXPORTS:
         (folder / table).mkdir(parents=True, exist_ok=True)
     header = "date,campaign_id,adset_id,ad_id,impressions,clicks,spend\n"
     rows = [f"{day(d)},C,S,A,9999,{clicks(d, offset)},{d}.5\n" for d in range(max(0, offset - TRAILING), offset + 1)]
     (folder / f"ads/ads_{exported(offset):%Y%m%dT%H%M}Z.csv").write_text(header + "".join(rows), encoding="utf-8")
+    by_placement = [row.replace(",C,S,A,", ",A,feed,") for row in rows]
+    (folder / f"ads_placement/by_{exported(offset):%Y%m%dT%H%M}Z.csv").write_text(
+        "date,ad_id,placement,impressions,clicks,spend\n" + "".join(by_placement), encoding="utf-8"
+    )
     times = [f"{day(offset)}T{hour:02d}:30:00+0{1 if offset < 6 else 2}:00" for hour in (3, 9, 20)]
     leads = "".join(f"L{offset}.{n},{moment},A\n" for n, moment in enumerate(times))
     (folder / f"leads/leads_{day(offset)}.csv").write_text(f"lead_id,created_time,ad_id\n{leads}", encoding="utf-8")
@@ -55,7 +62,7 @@ def write_day(folder: Path, offset: int) -> None:
 
 
 def opened(folder: Path) -> Copy:
-    paths = {f"{table}_path": f"exports/{table}" for table in ("ads", "leads", "outcomes")}
+    paths = {f"{table}_path": f"exports/{table}" for table in EXPORTS}
     document = {"name": "daily", "timezone": BERLIN, "start_date": FIRST, "end_date": day(DAYS - 1), "paths": paths}
     home = Home(folder / "home")
     config = home.register(parse_config(document, source=folder / "config.yaml"))
@@ -90,7 +97,7 @@ def features(copy: Copy) -> pl.DataFrame:
 
 def test_day_by_day_leaves_the_bytes_of_one_ranged_run(daily: Copy, tmp_path: Path) -> None:
     whole = at_once(tmp_path)
-    for table in ("ads", "ads_changes", "leads", "joined_leads", "features"):
+    for table in (*EXPORTS, "ads_changes", "ads_placement_changes", "joined_leads", "features"):
         assert daily.files(table) == whole.files(table), table
 
 
@@ -110,14 +117,22 @@ def test_a_lead_knows_the_figures_that_had_been_exported_before_it(daily: Copy) 
     assert restated > 30
 
 
+def test_a_breakdown_knows_what_the_export_beside_it_knows(daily: Copy) -> None:
+    table = features(daily)
+    for level in ("ad", "adset", "campaign"):
+        whole, broken_down = table[f"{level}_clicks_7d"], table[f"{level}_placement_clicks_7d"]
+        assert whole.sum() > 0
+        assert broken_down.to_list() == whole.to_list()
+
+
 def test_a_day_computed_again_after_restatements_is_the_same(daily: Copy, tmp_path: Path) -> None:
     copy = by_day(tmp_path, upto=8)
     before = {name: content for name, content in copy.files("features").items()}
     for offset in range(8, DAYS):
         write_day(copy.exports, offset)
-        copy.run("ads", "leads", days=DayRange(day(offset), day(offset)))
+        copy.run("ads", "ads_placement", "leads", days=DayRange(day(offset), day(offset)))
     assert len(copy.files("ads_changes")) == len(daily.files("ads_changes"))
-    copy.run("ads", "leads", "joined_leads", "features", days=DayRange(FIRST, day(7)))
+    copy.run("ads", "ads_placement", "leads", "joined_leads", "features", days=DayRange(FIRST, day(7)))
     assert copy.files("features") == before
 
 
@@ -140,7 +155,9 @@ def test_each_run_parses_the_files_of_its_day_only(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(exports_at_hand, "READERS", {name: counted(read) for name, read in sources.READERS.items()})
     write_day(copy.exports, 6)
     copy.run(*TABLES, days=DayRange(day(6), day(6)))
-    assert sorted(parsed) == ["2025-03-30.csv", "ads_20250331T0500Z.csv", "leads_2025-03-30.csv"]
+    assert sorted(parsed) == [
+        *("2025-03-30.csv", "ads_20250331T0500Z.csv", "by_20250331T0500Z.csv", "leads_2025-03-30.csv")
+    ]
 
 
 def test_a_history_can_be_taken_anew(tmp_path: Path) -> None:
