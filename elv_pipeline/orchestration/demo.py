@@ -17,7 +17,7 @@ import yaml
 from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.orchestration.commands import CommandResult, Session, opened
 from elv_pipeline.settings import PipelineConfig, load_config
-from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate, write
+from elv_pipeline.synthetic.advertiser import EXPORTS, AdvertiserSpec, generate, write
 
 NAME = "demo"
 
@@ -47,7 +47,7 @@ def write_demo_input(home: Home, spec: AdvertiserSpec) -> tuple[PipelineConfig, 
         "label_window_days": spec.outcome_window_days,
         "value_per_qualified": 120.0,
         "currency": "EUR",
-        "paths": {f"{table}_path": f"exports/{files[table].name}" for table in ("ads", "leads", "outcomes")},
+        "paths": {f"{table}_path": f"exports/{files[table].name}" for table in EXPORTS},
     }
     path = write_atomically(folder / "config.yaml", yaml.safe_dump(document, sort_keys=False))
     return load_config(path), files["truth"]

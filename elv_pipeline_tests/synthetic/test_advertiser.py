@@ -11,12 +11,12 @@ import pytest
 
 import elv_pipeline.synthetic
 from elv_pipeline.errors import ConfigError
-from elv_pipeline.synthetic.advertiser import Advertiser, AdvertiserSpec, generate, write
+from elv_pipeline.synthetic.advertiser import EXPORTS, Advertiser, AdvertiserSpec, generate, write
 from elv_pipeline.synthetic.delay import delay_cdf, draw_delay_seconds
 
 AD_NAMES = ["campaign_id", "campaign_name", "adset_id", "adset_name", "ad_id", "ad_name"]
 AD_COLUMNS = ["date", *AD_NAMES, "impressions", "clicks", "spend"]
-LEAD_COLUMNS = ["lead_id", "created_time", "ad_id", "adset_id", "campaign_id"]
+LEAD_COLUMNS = ["lead_id", "created_time", "ad_id", "adset_id", "campaign_id", "platform"]
 PERSONAL_COLUMNS = ["full_name", "email", "phone_number"]
 TRUTH_COLUMNS = ["lead_id", "true_p", "true_qualified_within_window", "true_qualified_time"]
 WINDOW = timedelta(days=14)
@@ -61,12 +61,8 @@ def test_files_have_the_documented_columns_and_formats(tmp_path: Path, advertise
     assert text["outcomes"]["qualified_time"].drop_nulls().str.contains(stamp).all()
     assert text["ads"]["date"].str.contains(r"^\d{4}-\d\d-\d\d$").all()
     assert text["ads"]["spend"].str.contains(r"^\d+\.\d\d$").all()
-    assert [path.name for path in sorted(paths["ads"].parent.iterdir())] == [
-        "ads.csv",
-        "leads.csv",
-        "outcomes.csv",
-        "truth.parquet",
-    ]
+    found = {path.name for path in paths["ads"].parent.iterdir()}
+    assert found == {*(f"{name}.csv" for name in EXPORTS), "truth.parquet"}
     assert pl.read_parquet(paths["truth"]).equals(advertiser.truth)
 
 
