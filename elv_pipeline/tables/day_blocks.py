@@ -85,7 +85,7 @@ class DailyRows:
 
     @classmethod
     def _sorted(cls, table: pl.LazyFrame) -> DailyRows:
-        rows = table.collect(engine="streaming")
+        rows = table.collect()
         return cls((rows if rows["day"].is_sorted() else rows.sort("day")).rechunk())
 
     def reached_by(self, leads: pl.DataFrame, *, longest: int, lag_days: int) -> pl.DataFrame:
