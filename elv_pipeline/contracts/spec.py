@@ -203,11 +203,15 @@ def type_name(dtype: PolarsType) -> str:
 
 def _is_increasing(frame: pl.DataFrame, key: tuple[str, ...]) -> bool:
     """Whether every row's key is above the one before, which proves that none occurs twice; nulls prove nothing."""
-    above = pl.lit(False)
-    for name in reversed(key):
-        column, before = pl.col(name), pl.col(name).shift(1)
-        above = (column > before) | ((column == before) & above)
-    return bool(frame.select(above.slice(1).fill_null(False).all()).item())
+    pairs = max(frame.height - 1, 0)
+    tied, above = pl.repeat(True, pairs, eager=True), pl.repeat(False, pairs, eager=True)
+    for name in key:
+        column, before = frame[name].slice(1), frame[name].head(pairs)
+        above |= tied & (column > before).fill_null(False)
+        if above.all():
+            return True
+        tied &= (column == before).fill_null(False)
+    return False
 
 
 def _has_repeats(frame: pl.DataFrame, key: tuple[str, ...]) -> bool:

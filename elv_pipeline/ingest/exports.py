@@ -15,13 +15,14 @@ import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.categories import as_categories, repeated_columns
+from elv_pipeline.ingest.categories import as_categories, types_to_read
 from elv_pipeline.ingest.connectors.base import Draft
 from elv_pipeline.ingest.connectors.cleaning import with_decimal_point
 from elv_pipeline.ingest.connectors.matching import HeaderMatch, recognise
 from elv_pipeline.ingest.connectors.registry import candidates_for
 from elv_pipeline.ingest.formats import read_any, rows_holding
 from elv_pipeline.ingest.locations import ExportFile, is_url, locate
+from elv_pipeline.ingest.numbers import in_one_form
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.text_table import Layout
 from elv_pipeline.settings import PipelineConfig
@@ -32,7 +33,7 @@ _RECORDED = "recorded_time"
 def open_export(
     path: Path | str, *, config: PipelineConfig, source: TableContract, allow_no_rows: bool = False
 ) -> SourceFile:
-    """Read the known columns of one export, or of all files of a folder or glob, as text.
+    """Read the known columns of one export, or of all files of a folder or glob (see ``SourceFile``).
 
     Args:
         path: a file, folder, glob or URL (see ``locate``).
@@ -52,8 +53,9 @@ def open_export(
 def open_file(
     file: ExportFile, *, config: PipelineConfig, source: TableContract, allow_no_rows: bool = False
 ) -> SourceFile:
-    """Read the known columns of one file as text; arguments and errors are those of ``open_export``."""
+    """Read the known columns of one file; arguments and errors are those of ``open_export``."""
     candidates = candidates_for(source.name, config)
+    decimal_comma = config.has_decimal_comma(source.name)
 
     def match(header: Sequence[str]) -> HeaderMatch:
         return recognise(header, file=file.name, table=source.name, candidates=candidates)
@@ -61,9 +63,9 @@ def open_file(
     with file.local() as local:
         table = read_any(
             local,
-            choose=lambda header: _layout(match(header), source=source),
+            choose=lambda header: _layout(match(header), source=source, decimal_comma=decimal_comma),
             name=source.name,
-            decimal="," if config.has_decimal_comma(source.name) else ".",
+            decimal="," if decimal_comma else ".",
             allow_no_rows=allow_no_rows,
         )
         found = match(table.header)
@@ -94,9 +96,11 @@ def open_file(
     )
 
 
-def _layout(match: HeaderMatch, *, source: TableContract) -> Layout:
-    # Cleaning steps work on text; a file that needs none is read into categories at once, which is far cheaper.
-    return match.layout if match.spec.steps else replace(match.layout, repeated=repeated_columns(source))
+def _layout(match: HeaderMatch, *, source: TableContract, decimal_comma: bool) -> Layout:
+    # Cleaning steps work on text; a file that needs none is read into types at once, which is far cheaper.
+    if match.spec.steps:
+        return match.layout
+    return replace(match.layout, types=types_to_read(source, decimal_comma=decimal_comma))
 
 
 def _require_rows(draft: Draft) -> None:
@@ -109,7 +113,7 @@ def _require_rows(draft: Draft) -> None:
 
 def _cleaned(draft: Draft, match: HeaderMatch, *, source: TableContract) -> Draft:
     numbers = tuple(column.name for column in source.columns if column.dtype in (pl.Int64, pl.Float64))
-    draft = with_decimal_point(draft, numbers)
+    draft = with_decimal_point(draft, tuple(name for name in numbers if draft.frame.schema.get(name) == pl.String))
     for step in match.spec.steps:
         draft = step(draft)
     return draft
@@ -140,7 +144,7 @@ def _joined(parts: Sequence[SourceFile], *, place: str, source: TableContract) -
     last = place.rstrip("/").rsplit("/", 1)[-1] if is_url(place) else Path(place).name
     return SourceFile(
         path=Path(f"{last} ({len(parts)} files)"),
-        frame=pl.concat(frames, how="diagonal").select(SOURCE_ROW, *ordered),
+        frame=pl.concat(in_one_form(frames, source=source), how="diagonal").select(SOURCE_ROW, *ordered),
         columns=ordered,
         dropped_columns=tuple(dict.fromkeys(name for part in parts for name in part.dropped_columns)),
         sha256=digest,

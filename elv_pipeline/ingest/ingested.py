@@ -129,13 +129,16 @@ def finish(
         ContractError: the canonical contract is broken.
     """
     frame, rows = in_key_order(sifted, contract=contract)
+    with ThreadPoolExecutor(max_workers=1) as background:
+        measured = background.submit(column_profiles, frame)
+        valid = contract.validate(as_texts(frame), source.name)
     profile = TableProfile(
         table=contract.name,
         file=source.name,
         sha256=source.sha256,
         rows_read=source.frame.height,
         rows=frame.height,
-        columns=column_profiles(frame),
+        columns=measured.result(),
         first_day=_extreme_day(frame, last=False),
         last_day=_extreme_day(frame, last=True),
         dropped_columns=source.dropped_columns,
@@ -147,7 +150,6 @@ def finish(
         columns_in_file=source.columns,
         left_out=_left_out(source.frame, rows, contract=contract) if set(sifted.dropped) - {NEVER_SO_FAR} else (),
     )
-    valid = contract.validate(as_texts(frame), source.name)
     return Ingested(valid, profile, rows, _dropped_leads(sifted, frame, source=source))
 
 

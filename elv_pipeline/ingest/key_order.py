@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from elv_pipeline.ingest.categories import ranks
 
 _BITS = 63
+_BLOCK_ROWS = 1 << 15
+"""Rows handled at a time: what is needed for a moment stays in the cache, and touches no fresh memory."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,12 @@ class KeyOrder:
 
     def applied_to(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame in order; rows of equal keys keep the order they have."""
-        return frame if self.positions is None else frame.select(pl.all().gather(self.positions))
+        if self.positions is None:
+            return frame
+        empty = {column.name for column in frame.iter_columns() if column.null_count() == frame.height}
+        return frame.select(
+            pl.col(name) if name in empty else pl.col(name).gather(self.positions) for name in frame.columns
+        )
 
 
 def key_order(frame: pl.DataFrame, key: Sequence[str]) -> KeyOrder:
@@ -40,30 +48,31 @@ def key_order(frame: pl.DataFrame, key: Sequence[str]) -> KeyOrder:
         return KeyOrder(sorted_rows, _n_keys(frame, key) < frame.height)
     numbers, row_bits = packed
     in_order = bool((numbers[1:] > numbers[:-1]).all())
+    positions = None
     if not in_order:
         numbers.sort()
-    positions = None if in_order else pl.Series((numbers & ((1 << row_bits) - 1)).astype(np.uint32))
+        places: npt.NDArray[np.uint32] = np.empty(len(numbers), dtype=np.uint32)
+        np.bitwise_and(numbers, (1 << row_bits) - 1, out=places, casting="unsafe")
+        positions = pl.Series(places)
     numbers >>= row_bits
     return KeyOrder(positions, bool((numbers[1:] == numbers[:-1]).any()))
 
 
-def _packed(frame: pl.DataFrame, key: Sequence[str]) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], int] | None:
+def _packed(frame: pl.DataFrame, key: Sequence[str]) -> tuple[npt.NDArray[np.int64], int] | None:
+    parts = [ranks(frame[name]) for name in key]
+    known = [part for part in parts if part is not None]
     row_bits = max(frame.height, 1).bit_length()
-    packed = np.zeros(frame.height, dtype=np.int64)
-    bits = row_bits
-    for name in key:
-        found = ranks(frame[name])
-        if found is None:
-            return None
-        numbers, count = found
-        width = count.bit_length()
-        bits += width
-        if bits > _BITS:
-            return None
-        packed <<= width
-        packed |= numbers
-    packed <<= row_bits
-    packed |= np.arange(frame.height, dtype=np.int64)
+    if len(known) < len(parts) or row_bits + sum(part.count.bit_length() for part in known) > _BITS:
+        return None
+    packed: npt.NDArray[np.int64] = np.empty(frame.height, dtype=np.int64)
+    for start in range(0, frame.height, _BLOCK_ROWS):
+        rows = slice(start, min(start + _BLOCK_ROWS, frame.height))
+        block = np.zeros(rows.stop - start, dtype=np.int64)
+        for part in known:
+            block <<= part.count.bit_length()
+            block |= part.of(rows)
+        block <<= row_bits
+        packed[rows] = block | np.arange(start, rows.stop, dtype=np.int64)
     return packed, row_bits
 
 

@@ -1,14 +1,18 @@
-"""Text to exact integers: counts, and money as millionths of the currency.
+"""Written numbers as exact integers: counts, and money as millionths of the currency.
 
 Belongs here: what a written number means. Does not belong here: which numbers are allowed (``tables``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import MICROS
 from elv_pipeline.contracts.messages import violation
+from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.source_file import SOURCE_ROW
 
@@ -17,20 +21,30 @@ _MONEY = r"^[-+]?(?:0*[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]+)$"
 # Written by pandas and R for very small or large floats, e.g. 1e-05.
 _SCIENTIFIC = r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"
 _PLAIN_DIGITS = 15
+_LARGEST_COUNT = 10**_PLAIN_DIGITS - 1
 _PLAIN_MONEY = 24
 # Below 2^42 millionths a float is off by less than 2^-10 of one: what lies within 2^-9 of an integer is that integer.
 _EXACT_MICROS = 1 << 42
 _NEAR_INTEGER = 2.0**-9
 _LARGEST_MONEY = 1_000_000_000_000
+_BLOCK_ROWS = 1 << 13
+"""Rows handled at a time: what is needed for a moment stays in the cache, and touches no fresh memory."""
 
 
 def count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
-    """A text column of whole numbers as Int64; a sign and a zero fraction (``12.0``) are accepted.
+    """A column of whole numbers as Int64; a sign and a zero fraction (``12.0``) are accepted.
+
+    Args:
+        frame: with ``source_row`` and the column as text, or as ``exact_counts`` leaves it.
+        column: its name.
+        place: what messages call the file.
 
     Raises:
         ContractError: a value is empty or no whole number.
     """
     text = frame[column]
+    if text.dtype == pl.Int64:
+        return text
     direct = text.cast(pl.Int64, strict=False)
     if not direct.null_count() and _longest(text) <= _PLAIN_DIGITS:
         return direct
@@ -40,12 +54,19 @@ def count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
 
 
 def micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
-    """A text column of amounts as Int64 millionths, exact to the sixth decimal, further ones rounded half away from 0.
+    """A column of amounts as Int64 millionths, exact to the sixth decimal, further ones rounded half away from 0.
+
+    Args:
+        frame: with ``source_row`` and the column as text, or as ``exact_micros`` leaves it.
+        column: its name.
+        place: what messages call the file.
 
     Raises:
         ContractError: a value is empty, has a currency sign, thousands separators or a decimal comma.
     """
-    direct = _exact_micros(frame[column])
+    if frame.schema[column] == pl.Int64:
+        return frame[column]
+    direct = _micros_by_float(frame[column])
     if direct is not None:
         return direct
     text = pl.col(column)
@@ -65,16 +86,60 @@ def micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
     return parsed
 
 
-def _exact_micros(text: pl.Series) -> pl.Series | None:
-    """The column by way of floats where that is exact: at most six decimals that count, amounts below four millions."""
-    scaled = text.cast(pl.Float64, strict=False) * MICROS
-    micros = scaled.round(0)
-    distance = (scaled - micros).abs().max()
-    if scaled.null_count() or not scaled.is_finite().all() or _longest(text) > _PLAIN_MONEY:
+def exact_counts(parsed: pl.Series) -> pl.Series | None:
+    """Counts that Polars has parsed, if all are what ``count_column`` reads; None where a message may need the text."""
+    if parsed.null_count() or not _lies_between(parsed, 0, _LARGEST_COUNT):
         return None
-    if len(text) and (float(distance) > _NEAR_INTEGER or float(micros.abs().max()) >= _EXACT_MICROS):  # type: ignore[arg-type]
+    return parsed.rechunk()
+
+
+def exact_micros(parsed: pl.Series) -> pl.Series | None:
+    """Amounts that Polars has parsed as millionths, if all are what ``micros_column`` reads and none is negative."""
+    return _certain_micros(parsed) if _lies_between(parsed, 0, _LARGEST_MONEY) else None
+
+
+def _lies_between(parsed: pl.Series, least: int, most: int) -> bool:
+    """Whether all known values do; a NaN, which Polars passes over here, is none of ``_certain_micros`` either."""
+    return parsed.null_count() == len(parsed) or bool(parsed.min() >= least and parsed.max() <= most)  # type: ignore[operator]
+
+
+def in_one_form(frames: Sequence[pl.DataFrame], *, source: TableContract) -> list[pl.DataFrame]:
+    """Frames of one table with each column of numbers either exact in all of them, or written out in all of them."""
+    written: dict[str, pl.Expr] = {}
+    for column in source.columns:
+        if len({frame.schema[column.name] for frame in frames if column.name in frame.columns}) < 2:
+            continue
+        number = pl.col(column.name)
+        fraction = (number % MICROS).cast(pl.String).str.zfill(6)
+        amount = pl.format("{}.{}", number // MICROS, fraction).alias(column.name)
+        written[column.name] = amount if column.dtype == pl.Float64 else number.cast(pl.String)
+    return [
+        frame.with_columns(text for name, text in written.items() if frame.schema.get(name) == pl.Int64)
+        for frame in frames
+    ]
+
+
+def _micros_by_float(text: pl.Series) -> pl.Series | None:
+    return None if _longest(text) > _PLAIN_MONEY else _certain_micros(text.cast(pl.Float64, strict=False))
+
+
+def _certain_micros(amounts: pl.Series) -> pl.Series | None:
+    """Millionths where floats are enough: at most six decimals that count, amounts below four millions."""
+    if amounts.null_count():
         return None
-    return micros.cast(pl.Int64)
+    micros = np.empty(len(amounts), dtype=np.int64)
+    at = 0
+    for chunk in amounts.get_chunks():
+        for start in range(0, len(chunk), _BLOCK_ROWS):
+            scaled = chunk.slice(start, _BLOCK_ROWS).to_numpy() * MICROS
+            whole = np.rint(scaled)
+            with np.errstate(invalid="ignore"):  # a NaN or an infinity is near to nothing
+                certain = (np.abs(scaled - whole) <= _NEAR_INTEGER) & (np.abs(whole) < _EXACT_MICROS)
+            if not certain.all():
+                return None
+            micros[at : at + len(whole)] = whole
+            at += len(whole)
+    return pl.Series(amounts.name, micros)
 
 
 def _longest(text: pl.Series) -> int:

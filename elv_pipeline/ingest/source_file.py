@@ -1,4 +1,4 @@
-"""What opening one export yields: its known columns as text, and facts about the file.
+"""What opening one export yields: its known columns, and facts about the file.
 
 Belongs here: the hand-over between connectors and the readers of each table. Does not belong here: parsing files
 (``text_table`` and its kin) or types and rules (``tables``, ``enrichment``).
@@ -22,7 +22,8 @@ class SourceFile:
 
     Attributes:
         path: the file, or a stand-in that carries its name where it is remote or several files were joined.
-        frame: ``source_row`` (Int64) and the columns as text; blank is null.
+        frame: ``source_row`` (Int64) and the columns as text; blank is null. Of daily figures, days, ids and names are
+            categories, and numbers that were certain when parsed are Int64: counts, and spend in millionths.
         columns: canonical names of the columns that the file has.
         dropped_columns: header names that were not loaded; a name that looks like a value is withheld.
         sha256: digest of the file's bytes.

@@ -7,13 +7,14 @@ mean which column (``connectors``), types or rules about values (``tables``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
+from elv_pipeline.contracts.spec import PolarsType
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.delimited_fast import read_fast
 from elv_pipeline.ingest.delimited_strict import read_header, read_strictly
@@ -27,13 +28,15 @@ _VALUE_LIKE = re.compile(r".*@.*|[-+(]?\d[\d\s:.,/()T-]*Z?", re.DOTALL)
 class Layout:
     """Which cell of a row is which column, and the names of the others as they may be shown.
 
-    ``repeated`` names columns whose few values recur in many rows: they are read as categories, which is faster, takes
-    a fraction of the memory, and makes comparing, sorting and counting them cheap.
+    ``types`` says how columns other than text are read. ``Categorical`` is for few values that recur in many rows:
+    faster, a fraction of the memory, and cheap to compare, sort and count. ``Int64`` is for counts and ``Float64`` for
+    amounts: a column of which every value is certain comes as integers (amounts in millionths), any other as the text
+    that says what is wrong with it.
     """
 
     position: dict[str, int]
     dropped: tuple[str, ...]
-    repeated: frozenset[str] = frozenset()
+    types: Mapping[str, PolarsType] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class TextTable:
     """One file as text.
 
     Attributes:
-        frame: ``source_row`` (Int64; the header is row 1) and the chosen columns, trimmed, null where blank; String,
-            or Categorical for the repeated ones.
+        frame: ``source_row`` (Int64; the header is row 1) and the chosen columns, trimmed, null where blank; text, or
+            as ``Layout.types`` says.
         header: all cells of the header row, trimmed.
         layout: which of them were chosen.
         sha256: digest of the file as stored.
@@ -87,11 +90,11 @@ def read_text_table(
 
 
 def _rows(raw: RawText, *, separator: str, width: int, layout: Layout) -> pl.DataFrame:
-    found = read_fast(raw, separator=separator, width=width, position=layout.position, repeated=layout.repeated)
+    found = read_fast(raw, separator=separator, width=width, position=layout.position, types=layout.types)
     if found is not None:
         return found
     frame = read_strictly(raw, separator=separator, width=width, position=layout.position)
-    return frame.cast(dict.fromkeys(layout.repeated & set(frame.columns), pl.Categorical))
+    return frame.cast({name: pl.Categorical for name in frame.columns if layout.types.get(name) == pl.Categorical})
 
 
 def safe_header_name(name: str) -> str:

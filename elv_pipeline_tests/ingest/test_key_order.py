@@ -40,6 +40,17 @@ def test_the_order_is_that_of_a_sort_by_the_columns(categories: bool, rows: list
     assert found.has_repeats == (len(set(rows)) < len(rows))
 
 
+def test_the_order_does_not_depend_on_the_blocks_it_is_worked_out_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2024, 1, day) for day in (3, 1, 2, 1, 3, 2, 1)]
+    frame = pl.DataFrame({"day": days, "ad_id": list("bcaabcb")}, schema_overrides={"ad_id": pl.Categorical})
+    whole = key_order(frame, ("day", "ad_id"))
+    monkeypatch.setattr("elv_pipeline.ingest.key_order._BLOCK_ROWS", 2)
+    in_blocks = key_order(frame, ("day", "ad_id"))
+    assert whole.positions is not None
+    assert in_blocks.positions is not None
+    assert in_blocks.positions.to_list() == whole.positions.to_list() == [3, 6, 1, 2, 5, 0, 4]
+
+
 def test_rows_in_order_stay_where_they_are() -> None:
     frame = pl.DataFrame({"ad_id": ["a", "b"]}, schema={"ad_id": pl.Categorical})
     assert key_order(frame, ("ad_id",)).positions is None

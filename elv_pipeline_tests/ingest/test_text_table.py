@@ -175,7 +175,7 @@ def test_a_plain_file_is_left_to_the_fast_parser(tmp_path: Path, monkeypatch: py
 
 def test_repeated_columns_are_categories_from_either_parser(tmp_path: Path) -> None:
     def with_categories(header: list[str]) -> Layout:
-        return Layout(choose(header).position, (), frozenset({"ad_id"}))
+        return Layout(choose(header).position, (), {"ad_id": pl.Categorical})
 
     for blank in ("", "\n"):  # a blank line in the middle is left to the strict parser
         path = write(tmp_path, "leads.csv", f"lead_id,ad_id\nL1, A\n{blank}L2,\nL3,A\n")
@@ -216,13 +216,13 @@ def verdicts(content: bytes, *, loaded: int) -> tuple[pl.DataFrame | None, pl.Da
         except ContractError as error:
             return None, str(error)
         position = {name: place for place, name in enumerate(KNOWN[: len(header)]) if place != loaded}
-        repeated = frozenset({"created_time"})
-        fast = read_fast(raw, separator=separator, width=len(header), position=position, repeated=repeated)
+        types = {"created_time": pl.Categorical}
+        fast = read_fast(raw, separator=separator, width=len(header), position=position, types=types)
         try:
             strict = read_strictly(raw, separator=separator, width=len(header), position=position)
         except ContractError as error:
             return fast, str(error)
-    return fast, strict.cast({name: pl.Categorical for name in repeated & set(strict.columns)})
+    return fast, strict.cast({name: pl.Categorical for name in types.keys() & set(strict.columns)})
 
 
 @settings(max_examples=400, deadline=None)
@@ -247,3 +247,14 @@ def test_the_fast_parser_takes_what_spreadsheets_and_databases_write() -> None:
     assert isinstance(strict, pl.DataFrame)
     assert_frame_equal(fast, strict)
     assert fast.height == 40_001
+
+
+def test_a_quote_after_much_plain_text_is_still_a_quote() -> None:
+    plain = b"lead_id,created_time\n" + b"L1,2025-01-01\n" * 40_000
+    for end in (b'"L2","2025,\n01"\n', b'"L2""",x\nL3,y\n'):
+        fast, strict = verdicts(plain + end, loaded=5)
+        assert fast is not None
+        assert isinstance(strict, pl.DataFrame)
+        assert_frame_equal(fast, strict)
+    assert verdicts(plain + b'L2,"2025\n', loaded=5)[0] is None
+    assert verdicts(plain + b'L2,2"0"25\n', loaded=5)[0] is None
