@@ -13,6 +13,7 @@ from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.commands import CommandResult, opened
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.exports_at_hand import CONTRACTS
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, Finished, _isolate, configuration
 
 pytestmark = BETA
@@ -100,3 +101,12 @@ def test_a_model_trained_with_an_enrichment_refuses_to_score_without_it(rich: Ri
     assert "- paths.ads_placement_path: ad_placement_" in message
     assert "- paths.adset_targeting_path: audience_" in message
     assert "ads_geo_path" not in message
+
+
+def test_every_feature_column_names_columns_that_its_tables_have(rich: Rich) -> None:
+    found = rich.deployment.problem.feature_columns(rich.deployment.data(), lag_days=1)
+    named = {(table, column) for feature in found for table, column in feature.sources}
+    assert {table for table, _ in named} >= {"ads", "leads", *ENRICHMENTS}
+    columns = {table: contract.names for table, contract in CONTRACTS.items()}
+    columns["joined_leads"] = tuple(rich.deployment.scan("joined_leads", first=LAST, last=LAST).collect_schema())
+    assert not {(table, column) for table, column in named if column not in columns[table]}
