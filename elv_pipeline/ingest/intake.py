@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from pydantic import TypeAdapter
 
-from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.combined import combined
 from elv_pipeline.ingest.ingested import Ingested, TableProfile
@@ -46,6 +46,8 @@ class Arrival:
         rows: Parquet file of the canonical columns and ``source_row``.
         dropped: ids that rules removed.
         newest_moment: newest creation or recording of its rows.
+        loads: of delivery, for each ``recorded_time`` that rows carry (None: they carry none) their first and last
+            day. Kept, so that nobody has to look into old files for it.
     """
 
     file: str
@@ -55,6 +57,7 @@ class Arrival:
     rows: Path
     dropped: tuple[str, ...]
     newest_moment: datetime | None
+    loads: tuple[tuple[datetime | None, date, date], ...]
 
     @property
     def span(self) -> tuple[date, date] | None:
@@ -143,6 +146,7 @@ class Intake:
             "profile": _PROFILE.dump_python(ingested.profile, mode="json"),
             "dropped": ingested.dropped_keys.to_list(),
             "newest_moment": _newest_moment(ingested.frame),
+            "loads": _loads(ingested.frame),
         }
 
 
@@ -156,7 +160,19 @@ def _arrival(folder: Path, file: ExportFile, entry: Mapping[str, Any], *, zone: 
         rows=folder / entry["rows"],
         dropped=tuple(entry["dropped"]),
         newest_moment=datetime.fromisoformat(entry["newest_moment"]) if entry["newest_moment"] else None,
+        loads=tuple(
+            (datetime.fromisoformat(at) if at else None, date.fromisoformat(first), date.fromisoformat(last))
+            for at, first, last in entry["loads"]
+        ),
     )
+
+
+def _loads(frame: pl.DataFrame) -> list[tuple[str | None, str, str]]:
+    if "spend_micros" not in frame.columns:
+        return []
+    recorded = pl.col("recorded_time") if "recorded_time" in frame.columns else pl.lit(None, UTC_TIME)
+    spans = frame.group_by(recorded.alias("at")).agg(first=pl.col("day").min(), last=pl.col("day").max()).sort("at")
+    return [(at.isoformat() if at else None, str(first), str(last)) for at, first, last in spans.iter_rows()]
 
 
 def _newest_moment(frame: pl.DataFrame) -> str | None:

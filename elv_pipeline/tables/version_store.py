@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from elv_pipeline.change_log import ChangeLog
-from elv_pipeline.contracts.spec import UTC_TIME, TableContract
+from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.intake import Arrival
 from elv_pipeline.lake import Lake, days_between
@@ -66,13 +66,7 @@ def loads_of(arrivals: Sequence[Arrival]) -> list[Load]:
     """Group files and rows by the moment they were exported, oldest first."""
     parts: dict[datetime, list[tuple[Arrival, bool, date, date]]] = {}
     for arrival in arrivals:
-        if arrival.span is None:
-            continue
-        rows = pl.scan_parquet(arrival.rows)
-        if RECORDED not in rows.collect_schema().names():
-            rows = rows.with_columns(pl.lit(None, UTC_TIME).alias(RECORDED))
-        spans = rows.group_by(RECORDED).agg(first=pl.col("day").min(), last=pl.col("day").max())
-        for recorded, first, last in spans.sort(RECORDED).collect().iter_rows():
+        for recorded, first, last in arrival.loads:
             # A row without a time of its own is as old as its file.
             parts.setdefault(recorded or arrival.recorded_time, []).append((arrival, recorded is not None, first, last))
     return [

@@ -12,8 +12,9 @@ from elv_pipeline.contracts.lead_ads import LEADS
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.intake import Arrival, Intake
-from elv_pipeline.ingest.tables import read_leads
+from elv_pipeline.ingest.tables import read_ads, read_leads
 from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.tables.version_store import loads_of
 from elv_pipeline_tests.ingest.exports import make_config, write
 
 HEADER = "lead_id,created_time,ad_id\n"
@@ -118,3 +119,19 @@ def test_the_kept_rows_hold_no_column_that_the_contract_leaves_out(folder: Path,
         assert b"example.org" not in file.read_bytes()
     rows = pl.read_parquet(sorted((tmp_path / "intake/leads").glob("*.parquet"))[0])
     assert set(rows.columns) == {*LEADS.names, "source_row"}
+
+
+def test_when_figures_were_exported_is_known_without_looking_into_old_files(tmp_path: Path) -> None:
+    (tmp_path / "ads").mkdir()
+    header, ids = "date,campaign_id,adset_id,ad_id,impressions,clicks,spend", "C,S,A,10,1,1.50"
+    write(tmp_path / "ads", "ads_2025-01-02.csv", f"{header}\n2025-01-01,{ids}\n")
+    stamped = [f"2025-01-{day:02d},{ids},2025-01-{moment:02d}T06:00:00Z" for day, moment in ((1, 4), (2, 4), (2, 5))]
+    write(tmp_path / "ads", "history_2025-01-06.csv", "\n".join([f"{header},recorded_time", *stamped, ""]))
+    intake = Intake(tmp_path / "intake", make_config(tmp_path))
+    intake.arrivals("ads", str(tmp_path / "ads"), reader=read_ads)
+    for file in (tmp_path / "intake/ads").glob("*.parquet"):
+        file.write_bytes(b"")
+    found = loads_of(intake.arrivals("ads", str(tmp_path / "ads"), reader=read_ads))
+    assert [(load.recorded_time.day, load.first_day.day, load.last_day.day) for load in found] == [
+        *((3, 1, 1), (4, 1, 2), (5, 2, 2)),
+    ]
