@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from elv_pipeline_tests.tables.world import (
     RICH,
     UTC_TIME,
     ZONE,
+    Row,
     World,
     frame,
     joined_leads,
@@ -56,24 +57,34 @@ def inputs_of(world: World, problem: ScoringProblem = PROBLEM, *, joined: pl.Dat
         history=history.lazy(),
         base=oldest,
         changes=changes_of(world).lazy(),
+        ads_placement_changes=placement_changes_of(world).lazy(),
         **world.enrichments(),
     )
 
 
 def changes_of(world: World) -> pl.DataFrame:
     """Restatements of every third ads row, up and down, recorded while the leads come in."""
+    return _restated(world, world.ads[::3], ids=("ad_id", "adset_id", "campaign_id"))
+
+
+def placement_changes_of(world: World) -> pl.DataFrame:
+    """Restatements of every second placement row, some of them of a placement that no first figure has."""
+    rows = [{**row, "placement": "late"} if at % 5 == 0 else row for at, row in enumerate(world.placement[::2])]
+    return _restated(world, rows, ids=("ad_id", "placement"))
+
+
+def _restated(world: World, rows: Sequence[Row], *, ids: tuple[str, ...]) -> pl.DataFrame:
     moments = sorted(lead["created_time"] for lead in world.leads) or [datetime.combine(date(2024, 3, 15), time(), UTC)]
-    rows = [
+    changes = [
         {
-            **{column: row[column] for column in ("day", "ad_id", "adset_id", "campaign_id")},
+            **{column: row[column] for column in ("day", *ids)},
             "recorded_time": moments[number * 7 % len(moments)],
             **{measure: (number % 5 - 2) * 100 for measure in MEASURES},
         }
-        for number, row in enumerate(world.ads[::3])
+        for number, row in enumerate(rows)
     ]
-    names = ("day", "ad_id", "adset_id", "campaign_id")
-    schema = {"recorded_time": UTC_TIME, **{name: ADS_SCHEMA[name] for name in names}, **MEASURES}
-    return frame(rows, schema)
+    schema = {"recorded_time": UTC_TIME, "day": pl.Date, **dict.fromkeys(ids, pl.String), **MEASURES}
+    return frame(changes, schema)
 
 
 def part_by_part(inputs: FeatureInputs, plan: FeaturePlan, *, buckets: int, folder: Path) -> pl.DataFrame:
@@ -198,7 +209,8 @@ def test_no_row_is_staged_twice_and_rows_that_no_lead_can_reach_are_not_staged(t
     rows = {name: pl.scan_parquet(f"{tmp_path}/staged/{name}/*.parquet").collect() for name in ("ads", "leads")}
     assert rows["ads"].sort(pl.all()).equals(frame(world.ads, ADS_SCHEMA).sort(pl.all()))
     assert rows["leads"].height == 50
-    assert staged.split == {"ads", "leads", "changes", "ads_placement", "adset_targeting", "ad_creatives"}
+    delivery = {"ads", "changes", "ads_placement", "ads_placement_changes"}
+    assert staged.split == {"leads", *delivery, "adset_targeting", "ad_creatives"}
 
 
 def test_leads_without_any_id_are_spread_by_a_digest_that_never_changes(tmp_path: Path) -> None:
