@@ -100,7 +100,7 @@ class AdsRules(TableRules):
 
     decimal_comma: bool = False
     on_negative_spend: OnViolation = "error"
-    on_clicks_above_impressions: OnViolation = "error"
+    on_clicks_above_impressions: Literal["error", "drop", "keep"] = "error"
 
 
 class LeadsRules(TableRules):
@@ -138,9 +138,12 @@ class Contracts(_Strict):
 
 
 class ModelSettings(_Strict):
-    """What is trained and when training is refused."""
+    """What is trained and when training is refused.
 
-    model_type: Literal["lgbm", "logreg"] = "lgbm"
+    ``monotone`` maps a numeric feature, or a pattern such as ``*_ctr_*``, to 1 (the score may only rise with it) or -1.
+    """
+
+    model_type: Literal["auto", "lgbm", "logreg"] = "auto"
     seed: int = Field(default=7, ge=0)
     min_labelled_rows: int = Field(default=200, ge=1)
     min_positives: int = Field(default=30, ge=1)
@@ -150,14 +153,70 @@ class ModelSettings(_Strict):
     training_window_days: int = Field(default=730, ge=1)
     bootstrap_samples: int = Field(default=300, ge=50, le=10_000)
     threads: int = Field(default=2, ge=1)
+    search_candidates: int = Field(default=8, ge=0, le=50)
+    monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
+    learn_from_young: bool = False
+
+
+class Proof(_Strict):
+    """What a model is compared with, beyond the baselines that every model has.
+
+    ``rule`` is a rule of your own to beat: an SQL expression over the feature columns, the higher the better.
+    ``accepted_leaks`` are feature columns that look like the future to the leakage probes and are known in time.
+    """
+
+    rule: str | None = Field(default=None, min_length=1)
+    accepted_leaks: tuple[str, ...] = ()
+
+
+BaselineName = Literal["constant", "campaign_rate", "cost_per_lead", "logistic_regression", "rule"]
+
+
+class AbsoluteGates(_Strict):
+    """Gates that know neither the champion nor the baselines; off unless ``enabled``.
+
+    The calibration error may reach ``max_calibration_mae``, and only ``max_calibration_mae_high_volume`` where the
+    model is judged on ``high_volume_rows`` or more.
+    """
+
+    enabled: bool = False
+    min_roc_auc: float = Field(default=0.70, ge=0.5, lt=1)
+    min_lift_at_10pct: float = Field(default=2.0, ge=0)
+    max_calibration_mae: float = Field(default=0.10, gt=0, le=1)
+    max_calibration_mae_high_volume: float = Field(default=0.05, gt=0, le=1)
+    high_volume_rows: int = Field(default=10_000, ge=1)
+
+
+class Promotion(_Strict):
+    """What a candidate must show before it scores. A gate set to null is off.
+
+    With ``evidence: point`` a figure itself must meet its threshold; with ``interval`` the unfavourable end of its
+    95 % interval must.
+    """
+
+    require_approval: bool = False
+    evidence: Literal["point", "interval"] = "point"
+    baseline: BaselineName = "campaign_rate"
+    min_pr_auc_gain: float | None = Field(default=0.05, ge=-1)
+    max_champion_log_loss: float | None = Field(default=0.01, ge=0)
+    max_calibration_error: float | None = Field(default=0.4, gt=0)
+    max_miscalibrated_share: float | None = Field(default=0.2, ge=0, le=1)
+    min_test_positives: int | None = Field(default=10, ge=1)
+    forbid_leaks: bool = True
+    absolute: AbsoluteGates = AbsoluteGates()
 
 
 class Reporting(_Strict):
-    """How results are summarised for people."""
+    """How results are summarised for people.
+
+    ``unspoken`` are words; a feature column or value that contains one is never part of a reason or an insight, in
+    addition to the sensitive attributes that never are.
+    """
 
     min_segment_leads: int = Field(default=30, ge=1)
     leaderboard_days: int = Field(default=28, ge=1)
     drift_days: int = Field(default=7, ge=1)
+    unspoken: tuple[str, ...] = ()
 
 
 class MinimumData(_Strict):
@@ -214,6 +273,8 @@ class PipelineConfig(_Strict):
     paths: Paths
     contracts: Contracts = Contracts()
     model: ModelSettings = ModelSettings()
+    proof: Proof = Proof()
+    promotion: Promotion = Promotion()
     reporting: Reporting = Reporting()
     minimum_data: MinimumData = MinimumData()
     spark: Spark = Spark()

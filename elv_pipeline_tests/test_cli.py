@@ -167,7 +167,7 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     "unparsable time": (
         "leads",
         lambda text: text.replace("2025-01-07T10:00:00Z", "yesterday"),
-        ("leads.csv row 7", "'yesterday'", "ISO 8601", "contracts.leads.timestamp_format"),
+        ("leads.csv row 7", "'aaaaaaaaa' (not shown", "ISO 8601", "contracts.leads.timestamp_format"),
     ),
     "ambiguous day and month": (
         "leads",
@@ -211,8 +211,8 @@ BAD: dict[str, tuple[str, Change, tuple[str, ...]]] = {
     ),
     "outcome of an unknown lead": (
         "outcomes",
-        lambda text: text + "LX,2025-01-06T10:00:00Z\n",
-        ("outcomes.csv row 4", "'LX'", "must belong to a lead of leads.csv", "on_unknown_lead: drop"),
+        lambda text: text + "LX1,2025-01-06T10:00:00Z\n",
+        ("outcomes.csv row 4", "'LX1'", "must belong to a lead of leads.csv", "on_unknown_lead: drop"),
     ),
     "outcome before its lead": (
         "outcomes",

@@ -75,7 +75,8 @@ MEANINGS: dict[str, str] = {
     "contracts.lead_to_ad_map.naive_timezone": "No effect: the map has no time column.",
     "contracts.lead_to_ad_map.timestamp_format": "No effect: the map has no time column.",
     "contracts.*.on_negative_spend": "A spend below 0: refuse, or drop the row.",
-    "contracts.*.on_clicks_above_impressions": "More clicks than impressions: refuse, or drop the row.",
+    "contracts.*.on_clicks_above_impressions": "More clicks than impressions: refuse, drop the row, or keep it with a "
+    "note. An export whose only clicks are *Clicks (all)* keeps them unless the value is `drop`.",
     "contracts.leads.on_before_start": "A lead before `start_date`: refuse, or drop it (and its outcome).",
     "contracts.outcomes.on_unknown_lead": "An outcome of a lead that is not in the leads export: refuse, or drop it.",
     "contracts.outcomes.on_before_lead": "An outcome before its lead: refuse, or drop it; the lead then stays "

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from elv_pipeline.contracts.spec import UTC_TIME, Column, RowCheck, TableContract, at_least
+from elv_pipeline.contracts.spec import UTC_TIME, Column, TableContract, at_least
 
 ID_LEVELS: tuple[str, ...] = ("ad_id", "adset_id", "campaign_id")
 """Join keys from the most to the least specific."""
@@ -58,7 +58,6 @@ ADS = TableContract(
             True,
         ),
     ),
-    row_checks=(RowCheck("clicks", "must not exceed impressions", lambda: pl.col("clicks") <= pl.col("impressions")),),
 )
 
 ADS_CHANGES = TableContract(

@@ -91,8 +91,9 @@ def _text(column: pl.Expr, *, dtype: pl.DataType, decimal: str, place: str) -> p
         return moments.dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
     if dtype.is_float():
         return _float_text(column, decimal=decimal)
-    text = column.cast(pl.String).str.strip_chars().replace("", None)
-    return text.str.replace(".", decimal, literal=True) if dtype.is_decimal() else text
+    if dtype.is_decimal():  # a whole number of a column with three decimals is no 1.000, which a text file might mean
+        return column.cast(pl.String).str.replace(r"\.0+$", "").str.replace(".", decimal, literal=True)
+    return column.cast(pl.String).str.strip_chars().replace("", None)
 
 
 def _float_text(column: pl.Expr, *, decimal: str) -> pl.Expr:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import OUTCOMES
+from elv_pipeline.contracts.messages import shown_of_a_lead
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
 from elv_pipeline.settings import PipelineConfig
@@ -62,7 +63,8 @@ def _lift_to_lead(rows: SiftedRows, config: PipelineConfig) -> tuple[SiftedRows,
 def _not_before_lead(rows: SiftedRows, config: PipelineConfig) -> SiftedRows:
     early = pl.col("qualified_time") < pl.col("created_time")
     broken = rows.frame.filter(early).sort("source_row")
-    about = f" {broken['lead_id'][0]!r} created {broken['created_time'][0].isoformat()}" if len(broken) else ""
+    lead = shown_of_a_lead(broken["lead_id"][0], column="lead_id") if len(broken) else ""
+    about = f" {lead} created {broken['created_time'][0].isoformat()}" if len(broken) else ""
     rule = RowRule(
         "before_lead",
         "qualified_time",

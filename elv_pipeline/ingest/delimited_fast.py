@@ -27,6 +27,7 @@ from elv_pipeline.ingest.source_file import SOURCE_ROW
 
 _CHUNK_BYTES = 1 << 18  # stays in the processor's cache while it is looked at several times
 _QUOTE, _LINE_FEED, _RETURN = ord('"'), ord("\n"), ord("\r")
+_MARK = b"\xef\xbb\xbf"
 _Bytes = npt.NDArray[np.uint8]
 
 
@@ -86,8 +87,8 @@ def read_fast(
         return None  # in a single column a blank line and an empty value look the same
     source, data = _bytes_of(raw)
     start = _after_header(data)
-    if not start:
-        return None
+    if not start or data[start : start + len(_MARK)].tobytes() == _MARK:
+        return None  # a byte-order mark there is a character of the first cell, which Polars would leave out
     end = _end_of_rows(data, start)
     lines = _Lines(source, separator, width, position)
     # The parser does not wait for the look at the bytes: what it has read of a file that it misreads is thrown away.

@@ -6,7 +6,7 @@ one of them (``tables``, ``enrichment``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -21,16 +21,23 @@ from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of
 from elv_pipeline.settings import AdsRules, PipelineConfig
 
 SHIFTED = "times_moved_out_of_clock_change"
+MORE_CLICKS = "clicks_above_impressions_kept"
+ALL_CLICKS = "clicks_are_all_clicks"
+"""Note of a connector whose clicks are not those on a link alone: one impression may bring several of them."""
 _COUNTS = ("impressions", "clicks")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Rows with typed ``day, impressions, clicks, spend_micros, recorded_time``, and how they were read."""
+    """Rows with typed ``day, impressions, clicks, spend_micros, recorded_time``, and how they were read.
+
+    ``notes`` counts what was changed or let through.
+    """
 
     rows: SiftedRows
     dates: ParsedTimes
     rules: AdsRules
+    notes: Mapping[str, int]
 
 
 def read_delivery(
@@ -58,27 +65,46 @@ def read_delivery(
     recorded = times_of(rows, table=table, column="recorded_time", rules=rules, config=config, end_of_day=True)
     day = dates.local_days(config.timezone).alias("day")
     typed = rows.frame.with_columns(day, *counts, spend, recorded.moments.alias("recorded_time"))
-    rows = _plausible(SiftedRows(source.name, typed, rows.dropped), table=table, rules=rules)
+    rows = _not_negative(SiftedRows(source.name, typed, rows.dropped), table=table, rules=rules)
+    rows, kept = _clicks_within_impressions(
+        rows, table=table, rules=rules, all_clicks=source.notes.get(ALL_CLICKS, 0) > 0
+    )
     final = rows.frame.with_columns(impressions=pl.col("impressions_count"), clicks=pl.col("clicks_count"))
-    return Delivery(SiftedRows(source.name, final, rows.dropped), dates, rules)
+    notes = {SHIFTED: dates.shifted, MORE_CLICKS: kept}
+    return Delivery(SiftedRows(source.name, final, rows.dropped), dates, rules, notes)
 
 
-def _plausible(rows: SiftedRows, *, table: str, rules: AdsRules) -> SiftedRows:
+def _not_negative(rows: SiftedRows, *, table: str, rules: AdsRules) -> SiftedRows:
     for name in _COUNTS:
         rule = RowRule(f"negative_{name}", name, f"{name} must be >= 0")
         rows = rows.require(rule, violates=pl.col(f"{name}_count") < 0)
     setting = f"contracts.{table}.on_negative_spend"
     rule = RowRule("negative_spend", "spend", "spend must be >= 0", setting, rules.on_negative_spend)
-    rows = rows.require(rule, violates=pl.col("spend_micros") < 0)
+    return rows.require(rule, violates=pl.col("spend_micros") < 0)
+
+
+def _clicks_within_impressions(
+    rows: SiftedRows, *, table: str, rules: AdsRules, all_clicks: bool
+) -> tuple[SiftedRows, int]:
+    """Refuse, drop or keep rows with more clicks than impressions, and how many were kept.
+
+    Clicks of every kind (likes, "see more") may well be more than the impressions; dropping such a row would lose its
+    spend, so an export that has no others keeps them.
+    """
     above = pl.col("clicks_count") > pl.col("impressions_count")
-    if not rows.frame.select(above.any()).item():
-        return rows
+    count = int(rows.frame.select(above.sum()).item())
+    action = (
+        "keep" if all_clicks and rules.on_clicks_above_impressions == "error" else rules.on_clicks_above_impressions
+    )
+    if action == "keep" or not count:
+        return rows, count
     impressions = shown(rows.frame.filter(above).sort(SOURCE_ROW)["impressions_count"][0])
     rule = RowRule(
         "clicks_above_impressions",
         "clicks",
         f"clicks must not exceed impressions ({impressions})",
         f"contracts.{table}.on_clicks_above_impressions",
-        rules.on_clicks_above_impressions,
+        action,
+        " With keep the row stays as it is, and the profile counts it.",
     )
-    return rows.require(rule, violates=above)
+    return rows.require(rule, violates=above), 0

@@ -64,7 +64,7 @@ def read_breakdown(path: Path | str, config: PipelineConfig, *, table: str) -> I
         contract=contract,
         source=file,
         time_shapes={"date": read.dates.shape},
-        notes={SHIFTED: read.dates.shifted},
+        notes=read.notes,
     )
 
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 import polars as pl
 
-from elv_pipeline.contracts.messages import shown
+from elv_pipeline.contracts.messages import ABOUT_PEOPLE, shown, shown_of_a_lead
 from elv_pipeline.contracts.spec import TableContract, type_name
 from elv_pipeline.ingest.categories import as_texts, distinct_count
 from elv_pipeline.ingest.key_order import key_order
@@ -170,10 +171,11 @@ def _left_out(before: pl.DataFrame, kept: pl.Series, *, contract: TableContract)
         gone = gone.filter(pl.col("qualified_time").is_not_null())
     ids = [name for name in contract.key if name.endswith("_id") and name in gone.columns]
     first = gone.select(SOURCE_ROW, *ids).sort(SOURCE_ROW).head(LEFT_OUT_ROWS)
-    return tuple(
-        LeftOutRow(row, ", ".join(f"{name} {shown(value)}" for name, value in zip(ids, values, strict=True)))
-        for row, *values in first.iter_rows()
-    )
+
+    def told(name: str, value: Any) -> str:
+        return f"{name} {shown_of_a_lead(value, column=name) if contract.name in ABOUT_PEOPLE else shown(value)}"
+
+    return tuple(LeftOutRow(row, ", ".join(map(told, ids, values))) for row, *values in first.iter_rows())
 
 
 def _earliest(rows: tuple[LeftOutRow, ...]) -> tuple[LeftOutRow, ...]:

@@ -3,20 +3,21 @@
 Belongs here: which files an export path stands for, which of them were parsed before, and their parsed rows. Does not
 belong here: parsing and rules (``tables``, ``enrichment``), or which rows enter the lake (the raw assets).
 
-The kept files are a cache: deleting them costs time only. They hold canonical columns, never the columns that the
-contracts leave out.
+The kept files are a cache: deleting them costs time, and the memory of when files without a date in their name came to
+hand. They hold canonical columns, never the columns that the contracts leave out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -42,6 +43,7 @@ class Arrival:
         file: name used in messages.
         sha256: digest of the file's bytes.
         recorded_time: when its figures were exported: from the file's name, else when it was first seen here.
+        first_seen: when this content came to hand.
         profile: facts about the file.
         rows: Parquet file of the canonical columns and ``source_row``.
         dropped: ids that rules removed.
@@ -53,6 +55,7 @@ class Arrival:
     file: str
     sha256: str
     recorded_time: datetime
+    first_seen: datetime
     profile: TableProfile
     rows: Path
     dropped: tuple[str, ...]
@@ -81,6 +84,14 @@ class Arrival:
         )
 
 
+def combined_of(
+    arrivals: Sequence[Arrival], *, contract: TableContract, name: str, span: tuple[date, date] | None = None
+) -> Ingested:
+    """Some files of an export, oldest first, as one table; of the days of ``span`` only, where it is given."""
+    files = [arrival.ingested(span) for arrival in arrivals]
+    return combined(files, contract=contract, name=name, exported=[arrival.recorded_time for arrival in arrivals])
+
+
 @dataclass(frozen=True)
 class Intake:
     """The parsed exports of one configuration under ``<root>/<table>/``."""
@@ -98,18 +109,21 @@ class Intake:
         known = _read_index(folder)
         current: dict[str, dict[str, Any]] = {}
         files = locate(path, table=table)
+        complete = False
         try:
             for file in files:
                 entry = known.get(file.location)
                 unchanged = entry is not None and entry["seen"] == file.version and entry["recipe"] == recipe
                 if entry is None or not unchanged or not (folder / entry["rows"]).is_file():
                     entry = self._parse(file, folder=folder, recipe=recipe, reader=reader)
+                    entry["first_seen"] = _first_seen(file, entry, known=known, files=files)
                 current[file.location] = entry
-            known = {}
+            complete = True
         finally:  # a broken file must not cost the parsing of those before it
             if known or current:
-                write_atomically(folder / "index.json", json.dumps({**known, **current}, indent=1, sort_keys=True))
-        _forget(folder, current)
+                kept = current if complete else {**known, **current}
+                write_atomically(folder / "index.json", json.dumps(kept, indent=1, sort_keys=True))
+        _forget(folder, known, current)
         zone = self.config.zone
         found = [_arrival(folder, file, current[file.location], zone=zone) for file in files]
         return sorted(found, key=lambda arrival: (arrival.recorded_time, arrival.file))
@@ -117,7 +131,7 @@ class Intake:
     def table(self, table: str, path: str, *, reader: Reader, contract: TableContract) -> Ingested:
         """All files of an export as one table."""
         found = self.arrivals(table, path, reader=reader)
-        return combined([arrival.ingested() for arrival in found], contract=contract, name=Path(path).name or path)
+        return combined_of(found, contract=contract, name=Path(path).name or path)
 
     def readers(self, readers: Mapping[str, Reader], contracts: Mapping[str, TableContract]) -> dict[str, Reader]:
         """The same readers, answering from what is kept."""
@@ -134,15 +148,18 @@ class Intake:
         rows = folder / f"{name}.parquet"
         folder.mkdir(parents=True, exist_ok=True)
         if not rows.is_file():
-            staged = rows.with_suffix(".staged")
-            ingested.with_rows().write_parquet(staged)
-            staged.replace(rows)
+            # A name of its own: a scheduled run and a command may parse the same new file at the same time.
+            staged = folder / f".{uuid4().hex[:12]}.staged"
+            try:
+                ingested.with_rows().write_parquet(staged)
+                staged.replace(rows)
+            finally:
+                staged.unlink(missing_ok=True)
         return {
             "file": file.name,
             "seen": file.version,
             "recipe": recipe,
             "rows": rows.name,
-            "first_seen": datetime.now(UTC).isoformat(),
             "profile": _PROFILE.dump_python(ingested.profile, mode="json"),
             "dropped": ingested.dropped_keys.to_list(),
             "newest_moment": _newest_moment(ingested.frame),
@@ -152,10 +169,12 @@ class Intake:
 
 def _arrival(folder: Path, file: ExportFile, entry: Mapping[str, Any], *, zone: ZoneInfo) -> Arrival:
     profile = _PROFILE.validate_python(entry["profile"])
+    first_seen = datetime.fromisoformat(entry["first_seen"])
     return Arrival(
         file=file.name,
         sha256=profile.sha256,
-        recorded_time=file.recorded_time(zone) or datetime.fromisoformat(entry["first_seen"]),
+        recorded_time=file.recorded_time(zone) or first_seen,
+        first_seen=first_seen,
         profile=profile,
         rows=folder / entry["rows"],
         dropped=tuple(entry["dropped"]),
@@ -187,11 +206,29 @@ def _read_index(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(json.loads(index.read_text(encoding="utf-8"))) if index.is_file() else {}
 
 
-def _forget(folder: Path, current: Mapping[str, Mapping[str, Any]]) -> None:
-    kept = {entry["rows"] for entry in current.values()}
-    for file in folder.glob("*.parquet"):
-        if file.name not in kept:
-            file.unlink(missing_ok=True)
+def _first_seen(
+    file: ExportFile, entry: Mapping[str, Any], *, known: Mapping[str, Mapping[str, Any]], files: Sequence[ExportFile]
+) -> str:
+    """When this content came to hand: now, unless it was parsed before, here or at a place where it no longer is.
+
+    Files without a date in their name are ordered by it. Were it the moment of parsing, a file that was copied anew, a
+    changed rule or another version of this program would let old rows override their correction.
+    """
+
+    def content(of: Mapping[str, Any]) -> str:
+        return str(of["profile"]["sha256"])
+
+    there = {each.location for each in files}
+    before = [known[file.location]] if file.location in known else []
+    moved = [each for location, each in known.items() if location not in there]
+    found = [str(each["first_seen"]) for each in (*before, *moved) if content(each) == content(entry)]
+    return min(found, default=datetime.now(UTC).isoformat())
+
+
+def _forget(folder: Path, known: Mapping[str, Mapping[str, Any]], current: Mapping[str, Mapping[str, Any]]) -> None:
+    """Remove rows that the index no longer names; what another run parses at this moment was never in it."""
+    for name in {entry["rows"] for entry in known.values()} - {entry["rows"] for entry in current.values()}:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _recipe(config: PipelineConfig, table: str) -> str:

@@ -6,12 +6,13 @@ Belongs here: counting matches. Does not belong here: the join that the features
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import ID_LEVELS
-from elv_pipeline.contracts.messages import shown
+from elv_pipeline.contracts.messages import ABOUT_PEOPLE, shown, shown_of_a_lead
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.name_ties import tied_by_name
 from elv_pipeline.ingest.sources import Sources
@@ -116,6 +117,7 @@ def _id_coverage(sources: Sources) -> list[dict[str, Any]]:
 def _pair(table: str, ids: pl.Series, other: Ingested, *, column: str, of: str) -> dict[str, Any]:
     carried = ids.drop_nulls()
     unknown = carried.filter(~carried.is_in(other.frame[column].unique().implode()))
+    told = partial(shown_of_a_lead, column=column) if table in ABOUT_PEOPLE else shown
     common = unknown.value_counts().sort(["count", column], descending=[True, False]).head(MOST_EXAMPLES)
     return _row(
         table,
@@ -124,7 +126,7 @@ def _pair(table: str, ids: pl.Series, other: Ingested, *, column: str, of: str) 
         of=of,
         total=len(carried),
         known=len(carried) - len(unknown),
-        missing=[shown(value) for value in common[column]],
+        missing=[told(value) for value in common[column]],
     )
 
 

@@ -6,6 +6,7 @@ Belongs here: the words. Does not belong here: what is counted (readers and conn
 from __future__ import annotations
 
 _WORDS = {
+    "clicks_above_impressions_kept": "rows with more clicks than impressions, kept",
     "clicks_are_all_clicks": "rows whose clicks count likes and expansions, too (no link clicks were exported)",
     "moved_to_the_leads_time_of_day": "outcomes that name only a day, placed at their lead's time of that day",
     "organic_leads": "organic leads, which no ad brought",

@@ -17,6 +17,8 @@ from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.source_file import SOURCE_ROW
 
 _COUNT = r"^[-+]?0*[0-9]{1,15}(?:\.0+)?$"
+# 1.000 is a thousand where points separate thousands, and one where they do not.
+_MAYBE_GROUPED = r"^[-+]?[1-9][0-9]{0,2}\.000$"
 _MONEY = r"^[-+]?(?:0*[0-9]{1,12}(?:\.[0-9]*)?|\.[0-9]+)$"
 # Written by pandas and R for very small or large floats, e.g. 1e-05.
 _SCIENTIFIC = r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"
@@ -32,7 +34,7 @@ _BLOCK_ROWS = 1 << 13
 
 
 def count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
-    """A column of whole numbers as Int64; a sign and a zero fraction (``12.0``) are accepted.
+    """A column of whole numbers as Int64; a sign and a zero fraction (``12.0``) are accepted, ``1.000`` is not.
 
     Args:
         frame: with ``source_row`` and the column as text, or as ``exact_counts`` leaves it.
@@ -40,7 +42,7 @@ def count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
         place: what messages call the file.
 
     Raises:
-        ContractError: a value is empty or no whole number.
+        ContractError: a value is empty or no whole number, or its point may separate thousands.
     """
     text = frame[column]
     if text.dtype == pl.Int64:
@@ -50,6 +52,14 @@ def count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
         return direct
     rule = "it must be a whole number in plain digits, 0 where nothing happened"
     _require(frame, column, pl.col(column).str.contains(_COUNT), place=place, rule=rule, remedy="Fix the export.")
+    _require(
+        frame,
+        column,
+        ~pl.col(column).str.contains(_MAYBE_GROUPED),
+        place=place,
+        rule="it could be a thousand or a one with decimals",
+        remedy="If points separate thousands, set decimal_comma: true for this export, else export whole numbers.",
+    )
     return text.str.extract(r"^([-+]?[0-9]+)").cast(pl.Int64)
 
 

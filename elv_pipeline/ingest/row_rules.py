@@ -10,10 +10,12 @@ from typing import Literal
 
 import polars as pl
 
-from elv_pipeline.contracts.messages import and_more, shown, violation
+from elv_pipeline.contracts.messages import and_more, shown, shown_of_a_lead, violation
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.key_order import key_order
 from elv_pipeline.ingest.source_file import SOURCE_ROW
+
+_LEAD = "lead_id"
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class RowRule:
     """One rule: a code for the profile, the column and wording for messages, and the way out if there is one.
 
     ``setting`` is the configuration key that turns the error into a drop; None for a rule that always refuses.
+    ``further`` says what else the key offers.
     """
 
     code: str
@@ -28,11 +31,12 @@ class RowRule:
     rule: str
     setting: str | None = None
     action: Literal["error", "drop"] = "error"
+    further: str = ""
 
     @property
     def remedy(self) -> str:
         """What the user can do."""
-        return f"Fix the export or set {self.setting}: drop." if self.setting else "Fix the export."
+        return f"Fix the export or set {self.setting}: drop.{self.further}" if self.setting else "Fix the export."
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class SiftedRows:
                 count=broken.height,
                 rule=rule.rule,
                 remedy=rule.remedy,
+                about_people=_LEAD in self.frame.columns,
             )
             raise ContractError(text)
         counts = {**self.dropped, rule.code: broken.height}
@@ -96,7 +101,11 @@ class SiftedRows:
         first = repeats.select(SOURCE_ROW, *key).row(0, named=True)
         same = pl.all_horizontal(*[pl.col(name).eq_missing(first[name]) for name in key])
         earlier = ordered.filter(same)[SOURCE_ROW][0]
-        value = " and ".join(f"{name} is {shown(first[name])}" for name in key if first[name] is not None)
+        about_people = _LEAD in self.frame.columns
+        told = {
+            name: shown_of_a_lead(text, column=name) if about_people else shown(text) for name, text in first.items()
+        }
+        value = " and ".join(f"{name} is {told[name]}" for name in key if first[name] is not None)
         return (
             f"{self.place} row {first[SOURCE_ROW]}: {value}, as in row {earlier} already{and_more(repeats.height)}; "
             f"{rule.rule}. {rule.remedy.removesuffix('.')} (keeps the first)."

@@ -48,7 +48,7 @@ def read_ads(path: Path | str, config: PipelineConfig) -> Ingested:
         contract=ADS,
         source=source,
         time_shapes={"date": read.dates.shape},
-        notes={SHIFTED: read.dates.shifted},
+        notes=read.notes,
     )
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from elv_pipeline.contracts.messages import shown, violation
+from elv_pipeline.contracts.messages import ABOUT_PEOPLE, shown, shown_of_a_lead, violation
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.categories import distinct_values, spread
 from elv_pipeline.ingest.fixed_times import fixed_wall_clock
@@ -51,6 +51,10 @@ class TimeColumn:
     def format_key(self) -> str:
         """Configuration key of the strict format."""
         return f"contracts.{self.table}.timestamp_format"
+
+    def shown(self, value: str) -> str:
+        """A value of the column as it may appear in a message."""
+        return shown_of_a_lead(value, column=self.column) if self.table in ABOUT_PEOPLE else shown(value)
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ def _require_one_shape(shaped: pl.DataFrame, spec: TimeColumn) -> None:
     if examples.height < 2:
         return
     first, second = examples.rows(named=True)
-    pair = f"{spec.column} is {shown(second['text'])}, but row {first['row']} has {shown(first['text'])}"
+    pair = f"{spec.column} is {spec.shown(second['text'])}, but row {first['row']} has {spec.shown(first['text'])}"
     if "date" in (first["shape"], second["shape"]):
         rule = "dates and times are mixed; a column must hold either dates only or times only"
         remedy = "Export every value in the same form."
@@ -272,5 +276,12 @@ def _require_plausible(frame: pl.DataFrame, wall: pl.Series, spec: TimeColumn) -
 def _refusal(bad: pl.DataFrame, spec: TimeColumn, rule: str, *, remedy: str = "Fix the value in the export.") -> str:
     value, row = bad.select("text", "row").row(0)
     return violation(
-        place=spec.place, row=row, column=spec.column, value=value, count=bad.height, rule=rule, remedy=remedy
+        place=spec.place,
+        row=row,
+        column=spec.column,
+        value=value,
+        count=bad.height,
+        rule=rule,
+        remedy=remedy,
+        about_people=spec.table in ABOUT_PEOPLE,
     )

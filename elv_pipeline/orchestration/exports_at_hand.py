@@ -26,10 +26,9 @@ from elv_pipeline.contracts.lead_ads import (
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
 from elv_pipeline.home import write_atomically
-from elv_pipeline.ingest.combined import combined
 from elv_pipeline.ingest.coverage import Span
 from elv_pipeline.ingest.ingested import Ingested
-from elv_pipeline.ingest.intake import Arrival, Intake
+from elv_pipeline.ingest.intake import Arrival, Intake, combined_of
 from elv_pipeline.ingest.profile import profile_of
 from elv_pipeline.ingest.sources import READERS, Examination, examine
 from elv_pipeline.orchestration.deployment import Deployment
@@ -88,13 +87,11 @@ class ExportAtHand:
         """The rows between the first and the last of some days, from the files that hold any."""
         span = (min(days), max(days))
         chosen = [arrival for arrival in self.arrivals if arrival.overlaps(*span)] or [*self.arrivals[-1:]]
-        files = [arrival.ingested(span) for arrival in chosen]
-        return combined(files, contract=CONTRACTS[self.table], name=self.name)
+        return combined_of(chosen, contract=CONTRACTS[self.table], name=self.name, span=span)
 
     def whole(self) -> Ingested:
         """All rows."""
-        contract = CONTRACTS[self.table]
-        return combined([arrival.ingested() for arrival in self.arrivals], contract=contract, name=self.name)
+        return combined_of(self.arrivals, contract=CONTRACTS[self.table], name=self.name)
 
     def carried(self, columns: Sequence[str]) -> list[str]:
         """Which of some columns hold a value anywhere."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 
-from elv_pipeline.contracts.lead_ads import OUTCOMES
+from elv_pipeline.contracts.lead_ads import LEADS, OUTCOMES
 from elv_pipeline.ingest.coverage import covered
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.source_file import SOURCE_ROW
@@ -19,22 +20,43 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand
 
 LEAD_COLUMNS = ("lead_id", "created_time", "day")
+_FIRST_LOOK = 16
+"""Files opened at first; each further look opens twice as many."""
 _UNOBSERVED = "sources/unobserved_leads"
 
 
 def known_leads(deployment: Deployment, leads: ExportAtHand, *, of: Ingested) -> Ingested:
     """The leads that some outcomes belong to, from the exports and from the lake.
 
-    A rolling export forgets leads, outcomes do not. Only the rows that are asked for are read.
+    A rolling export forgets leads, outcomes do not. The newest file with a lead has the last word on it, as everywhere;
+    files and days are opened from the newest back, until every lead is found.
     """
-    wanted = of.frame["lead_id"].unique().implode()
-    exported = leads.select(LEAD_COLUMNS).filter(pl.col("lead_id").is_in(wanted)).collect()
-    earlier = deployment.scan("leads", first=date.min, last=date.max).select(LEAD_COLUMNS)
-    rows = pl.concat([exported, earlier.filter(pl.col("lead_id").is_in(wanted)).collect()])
+    wanted = of.frame["lead_id"].unique()
+    exported = _found_first(wanted, [arrival.rows for arrival in reversed(leads.arrivals)])
+    missing = wanted.filter(~wanted.is_in(exported["lead_id"].implode()))
+    days = deployment.lake.days("leads")[::-1]
+    earlier = _found_first(missing, [deployment.lake.partition("leads", day) for day in days])
     dropped = pl.Series("lead_id", [lead for arrival in leads.arrivals for lead in arrival.dropped], dtype=pl.String)
-    frame = rows.unique("lead_id", keep="first", maintain_order=True)
+    frame = pl.concat([exported, earlier])
     nowhere = pl.Series(SOURCE_ROW, [], dtype=pl.Int64)
     return Ingested(frame=frame, profile=leads.arrivals[-1].profile, source_rows=nowhere, dropped_keys=dropped)
+
+
+def _found_first(wanted: pl.Series, files: list[Path]) -> pl.DataFrame:
+    """Rows of some leads, each from the first file that has it; no more files are opened than a few times those needed.
+
+    Outcomes follow their leads by days or weeks, so a daily run finds its leads in the newest files of a long history.
+    """
+    schema = {column: LEADS.schema[column] for column in LEAD_COLUMNS}
+    found = [pl.DataFrame(schema=schema)]
+    start, count = 0, _FIRST_LOOK
+    while start < len(files) and len(wanted):
+        rows = pl.scan_parquet(files[start : start + count], schema=schema, extra_columns="ignore")
+        rows = rows.filter(pl.col("lead_id").is_in(wanted.implode()))
+        found.append(rows.collect().unique("lead_id", keep="first", maintain_order=True))
+        wanted = wanted.filter(~wanted.is_in(found[-1]["lead_id"].implode()))
+        start, count = start + count, 2 * count
+    return pl.concat(found)
 
 
 def with_withdrawn(
@@ -50,7 +72,7 @@ def with_withdrawn(
     gone = stored.filter(pl.col("day").is_in(spoken_for.implode())).join(rows, on="lead_id", how="anti")
     if gone.is_empty():
         return rows
-    present = export.select(["lead_id"]).unique().collect()
+    present = export.select(["lead_id"]).filter(pl.col("lead_id").is_in(gone["lead_id"].implode())).unique().collect()
     gone = gone.join(present, on="lead_id", how="anti")
     newest = max(arrival.recorded_time for arrival in export.arrivals)
     taken_back = pl.max_horizontal(pl.lit(newest).dt.cast_time_unit("us"), "recorded_time")

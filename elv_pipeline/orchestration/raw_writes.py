@@ -21,7 +21,10 @@ from elv_pipeline.orchestration.describe import note_partition_rows, preview, sc
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import narrated
-from elv_pipeline.tables.version_store import StoredVersions, VersionStore, loads_of
+from elv_pipeline.tables.loads import loads_of
+from elv_pipeline.tables.version_store import StoredVersions, VersionStore
+
+_COVERED = "The export covers every day of the run, and nothing of it was left out as older than what is known."
 
 
 class RestatedConfig(dg.Config):
@@ -109,18 +112,26 @@ def write_versions(
         "dagster/row_count": sum(rows_of.values()),
         "preview": preview(sample),
         "restated_rows": stored.changes,
-        **_superseded(stored),
+        "files_older_than_what_is_known": stored.superseded,
     }
-    return _result(export, store.contract, plan=plan, profile=export.arrivals[-1].profile, extra=told)
+    profile = export.arrivals[-1].profile
+    return _result(export, store.contract, plan=plan, profile=profile, extra=told, left_out=_left_out(stored))
 
 
 def coverage_check(parts: AssetParts, noun: str) -> dg.AssetCheckSpec:
     """Declaration of the check that every raw asset evaluates."""
-    return dg.AssetCheckSpec("covered", asset=parts.key(noun), description="The export covers every day of the run.")
+    return dg.AssetCheckSpec("covered", asset=parts.key(noun), description=_COVERED)
 
 
-def _superseded(stored: StoredVersions) -> dict[str, Any]:
-    return {"files_older_than_what_is_known": stored.superseded} if stored.superseded else {}
+def _left_out(stored: StoredVersions) -> str | None:
+    if not stored.superseded:
+        return None
+    days = stored.superseded_days
+    return (
+        f"{stored.superseded} export(s) arrived late or were replaced: figures of {len(days)} day(s) between {days[0]} "
+        f"and {days[-1]} were left out, because newer ones of the same days stand; to take these days anew: "
+        f"'elv build-table --anew'"
+    )
 
 
 def _known_days(note: Mapping[str, Any]) -> set[date]:
@@ -152,6 +163,7 @@ def _result(
     plan: WritePlan,
     profile: TableProfile,
     extra: Mapping[str, Any],
+    left_out: str | None = None,
 ) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         metadata={
@@ -165,12 +177,12 @@ def _result(
             **extra,
         },
         data_version=dg.DataVersion(export.sha256),
-        check_results=[_covered(plan, export)],
+        check_results=[_covered(plan, export, left_out)],
     )
 
 
-def _covered(plan: WritePlan, export: ExportAtHand) -> dg.AssetCheckResult:
-    sentences = []
+def _covered(plan: WritePlan, export: ExportAtHand, left_out: str | None) -> dg.AssetCheckResult:
+    sentences = [left_out] if left_out else []
     if plan.provisional:
         sentences.append(
             f"{export.name} ends on {export.last_day}; {len(plan.provisional)} later day(s) are empty until a newer "

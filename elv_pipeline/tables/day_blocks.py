@@ -19,7 +19,7 @@ import polars as pl
 from elv_pipeline.problems.feature_specs import Level, Mix, WindowSum
 from elv_pipeline.tables.mix import VALUE, MixOfLevel
 from elv_pipeline.tables.prefix_sums import Codes, code_of, day_number
-from elv_pipeline.tables.restatements import KNOWN_LOADS, window_corrections
+from elv_pipeline.tables.restatements import KNOWN_LOADS, LOAD, window_corrections, with_loads
 from elv_pipeline.tables.windows import WindowSums, boundaries
 
 BLOCK_DAYS = 120
@@ -67,8 +67,8 @@ class DailyRows:
     ) -> tuple[DailyRows, DailyRows | None]:
         """Read a breakdown: the code of its id, the number of its ``value`` and its measures.
 
-        Its ``changes``, with ``recorded_time`` and the same numbers, are read whole: the number of loads that a lead
-        knows counts those of any day.
+        Its ``changes``, with their ``load`` and the same numbers, are read whole: the number of loads that a lead knows
+        counts those of any day and any id.
         """
         # The numbers last as long as a column that uses them; they only place rows, no feature value depends on them.
         values = pl.Categorical(pl.Categories.random())
@@ -77,7 +77,7 @@ class DailyRows:
         rows = cls._sorted(table.filter(pl.col("day").is_between(*days)).select("day", code, numbered, *spec.measures))
         if changes is None:
             return rows._with_numbers(), None
-        restated = cls._sorted(changes.select("recorded_time", "day", code, numbered, *spec.measures))
+        restated = cls._sorted(with_loads(changes).select(LOAD, "day", code, numbered, *spec.measures))
         return rows._with_numbers(), restated._with_numbers()
 
     def _with_numbers(self) -> DailyRows:
@@ -129,7 +129,7 @@ class DailyRows:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledWindows:
-    """Trailing sums at one level; ``changes`` are restatements of the activity, with the same codes, or None."""
+    """Trailing sums at one level; ``changes`` are restatements with the same codes and their ``load``, or None."""
 
     spec: WindowSum
     level: Level

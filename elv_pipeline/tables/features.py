@@ -40,7 +40,7 @@ from elv_pipeline.tables.joins import ID_COLUMNS
 from elv_pipeline.tables.known_attributes import as_known
 from elv_pipeline.tables.outcome_history import OutcomeHistories, OutcomeLog
 from elv_pipeline.tables.prefix_sums import Codes, code_of
-from elv_pipeline.tables.restatements import count_known_loads, known_loads_of
+from elv_pipeline.tables.restatements import LOAD, count_known_loads, known_loads_of, with_loads
 from elv_pipeline.tables.tokens import hashed_tokens
 
 KEY_COLUMNS = ("lead_id", "created_time", "day", *ID_COLUMNS, "join_method")
@@ -304,9 +304,9 @@ def _mixes(
 
 
 def _changes(changes: pl.LazyFrame, spec: WindowSum, codes: Mapping[str, Codes]) -> pl.DataFrame:
-    """Restatements with codes; all of them: the number of loads that a lead knows counts those of any day."""
+    """Restatements with codes and their load; all: the loads that a lead knows are those of any day and any id."""
     ids = [known.code(key).alias(code_of(key)) for key, known in codes.items()]
-    return changes.select("recorded_time", "day", *ids, *spec.measures).collect(engine="streaming")
+    return with_loads(changes).select(LOAD, "day", *ids, *spec.measures).collect(engine="streaming")
 
 
 def _of_the_lead(recipe: FeatureRecipe) -> list[pl.Expr]:

@@ -53,7 +53,7 @@ class RestatedSums:
         """Sum up the changes that these leads know.
 
         Args:
-            changes: signed changes with ``recorded_time``, ``day``, the level's code, ``entity`` and the measures.
+            changes: signed changes with their ``load``, ``day``, the level's code, ``entity`` and the measures.
             leads: ``day``, the level's code and the number of loads that each knows.
             spec: the declaration.
             level: the level.
@@ -133,7 +133,8 @@ class MixOfLevel:
             level: the level.
             codes: how many codes the level has.
             lag_days: the newest activity day used is the lead's day minus this.
-            changes: restatements of the breakdown with the same columns and ``recorded_time``; None without any.
+            changes: restatements of the breakdown with the same columns and the ``load`` that each has among all
+                restatements of the table (``restatements.with_loads``); None without any.
             leads: with changes, the leads that will be asked for.
         """
         code = code_of(level.key)

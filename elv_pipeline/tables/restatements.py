@@ -3,8 +3,9 @@
 Belongs here: splitting several exports of the same days into first figures and signed changes, and the changes that a
 window of one lead may count. Does not belong here: where changes are stored (``lake.py``) or reading exports.
 
-The first figures of a day are its base; every later export contributes the *change* against what was known before,
-with the moment it was recorded. The figures known at a moment are the base plus the changes recorded before it. Where
+The first figures of a day and group (such as a campaign) are its base, because exports of two accounts speak of
+different groups; every later export contributes the *change* against what was known before, with the moment it was
+recorded. The figures known at a moment are the base plus the changes recorded before it. Where
 a lead is older than the first export of a day (the history that an advertiser starts with), the base stands in: it is
 the oldest version that exists.
 """
@@ -35,13 +36,13 @@ def split_versions(
 
     Args:
         rows: ``day``, the ids, ``load`` and the measures (Int64); unique by (day, ids, load).
-        base: ``day`` and ``load``: the load whose figures are the first known of each day.
+        base: ``day``, the group and ``load``: the load whose figures are the first known of the group on that day.
         measures: columns that are restated.
         ids: what identifies a row of a day, its group first.
 
     Returns:
-        ``day``, the ids, ``load`` and the measures as signed changes, for loads after the base of their day; rows
-        without any change are left out. Sorted by (load, day, ids).
+        ``day``, the ids, ``load`` and the measures as signed changes, for loads after the base of their day and group;
+        rows without any change are left out. Sorted by (load, day, ids).
     """
     spoken = rows.select("day", ids[0], LOAD).unique()
     entities = rows.select("day", *ids).unique()
@@ -53,7 +54,7 @@ def split_versions(
     changes = known.with_columns(before)
     first = base.rename({LOAD: "base_load"})
     return (
-        changes.join(first, on="day", how="inner", validate="m:1")
+        changes.join(first, on=["day", ids[0]], how="inner", validate="m:1")
         .filter((pl.col(LOAD) > pl.col("base_load")) & pl.any_horizontal(pl.col(m) != 0 for m in measures))
         .select("day", *ids, LOAD, *measures)
         .sort(LOAD, "day", *ids)
@@ -108,6 +109,15 @@ def count_known_loads(leads: pl.LazyFrame, changes: pl.LazyFrame, *, name: str =
     )
 
 
+def with_loads(changes: pl.LazyFrame) -> pl.LazyFrame:
+    """Number each change's load among all of ``changes``, from 1, in a column ``load``.
+
+    Of all changes of a table and before any of them is left out: the loads that a lead knows are counted over all of
+    them, and a number that counts fewer would let the lead read loads recorded after it.
+    """
+    return changes.join(_loads(changes), on="recorded_time", how="inner", validate="m:1")
+
+
 def _loads(changes: pl.LazyFrame) -> pl.LazyFrame:
     distinct = changes.select("recorded_time").unique().sort("recorded_time")
     return distinct.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(LOAD))
@@ -129,7 +139,7 @@ def window_corrections(
     Args:
         pairs: ``key``, ``day`` and ``known_loads``, distinct, no null key.
         activity: first figures: ``day``, ``key`` and the measures.
-        changes: signed changes with ``recorded_time``, ``day``, ``key`` and the measures.
+        changes: signed changes with the ``load`` of ``with_loads``, ``day``, ``key`` and the measures.
         key: id column of the level.
         measures: measures of the windows.
         active_measure: an entity is active on a day where this is above zero.
@@ -187,8 +197,7 @@ def _states(
 ) -> pl.LazyFrame:
     """Total change of each (entity, day) after each load, against the base; ``slot`` orders loads inside it."""
     known = (
-        changes.join(_loads(changes), on="recorded_time", how="inner", validate="m:1")
-        .group_by(key, "day", LOAD)
+        changes.group_by(key, "day", LOAD)
         .agg(pl.col(m).sum() for m in measures)
         .sort(key, "day", LOAD)
         .with_columns(pl.col(m).cum_sum().over(key, "day") for m in measures)

@@ -5,12 +5,18 @@ Belongs here: joining the two and refusing stale labels. Does not belong here: s
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from elv_pipeline.errors import TrainingRefusedError
 from elv_pipeline.tables.labels import Observation, with_status
+
+MOMENTS = (
+    *("outcome_time", "outcome_recorded_time", "outcome_withdrawn_time"),
+    *("outcome_observed", "labels_observed_until"),
+)
+"""When outcomes happened and were known: what a model that learns from young leads needs."""
 
 
 def training_table(
@@ -25,7 +31,8 @@ def training_table(
         labelled: whether an outcomes export exists.
 
     Returns:
-        Rows in order of (created_time, lead_id): key columns, ``label_status, mature, y``, then the features.
+        Rows in order of (created_time, lead_id): key columns, ``label_status, mature, y``, ``MOMENTS`` as far as they
+        were recorded before the origin, then the features.
 
     Raises:
         TrainingRefusedError: some labels were written before their leads had matured, so a late positive would be
@@ -36,18 +43,31 @@ def training_table(
     before = pl.col("created_time") < observation.origin
     _refuse_stale(labels.filter(before), observation)
     status = with_status(labels.filter(before), observation=observation, labelled=labelled).select(
-        "lead_id", "label_status", "mature", "y"
+        "lead_id", "label_status", "mature", "y", *_moments(observation.origin)
     )
     table = features.filter(before).join(status, on="lead_id", how="left", validate="1:1")
     names = features.collect_schema().names()
     split = names.index("join_method") + 1
     collected = (
-        table.select(*names[:split], "label_status", "mature", "y", *names[split:])
+        table.select(*names[:split], "label_status", "mature", "y", *MOMENTS, *names[split:])
         .sort("created_time", "lead_id")
         .collect(engine="streaming")
     )
     _refuse_unlabelled(collected)
     return collected
+
+
+def _moments(origin: datetime) -> list[pl.Expr]:
+    """The moments of outcomes without what was recorded at or after the origin."""
+    recorded, withdrawn = pl.col("outcome_recorded_time"), pl.col("outcome_withdrawn_time")
+    return [
+        pl.when(recorded < origin).then("outcome_time").alias("outcome_time"),
+        pl.when(recorded < origin).then(recorded).alias("outcome_recorded_time"),
+        pl.when((recorded < origin) & (withdrawn < origin)).then(withdrawn).alias("outcome_withdrawn_time"),
+        pl.col("outcome_observed"),
+        # Refreshed later, labels are known for longer; the table as of the origin must not change with that.
+        pl.min_horizontal("labels_observed_until", pl.lit(origin).cast(pl.Datetime("us", "UTC"))),
+    ]
 
 
 def _refuse_unlabelled(table: pl.DataFrame) -> None:

@@ -1,89 +1,54 @@
 """First figures and changes of a restated table in the lake: what an asset writes when exports arrive.
 
-Belongs here: which load gives a day its first figures, which loads only restate it, and writing both. Does not belong
-here: the arithmetic of versions (``restatements.py``), or finding and parsing exports (``ingest``).
+Belongs here: which load gives the first figures of a day and group, which loads only restate them, and writing both.
+Does not belong here: the arithmetic of versions (``restatements.py``), or what a load is (``loads.py``).
 
-A day that the lake holds keeps its first figures for ever; whatever later exports say about it is appended to the
-change log under the moment it was recorded. So a re-export changes no past feature, and tomorrow's run reads only the
-files that are new.
+A group is what one export holds whole or not at all: a campaign, or an ad of a breakdown. Exports of two accounts speak
+of different groups, so first figures, restatements and lateness are judged for each day and group. First figures stay
+for ever; whatever later exports say is appended to the change log under the moment it was recorded. So a re-export
+changes no past feature, and tomorrow's run reads only the files that are new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import Path
+from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 
 from elv_pipeline.change_log import ChangeLog
-from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.intake import Arrival
-from elv_pipeline.lake import Lake, days_between
+from elv_pipeline.lake import Lake
+from elv_pipeline.tables.loads import RECORDED, Load, applied_with
 from elv_pipeline.tables.restatements import IN_LAKE, LOAD, latest, split_versions
+from elv_pipeline.tables.standing import Standing, judged_against, spoken_of
 
+Asked = tuple[Load, set[date]]
+"""A load, and the days of which its rows are asked for."""
 MEASURES = ("impressions", "clicks", "spend_micros")
-RECORDED = "recorded_time"
+_BEFORE_ITS_DAY = timedelta(days=1)
+"""No change is recorded earlier than this before its day begins in UTC, so that readers may leave out older files."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
-    """Everything that was exported at one moment: rows of one or several files.
+class StoredVersions:
+    """What one write did.
 
     Attributes:
-        recorded_time: that moment, in UTC.
-        key: names the content; the same content again is the same load.
-        files: Parquet files, and whether only rows with this very ``recorded_time`` belong to the load.
-        first_day: oldest day it speaks for.
-        last_day: newest day it speaks for.
+        rows: first figures written for each of the days that were asked for.
+        changes: rows of restatements written.
+        applied: every part of every load at hand, to be remembered.
+        superseded: loads of which figures were left out, because newer ones of the same days and groups are known.
+        superseded_days: days of those figures.
     """
 
-    recorded_time: datetime
-    key: str
-    files: tuple[tuple[Path, bool], ...]
-    first_day: date
-    last_day: date
-
-    def covers(self, day: date) -> bool:
-        """Whether the load speaks for a day, if only by having no row of it."""
-        return self.first_day <= day <= self.last_day
-
-    def rows(self, days: Collection[date]) -> pl.DataFrame:
-        """Its rows of some days."""
-        frames = []
-        for file, own_time in self.files:
-            rows = pl.scan_parquet(file).drop("source_row").filter(pl.col("day").is_in(sorted(days)))
-            if RECORDED in rows.collect_schema().names():
-                timed = pl.col(RECORDED)
-                rows = rows.filter(timed == self.recorded_time if own_time else timed.is_null())
-            frames.append(rows)
-        return pl.concat(frames).collect()
-
-
-def loads_of(arrivals: Sequence[Arrival]) -> list[Load]:
-    """Group files and rows by the moment they were exported, oldest first."""
-    parts: dict[datetime, list[tuple[Arrival, bool, date, date]]] = {}
-    for arrival in arrivals:
-        for recorded, first, last in arrival.loads:
-            # A row without a time of its own is as old as its file.
-            parts.setdefault(recorded or arrival.recorded_time, []).append((arrival, recorded is not None, first, last))
-    return [
-        Load(
-            recorded_time=moment,
-            key="+".join(sorted(_content(arrival, moment if own else None) for arrival, own, *_ in found)),
-            files=tuple((arrival.rows, own) for arrival, own, *_ in found),
-            first_day=min(first for *_, first, _ in found),
-            last_day=max(last for *_, last in found),
-        )
-        for moment, found in sorted(parts.items())
-    ]
-
-
-def _content(arrival: Arrival, moment: datetime | None) -> str:
-    # When a file was first seen is no part of what it says: the same file seen again is the same load.
-    return arrival.sha256[:16] + (f"@{moment.isoformat()}" if moment else "")
+    rows: dict[date, int]
+    changes: int
+    applied: dict[str, str]
+    superseded: int
+    superseded_days: tuple[date, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,64 +70,53 @@ class VersionStore:
     def store(
         self, loads: Sequence[Load], *, days: Sequence[date], known: Collection[date], applied: Mapping[str, str]
     ) -> StoredVersions:
-        """Write first figures of the days that the lake does not know yet, and what loads change about the others.
+        """Write first figures that the lake does not have yet, and what loads change about the others.
 
-        Idempotent; changes are written before first figures, so a killed run is repeated by the next one.
+        A group that no load brought before gets its first figures on days that are known, too. Idempotent; changes are
+        written before first figures, so a killed run is repeated by the next one.
 
         Args:
             loads: every load at hand, oldest first.
             days: days to write first figures for.
             known: days whose first figures the lake holds.
-            applied: loads that were applied before: key to recorded time (ISO 8601).
+            applied: parts of loads that were applied before: key to recorded time (ISO 8601).
 
         Raises:
             ContractError: files exported at the same moment contradict each other.
         """
-        newest = max(applied.values(), default="")
-        fresh = [load for load in loads if load.key not in applied]
-        late = [load for load in fresh if load.recorded_time.isoformat() <= newest]
-        restating = [load for load in fresh if load not in late]
-        wanted = {
-            load.key: {day for day in days if load.covers(day)}
-            | ({day for day in known if load.covers(day)} if load in restating else set())
-            for load in loads
-        }
-        needed = [load for load in loads if wanted[load.key]]
-        base = self._base(needed, days=days, known=known)
-        rows = [
-            self._of_one_load(load, wanted[load.key]).with_columns(pl.lit(at, pl.Int64).alias(LOAD))
-            for at, load in enumerate(needed)
-        ]
-        restated = {day for load in restating for day in known if load.covers(day)}
-        if restated:
-            rows.append(self._in_lake(restated, before=restating[0].recorded_time))
-        stacked = pl.concat(rows) if rows else self.contract.empty().with_columns(pl.lit(0, pl.Int64).alias(LOAD))
-        changed = self._write_changes(stacked, base=base, loads=needed, wanted=wanted)
-        first = stacked.join(base, on=["day", LOAD], how="semi").filter(pl.col(LOAD) != IN_LAKE)
-        first = first.select(self.contract.names).sort(self.contract.key)
-        counts = self.lake.write_days(self.contract.name, first, days=days) if days else {}
+        fresh = [load for load in loads if not load.is_in(applied)]
+        restated = sorted({day for load in fresh for day in known if load.covers(day)})
+        stands = self._standing(restated, fresh=fresh, loads=loads, applied=applied)
+        asked = [(load, {*days, *restated} if load in fresh else set(days)) for load in loads]
+        asked = [(load, own) for load, every in asked if (own := {day for day in every if load.covers(day)})]
+        rows = [self._of_one_load(load, own) for load, own in asked]
+        rows = [found.with_columns(pl.lit(at, pl.Int64).alias(LOAD)) for at, found in enumerate(rows)]
+        judged = self._judged(rows, stands, loads=[load for load, _ in asked])
+        late = judged.filter("left_out")
+        stacked = pl.concat([stands.figures, *(_without(found, late) for found in rows)])
+        base = self._base(stacked)
+        changes = self._changes(stacked, base)
+        times = _recorded_times(changes, asked, judged=judged, stands=stands, applied=applied)
+        self._write_changes(changes.with_columns(times), asked)
+        counts = self._write_first(_first(stacked, base).select(self.contract.names), days=days)
+        told = late.join(_unexpected(asked, applied), on=LOAD, how="semi")
         return StoredVersions(
             rows=counts,
-            changes=changed,
-            applied={load.key: applied.get(load.key, load.recorded_time.isoformat()) for load in loads},
-            superseded=len([load for load in late if any(load.covers(day) for day in known)]),
+            changes=changes.height,
+            applied=applied_with(loads, applied),
+            superseded=told[LOAD].n_unique(),
+            superseded_days=tuple(told["day"].unique().sort()),
         )
 
     def newest(self, *, first: date, last: date) -> pl.LazyFrame:
         """The newest figures of some days, whatever was known when."""
         rows = self.lake.scan_days(self.contract.name, first=first, last=last, schema=self.contract.schema)
-        changes = self.log.scan().filter(pl.col("day").is_between(first, last))
+        changes = self.log.scan(since=_since(first)).filter(pl.col("day").is_between(first, last))
         return latest(rows, changes, measures=MEASURES, ids=self.ids)
-
-    @staticmethod
-    def _base(loads: Sequence[Load], *, days: Sequence[date], known: Collection[date]) -> pl.DataFrame:
-        found = {day: next((at for at, load in enumerate(loads) if load.covers(day)), None) for day in days}
-        pairs = {**{day: at for day, at in found.items() if at is not None}, **dict.fromkeys(known, IN_LAKE)}
-        return pl.DataFrame({"day": list(pairs), LOAD: list(pairs.values())}, schema={"day": pl.Date, LOAD: pl.Int64})
 
     def _of_one_load(self, load: Load, days: Collection[date]) -> pl.DataFrame:
         rows = load.rows(days)
-        if len(load.files) > 1:
+        if len(load.parts) > 1:
             rows = rows.unique(["day", *self.ids, *MEASURES], keep="first", maintain_order=True)
             twice = rows.filter(~pl.struct("day", *self.ids).is_first_distinct())
             if twice.height:
@@ -175,50 +129,119 @@ class VersionStore:
                 )
         return rows
 
-    def _in_lake(self, days: Collection[date], *, before: datetime) -> pl.DataFrame:
-        """What was known of some days before a load; changes of that load, from a run that was cut short, are not."""
-        first, last = min(days), max(days)
-        rows = self.lake.scan_days(self.contract.name, first=first, last=last, schema=self.contract.schema)
-        changes = self.log.scan(before=before).filter(pl.col("day").is_in(sorted(days)))
-        state = latest(rows.filter(pl.col("day").is_in(sorted(days))), changes, measures=MEASURES, ids=self.ids)
-        return state.with_columns(pl.lit(IN_LAKE, pl.Int64).alias(LOAD)).collect()
+    def _standing(
+        self, days: Sequence[date], *, fresh: Sequence[Load], loads: Sequence[Load], applied: Mapping[str, str]
+    ) -> Standing:
+        """What is known of some days; changes of fresh loads, from a run that was cut short, are not."""
+        empty = self.contract.empty().with_columns(pl.lit(IN_LAKE, pl.Int64).alias(LOAD))
+        place = ["day", self.ids[0]]
+        if not days:
+            nothing, moment = empty.select(place), pl.lit(None, UTC_TIME)
+            return Standing(
+                figures=empty, changed=nothing.with_columns(newest=moment), spoken=nothing.with_columns(spoke=moment)
+            )
+        own = pl.col("day").is_in(days)
+        rows = self.lake.scan_days(self.contract.name, first=days[0], last=days[-1], schema=self.contract.schema)
+        changes = self.log.scan(since=_since(days[0]), without=[load.key for load in fresh]).filter(own)
+        state = latest(rows.filter(own), changes, measures=MEASURES, ids=self.ids)
+        figures = state.with_columns(pl.lit(IN_LAKE, pl.Int64).alias(LOAD)).collect()
+        return Standing(
+            figures=figures,
+            changed=changes.group_by(place).agg(newest=pl.col(RECORDED).max()).collect(),
+            spoken=spoken_of(figures.select(place), days, fresh=fresh, loads=loads, applied=applied),
+        )
 
-    def _write_changes(
-        self,
-        stacked: pl.DataFrame,
-        *,
-        base: pl.DataFrame,
-        loads: Sequence[Load],
-        wanted: Mapping[str, Collection[date]],
-    ) -> int:
-        several = stacked.group_by("day").agg(pl.col(LOAD).n_unique().alias("n")).filter(pl.col("n") > 1)
-        again = stacked.join(several, on="day", how="semi")
-        if again.is_empty():
-            return 0
-        changes = split_versions(again, base=base, measures=MEASURES, ids=self.ids)
-        for at, load in enumerate(loads):
-            mine = changes.filter(pl.col(LOAD) == at).drop(LOAD)
-            self.log.write(mine, recorded_time=load.recorded_time, key=load.key, days=wanted[load.key])
-        return changes.height
+    def _judged(self, rows: Sequence[pl.DataFrame], stands: Standing, *, loads: Sequence[Load]) -> pl.DataFrame:
+        place = ["day", self.ids[0], LOAD]
+        if stands.spoken.is_empty():  # the rule: every fresh load is newer than all that is known
+            return stands.figures.clear().select(place).with_columns(left_out=pl.lit(False))
+        brought = pl.concat([found.select(place).unique() for found in rows])
+        return judged_against(stands.spoken, brought, loads=loads)
+
+    def _base(self, stacked: pl.DataFrame) -> pl.DataFrame:
+        """The first load of each group, and the last, for the days of which several loads have rows."""
+        loads = [pl.col(LOAD).min(), pl.col(LOAD).max().alias("last")]
+        days = stacked.lazy().group_by("day").agg(loads).filter(pl.col("last") != pl.col(LOAD)).collect()
+        rows = stacked.lazy().filter(pl.col("day").is_in(days["day"].implode()))
+        return rows.group_by("day", self.ids[0]).agg(loads).collect()
+
+    def _changes(self, stacked: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
+        again = base.filter(pl.col("last") != pl.col(LOAD)).drop("last")
+        rows = stacked.join(again, on=["day", self.ids[0]], how="semi")
+        return split_versions(rows, base=again, measures=MEASURES, ids=self.ids)
+
+    def _write_changes(self, changes: pl.DataFrame, asked: Sequence[Asked]) -> None:
+        keys = pl.DataFrame(
+            {LOAD: range(len(asked)), "key": [load.key for load, _ in asked]}, schema={LOAD: pl.Int64, "key": pl.String}
+        )
+        days: dict[str, set[date]] = {}
+        for load, own in asked:
+            days.setdefault(load.key, set()).update(own)
+        self.log.write(changes.join(keys, on=LOAD, how="inner", validate="m:1"), days=days)
+
+    def _write_first(self, first: pl.DataFrame, *, days: Sequence[date]) -> dict[date, int]:
+        """Write the days asked for, and add to known days what no load had brought before."""
+        name, asked = self.contract.name, pl.Series(days, dtype=pl.Date)
+        grown = sorted(first.filter(~pl.col("day").is_in(asked.implode()))["day"].unique())
+        if grown:
+            held = self.lake.scan_days(name, first=grown[0], last=grown[-1], schema=self.contract.schema)
+            first = pl.concat([held.filter(pl.col("day").is_in(grown)).collect(), first])
+        if not days and not grown:
+            return {}
+        counts = self.lake.write_days(name, first.sort(self.contract.key), days=[*days, *grown])
+        return {day: counts[day] for day in days}
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredVersions:
-    """What one write did.
+def _since(first: date) -> datetime:
+    """Moment before which no change of a day from ``first`` on is recorded."""
+    return datetime.combine(first, time(), tzinfo=UTC) - _BEFORE_ITS_DAY
 
-    Attributes:
-        rows: first figures written for each day.
-        changes: rows of restatements written.
-        applied: every load at hand, to be remembered.
-        superseded: loads older than what was applied before; they restate nothing that is known.
+
+def _without(rows: pl.DataFrame, late: pl.DataFrame) -> pl.DataFrame:
+    return rows.join(late, on=[*late.columns[:2], LOAD], how="anti") if late.height else rows
+
+
+def _first(stacked: pl.DataFrame, base: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the first load of their day and group, other than those that the lake has."""
+    shared = pl.col("day").is_in(base["day"].unique().implode())
+    first = stacked.filter(shared).join(base, on=base.columns[:3], how="semi")
+    return pl.concat([stacked.filter(~shared), first]).filter(pl.col(LOAD) != IN_LAKE)
+
+
+def _recorded_times(
+    changes: pl.DataFrame,
+    asked: Sequence[Asked],
+    *,
+    judged: pl.DataFrame,
+    stands: Standing,
+    applied: Collection[str],
+) -> pl.Series:
+    """When each change counts as known: when its load was exported, but in the order in which changes were made.
+
+    A change is relative to what stood before it; counted earlier than that, it would be added to other figures.
     """
+    place = judged.columns[:2]
+    seen = [load.recorded_time if load.is_in(applied) else load.first_seen(applied) for load, _ in asked]
+    moments = pl.DataFrame(
+        {LOAD: range(len(asked)), "moment": [load.recorded_time for load, _ in asked], "seen": seen},
+        schema={LOAD: pl.Int64, "moment": UTC_TIME, "seen": UTC_TIME},
+    )
+    timed = (
+        changes.select(*place, LOAD)
+        .join(moments, on=LOAD, how="left", validate="m:1", maintain_order="left")
+        .join(judged, on=[*place, LOAD], how="left", validate="m:1", maintain_order="left")
+        .join(stands.changed, on=place, how="left", validate="m:1", maintain_order="left")
+    )
+    # Of a moment that was applied before: nobody can have known it before it came to hand.
+    exported = pl.when(pl.col("left_out").is_null()).then("moment").otherwise(pl.max_horizontal("moment", "seen"))
+    day_begins = pl.col("day").cast(pl.Datetime("us")).dt.replace_time_zone("UTC") - _BEFORE_ITS_DAY
+    known = pl.max_horizontal(exported, "newest", day_begins)
+    # Sorted by load: the running maximum follows the order in which changes were made.
+    return timed.select(known.cum_max().over(place).alias(RECORDED)).to_series()
 
-    rows: dict[date, int]
-    changes: int
-    applied: dict[str, str]
-    superseded: int
 
-
-def days_of(loads: Sequence[Load]) -> set[date]:
-    """Every day that some load speaks for."""
-    return {day for load in loads for day in days_between(load.first_day, load.last_day)}
+def _unexpected(asked: Sequence[Asked], applied: Mapping[str, str]) -> pl.DataFrame:
+    """Loads worth telling where they are left out; a history that grows repeats the moments that it had before."""
+    moments = {datetime.fromisoformat(moment) for moment in applied.values()}
+    repeated = [load.recorded_time in moments and all(part.own_time for part in load.parts) for load, _ in asked]
+    return pl.DataFrame({LOAD: [at for at, again in enumerate(repeated) if not again]}, schema={LOAD: pl.Int64})

@@ -61,6 +61,15 @@ def test_link_clicks_win_over_all_clicks_and_the_profile_says_what_was_used(tmp_
     assert (only.headers["clicks"], only.notes) == ("Clicks (all)", {"clicks_are_all_clicks": 3})
 
 
+def test_all_clicks_may_be_more_than_the_impressions_and_no_spend_is_lost(tmp_path: Path) -> None:
+    path = save(tmp_path, "ads.csv", ads_text(clicks="Clicks (all)").replace(",310,4,", ",1,4,"))
+    found = read_ads(path, meta_config(tmp_path))
+    assert (1, 4) in found.frame.select("impressions", "clicks").rows()
+    assert found.profile.notes == {"clicks_are_all_clicks": 3, "clicks_above_impressions_kept": 1}
+    dropping = meta_config(tmp_path, contracts={"ads": {"on_clicks_above_impressions": "drop"}})
+    assert read_ads(path, dropping).profile.dropped_rows == {"clicks_above_impressions": 1}
+
+
 def test_results_and_attribution_are_ignored(tmp_path: Path) -> None:
     extra = {"Results": "7", "Attribution setting": "7-day click", "CPM (cost per 1,000 impressions) (EUR)": "3"}
     assert opened(tmp_path, ads_text(extra=extra)).dropped_columns == tuple(extra)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from elv_pipeline.contracts.lead_ads import LEADS
+from elv_pipeline.contracts.lead_ads import AD_CREATIVES, ADSET_TARGETING, LEADS
 from elv_pipeline.errors import ContractError
+from elv_pipeline.ingest.enrichment import ENRICHMENT_READERS
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.intake import Arrival, Intake
 from elv_pipeline.ingest.tables import read_ads, read_leads
 from elv_pipeline.settings import PipelineConfig
-from elv_pipeline.tables.version_store import loads_of
+from elv_pipeline.tables.loads import loads_of
 from elv_pipeline_tests.ingest.exports import make_config, write
 
 HEADER = "lead_id,created_time,ad_id\n"
@@ -132,6 +135,98 @@ def test_when_figures_were_exported_is_known_without_looking_into_old_files(tmp_
     for file in (tmp_path / "intake/ads").glob("*.parquet"):
         file.write_bytes(b"")
     found = loads_of(intake.arrivals("ads", str(tmp_path / "ads"), reader=read_ads))
-    assert [(load.recorded_time.day, load.first_day.day, load.last_day.day) for load in found] == [
+    parts = [(load.recorded_time.day, part) for load in found for part in load.parts]
+    assert [(moment, part.first_day.day, part.last_day.day) for moment, part in parts] == [
         *((3, 1, 1), (4, 1, 2), (5, 2, 2)),
     ]
+
+
+def test_the_same_bytes_were_first_seen_when_they_came_however_often_they_are_parsed(tmp_path: Path) -> None:
+    """A correction that arrived later keeps the last word: over files copied anew, other rules and other programs."""
+    folder = tmp_path / "leads"
+    folder.mkdir()
+    config = make_config(tmp_path)
+
+    def ad_of_the_lead(**keys: str) -> str:
+        intake = Intake(tmp_path / "intake", config.model_copy(update=keys))
+        return str(intake.table("leads", str(folder), reader=read_leads, contract=LEADS).frame["ad_id"][0])
+
+    old = write(folder, "leads_old.csv", f"{HEADER}L1,2025-01-02T10:00:00Z,WRONG\n")
+    assert ad_of_the_lead() == "WRONG"
+    write(folder, "leads_corrected.csv", f"{HEADER}L1,2025-01-02T10:00:00Z,RIGHT\n")
+    assert ad_of_the_lead() == "RIGHT"
+    os.utime(old, (1, 1))
+    assert ad_of_the_lead() == "RIGHT"
+    assert ad_of_the_lead(currency="USD") == "RIGHT"
+    old.rename(folder / "leads_of_old.csv")
+    assert ad_of_the_lead() == "RIGHT"
+    write(folder, "leads_of_old.csv", f"{HEADER}L1,2025-01-02T10:00:00Z,NEWEST\n")
+    assert ad_of_the_lead() == "NEWEST"
+
+
+def test_runs_that_parse_the_same_file_at_once_do_not_collide(tmp_path: Path) -> None:
+    (tmp_path / "leads").mkdir()
+    write(tmp_path / "leads", "leads.csv", HEADER + "".join(f"L{n},2025-01-02T10:00:00Z,A\n" for n in range(3_000)))
+    errors: list[BaseException] = []
+    together = threading.Barrier(4)
+
+    def parse_at_once(path: Path | str, config: PipelineConfig) -> Ingested:
+        ingested = read_leads(path, config)
+        together.wait()
+        return ingested
+
+    def run() -> None:
+        try:
+            found = Intake(tmp_path / "intake", config).arrivals("leads", str(tmp_path / "leads"), reader=parse_at_once)
+            assert found[0].ingested().frame.height == 3_000
+        except BaseException as error:
+            errors.append(error)
+
+    config = make_config(tmp_path)
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sorted(file.suffix for file in (tmp_path / "intake/leads").iterdir()) == [".json", ".parquet"]
+
+
+def test_properties_of_a_later_file_are_known_from_its_export_on(tmp_path: Path) -> None:
+    folder, table = tmp_path / "targeting", "adset_targeting"
+    folder.mkdir()
+    header = "adset_id,audience_keywords\n"
+    write(folder, "a_2025-04-01.csv", f"{header}S1,solar\nS2,roofs\n")
+    write(folder, "b_2025-05-01.csv", f"{header}S1,solar\nS2,\nS3,new\n")
+    write(folder, "c_2025-06-01.csv", f"{header}S1,batteries\nS2,\nS3,new\n")
+    write(folder, "d_2025-07-01.csv", f"{header}S1,solar\nS3,newer\n")
+    intake = Intake(tmp_path / "intake", make_config(tmp_path))
+    found = intake.table(table, str(folder), reader=ENRICHMENT_READERS[table], contract=ADSET_TARGETING)
+    months = found.frame.select("adset_id", "audience_keywords", pl.col("recorded_at").dt.month())
+    assert months.rows() == [
+        # The first file with an ad set says what held always: there is no older version.
+        ("S1", "solar", None),
+        ("S1", "batteries", 6),
+        ("S1", "solar", 7),
+        ("S2", "roofs", None),
+        ("S2", None, 5),
+        ("S3", "new", None),
+        ("S3", "newer", 7),
+    ]
+    assert found.profile.notes == {"repeated_in_a_later_file": 3}
+
+
+def test_times_that_a_later_file_gives_itself_stand(tmp_path: Path) -> None:
+    folder, table = tmp_path / "creatives", "ad_creatives"
+    folder.mkdir()
+    header = "ad_id,creative_type,valid_from,recorded_at\n"
+    write(folder, "a_2025-04-01.csv", f"{header}A1,image,,\n")
+    write(
+        folder,
+        "b_2025-06-01.csv",
+        f"{header}A1,video,2025-05-01T00:00:00Z,2025-05-03T00:00:00Z\nA1,image,2025-05-20T00:00:00Z,\n",
+    )
+    intake = Intake(tmp_path / "intake", make_config(tmp_path))
+    found = intake.table(table, str(folder), reader=ENRICHMENT_READERS[table], contract=AD_CREATIVES).frame
+    times = found.select("creative_type", pl.col("recorded_at").dt.strftime("%m-%d"))
+    assert times.rows() == [("image", None), ("video", "05-03"), ("image", "06-02")]

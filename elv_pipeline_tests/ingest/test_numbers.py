@@ -34,7 +34,10 @@ def micros(*texts: str | None) -> list[int]:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0", 0), ("-3", -3), ("+7", 7), ("007", 7), ("12.0", 12), ("999999999999999", 10**15 - 1), ("-0", 0)],
+    [
+        *(("0", 0), ("-3", -3), ("+7", 7), ("007", 7), ("12.0", 12), ("999999999999999", 10**15 - 1), ("-0", 0)),
+        *(("12.00", 12), ("12.0000", 12), ("1234.000", 1234), ("0.000", 0)),
+    ],
 )
 def test_counts(text: str, value: int) -> None:
     assert counts(text) == [value]
@@ -46,6 +49,14 @@ def test_counts(text: str, value: int) -> None:
 )
 def test_what_is_no_count(text: str | None) -> None:
     with pytest.raises(ContractError, match=r"ads\.csv row 3: spend is .*; it must be a whole number in plain digits"):
+        counts("1", text)
+
+
+@pytest.mark.parametrize("text", ["1.000", "12.000", "-345.000"])
+def test_a_count_that_may_be_a_grouped_thousand_is_refused_with_the_setting(text: str) -> None:
+    with pytest.raises(
+        ContractError, match=r"ads\.csv row 3: spend is .*could be a thousand.* set decimal_comma: true"
+    ):
         counts("1", text)
 
 
@@ -137,6 +148,7 @@ ODD = (
         "-0",
         "007",
         "12.0",
+        "1.000",
         "5.",
         ".5",
         "-.5",

@@ -99,10 +99,17 @@ def test_clicks_above_impressions(tmp_path: Path) -> None:
     text = ADS + ads_row(date="2025-02-01", impressions="9.0", clicks="10")
     assert refusal(tmp_path, "ads", text) == (
         "ads.csv row 5: clicks is 10; clicks must not exceed impressions (9). "
-        "Fix the export or set contracts.ads.on_clicks_above_impressions: drop."
+        "Fix the export or set contracts.ads.on_clicks_above_impressions: drop. "
+        "With keep the row stays as it is, and the profile counts it."
     )
     found = read(tmp_path, "ads", text, **rules("ads", on_clicks_above_impressions="drop"))
     assert found.profile.dropped_rows == {"clicks_above_impressions": 1}
+    kept = read(tmp_path, "ads", text, **rules("ads", on_clicks_above_impressions="keep"))
+    assert kept.frame.filter(pl.col("clicks") > pl.col("impressions")).select("impressions", "clicks").rows() == [
+        (9, 10)
+    ]
+    assert kept.profile.notes == {"clicks_above_impressions_kept": 1}
+    assert kept.profile.dropped_rows == {}
 
 
 def test_duplicate_ad_days(tmp_path: Path) -> None:

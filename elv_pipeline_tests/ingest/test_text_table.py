@@ -232,6 +232,7 @@ def verdicts(content: bytes, *, loaded: int) -> tuple[pl.DataFrame | None, pl.Da
 @example(content=b'lead_id,created_time\n1,"3"\r', left_out=5)
 @example(content=b'lead_id,created_time\n1,"3"\n"\n",4\n\n', left_out=5)
 @example(content=b"lead_id,created_time\n1,\xff\n", left_out=1)
+@example(content=b"lead_id,created_time\n\xef\xbb\xbf1,2\n", left_out=5)
 def test_what_the_fast_parser_accepts_the_strict_one_reads_alike(content: bytes, left_out: int) -> None:
     fast, strict = verdicts(content, loaded=left_out)
     if fast is None:

@@ -83,7 +83,8 @@ def test_a_day_without_midnight_begins_at_its_first_moment() -> None:
 
 def test_unparsable_value_names_value_row_rule_remedy() -> None:
     text = refusal("2025-01-01", "yesterday", "soon")
-    assert "leads.csv row 3: created_time is 'yesterday' (and 1 more row); times must be ISO 8601" in text
+    assert "leads.csv row 3: created_time is a text of the form 'aaaaaaaaa' (not shown: it may be personal)" in text
+    assert " (and 1 more row); times must be ISO 8601" in text
     assert "contracts.leads.timestamp_format" in text
 
 
@@ -136,6 +137,22 @@ def test_sentinels_for_never_are_no_times(value: str) -> None:
 
 def test_an_address_in_a_time_column_is_withheld() -> None:
     assert "eve" not in refusal("eve@example.com")
+
+
+@pytest.mark.parametrize("value", ["Jane Doe 0171 234567", "+491711234567", "1711234567", "12 Main Street", "Zoë"])
+def test_a_name_or_number_in_a_time_column_of_leads_is_not_shown(value: str) -> None:
+    text = refusal(value)
+    assert value not in text
+    assert value.split()[0] not in text
+    assert "".join("0" if sign.isdigit() else sign for sign in value if not sign.isalpha()) in text.replace(
+        "A", ""
+    ).replace("a", "")
+
+
+def test_a_column_that_is_not_about_people_shows_what_it_holds() -> None:
+    spec = TimeColumn(place="ads.csv", table="ads", column="date", timezone="UTC")
+    with pytest.raises(ContractError, match=r"ads\.csv row 2: date is 'yesterday'; times must be"):
+        parse_times(pl.Series(["yesterday"]), rows=pl.Series([2]), spec=spec)
 
 
 ZONES = ["Europe/Berlin", "America/Sao_Paulo", "Asia/Kathmandu", "UTC"]

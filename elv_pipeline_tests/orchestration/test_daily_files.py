@@ -184,3 +184,23 @@ def test_an_outcome_that_its_export_no_longer_holds_is_withdrawn(tmp_path: Path)
     copy.run("outcomes", days=DayRange(FIRST, day(5)))
     again = copy.deployment.scan("outcomes", first=day(2), last=day(2)).collect().sort("lead_id")
     assert again.equals(rows)
+
+
+def test_two_accounts_in_one_folder_and_a_late_file_that_is_told(tmp_path: Path) -> None:
+    copy = opened(tmp_path)
+    for offset in range(3):
+        write_day(copy.exports, offset)
+    ours = copy.exports / f"ads/ads_{exported(1):%Y%m%dT%H%M}Z.csv"
+    theirs = ours.with_name(ours.name.replace("ads_", "other_"))
+    theirs.write_text(ours.read_text(encoding="utf-8").replace(",C,S,A,", ",D,T,B,"), encoding="utf-8")
+    late, held = ours.read_text(encoding="utf-8"), DayRange(FIRST, day(2))
+    ours.unlink()
+    copy.run("ads", days=held)
+    rows = copy.deployment.scan("ads", first=FIRST, last=day(2)).collect()
+    assert rows.group_by("ad_id").len().sort("ad_id").rows() == [("A", 3), ("B", 2)]
+    before = copy.files("ads"), copy.files("ads_changes")
+    ours.write_text(late, encoding="utf-8")
+    [check] = copy.run("ads", days=held).get_asset_check_evaluations()
+    assert not check.passed
+    assert f"figures of 2 day(s) between {FIRST} and {day(1)} were left out" in (check.description or "")
+    assert (copy.files("ads"), copy.files("ads_changes")) == before

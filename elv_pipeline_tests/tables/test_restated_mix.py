@@ -46,10 +46,10 @@ def versions(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
             if rng.random() < 0.8
         ]
     frame = pl.DataFrame(rows, schema_overrides={LOAD: pl.Int64})
-    base = frame.group_by("day").agg(pl.col(LOAD).min())
+    base = frame.group_by("day", "ad_id").agg(pl.col(LOAD).min())
     times = pl.DataFrame({LOAD: range(len(recorded)), "recorded_time": recorded})
     changes = split_versions(frame, base=base, measures=MEASURES, ids=IDS).join(times, on=LOAD).drop(LOAD)
-    return frame.join(base, on=["day", LOAD], how="semi").drop(LOAD), changes
+    return frame.join(base, on=["day", "ad_id", LOAD], how="semi").drop(LOAD), changes
 
 
 def leads(seed: int, count: int = 60) -> pl.DataFrame:
@@ -124,3 +124,24 @@ def test_each_lead_alone_has_the_features_that_it_has_among_others() -> None:
     for lead in rows.iter_slices(1):
         alone = features(lead, first, changes)
         assert whole.filter(pl.col("lead_id") == lead["lead_id"][0]).equals(alone)
+
+
+def test_a_load_that_restates_other_ads_only_is_still_a_load() -> None:
+    """Each load speaks of one ad: the loads that a lead knows are counted over all ads, and so must its numbers be."""
+    first, every = versions(5)
+    changes = pl.concat(
+        [
+            every.filter((pl.col("recorded_time") == moment) & (pl.col("ad_id") == f"A{at % 4}"))
+            for at, moment in enumerate(sorted(every["recorded_time"].unique()))
+        ]
+    )
+    rows = leads(5)
+    whole, unlike = features(rows, first, changes), 0
+    for lead in rows.iter_slices(1):
+        alone = features(lead, first, changes)
+        known = changes.filter(pl.col("recorded_time") < lead["created_time"][0])
+        expected = features(lead, first, known if known.height else None)
+        assert alone.equals(expected), "restatements recorded after the lead reached it"
+        assert whole.filter(pl.col("lead_id") == lead["lead_id"][0]).equals(expected)
+        unlike += not expected.equals(features(lead, first, None))
+    assert unlike > 10

@@ -16,6 +16,7 @@ from elv_pipeline.tables.restatements import (
     latest,
     split_versions,
     window_corrections,
+    with_loads,
 )
 
 MEASURES = ("impressions", "clicks", "spend_micros")
@@ -55,9 +56,18 @@ def random_versions(seed: int) -> tuple[list[Row], list[datetime]]:
     return rows, recorded
 
 
-def first_loads(rows: list[Row]) -> dict[date, int]:
-    days = {row["day"] for row in rows}
-    return {day: min(row[LOAD] for row in rows if row["day"] == day) for day in days}
+def first_loads(rows: list[Row]) -> dict[tuple[date, str], int]:
+    """The first load of each day and campaign: what one export lacks, another may hold."""
+    found: dict[tuple[date, str], int] = {}
+    for row in rows:
+        place = (row["day"], row["campaign_id"])
+        found[place] = min(row[LOAD], found.get(place, row[LOAD]))
+    return found
+
+
+def base_of(first: dict[tuple[date, str], int]) -> pl.DataFrame:
+    rows = [{"day": day, "campaign_id": campaign, LOAD: load} for (day, campaign), load in first.items()]
+    return pl.DataFrame(rows, schema_overrides={LOAD: pl.Int64})
 
 
 def known_at(rows: list[Row], recorded: list[datetime], when: datetime) -> dict[tuple[Any, ...], tuple[int, ...]]:
@@ -66,7 +76,7 @@ def known_at(rows: list[Row], recorded: list[datetime], when: datetime) -> dict[
     loads = [load for load, at in enumerate(recorded) if at < when]
     for day, campaign in {(row["day"], row["campaign_id"]) for row in rows}:
         spoken = {row[LOAD] for row in rows if (row["day"], row["campaign_id"]) == (day, campaign)}
-        usable = [load for load in spoken if load in loads] or [load for load in spoken if load == base[day]]
+        usable = [load for load in spoken if load in loads] or [base[day, campaign]]
         if not usable:
             continue
         newest = max(usable)
@@ -80,8 +90,8 @@ def known_at(rows: list[Row], recorded: list[datetime], when: datetime) -> dict[
 def split(rows: list[Row], recorded: list[datetime]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """First figures and changes, as the product keeps them."""
     frame = pl.DataFrame(rows, schema_overrides={LOAD: pl.Int64})
-    base = pl.DataFrame([{"day": day, LOAD: load} for day, load in first_loads(rows).items()])
-    first = frame.join(base, on=["day", LOAD], how="semi").drop(LOAD)
+    base = base_of(first_loads(rows))
+    first = frame.join(base, on=["day", "campaign_id", LOAD], how="semi").drop(LOAD)
     changes = split_versions(frame, base=base, measures=MEASURES)
     times = pl.DataFrame({LOAD: range(len(recorded)), "recorded_time": recorded}).with_columns(
         pl.col("recorded_time").dt.cast_time_unit("us")
@@ -120,7 +130,7 @@ def test_corrections_turn_first_figures_into_those_known_at_each_moment(seed: in
         found = window_corrections(
             known.select(key, "day", "known_loads").unique(),
             first.lazy(),
-            changes.lazy(),
+            with_loads(changes.lazy()),
             key=key,
             measures=MEASURES,
             active_measure="impressions",
@@ -158,7 +168,7 @@ def test_the_newest_figures_are_those_of_the_last_load() -> None:
 def test_an_unchanged_export_restates_nothing() -> None:
     rows, _ = random_versions(3)
     again = [{**row, LOAD: load} for row in rows if row[LOAD] == 0 for load in (IN_LAKE, 0)]
-    base = pl.DataFrame({"day": sorted({row["day"] for row in again})}).with_columns(pl.lit(IN_LAKE).alias(LOAD))
+    base = base_of(dict.fromkeys(first_loads(again), IN_LAKE))
     assert split_versions(pl.DataFrame(again), base=base, measures=MEASURES).is_empty()
 
 
@@ -167,6 +177,6 @@ def test_an_export_of_one_account_does_not_erase_another() -> None:
     mine = {"day": FIRST, "campaign_id": "C1", "adset_id": "S1", "ad_id": "A1", **figures}
     other = {"day": FIRST, "campaign_id": "C2", "adset_id": "S2", "ad_id": "A2", **figures}
     rows = [{**mine, LOAD: 0}, {**other, LOAD: 0}, {**mine, "impressions": 6, LOAD: 1}]
-    base = pl.DataFrame({"day": [FIRST], LOAD: [0]})
+    base = base_of(dict.fromkeys(first_loads(rows), 0))
     changes = split_versions(pl.DataFrame(rows), base=base, measures=MEASURES)
     assert changes.select("ad_id", "impressions", "clicks").rows() == [("A1", 1, 0)]

@@ -10,7 +10,7 @@ import pytest
 
 from elv_pipeline.errors import TrainingRefusedError
 from elv_pipeline.tables.labels import Observation, label_times
-from elv_pipeline.tables.training_table import training_table
+from elv_pipeline.tables.training_table import MOMENTS, training_table
 from elv_pipeline_tests.tables import reference
 from elv_pipeline_tests.tables.world import (
     OUTCOMES_SCHEMA,
@@ -57,7 +57,7 @@ def test_features_come_unchanged_after_the_labels() -> None:
     table = training_table(source.lazy(), labels(world), observation=observation(), labelled=True)
     split = source.columns.index("join_method") + 1
     head, tail = source.columns[:split], source.columns[split:]
-    assert table.columns == [*head, "label_status", "mature", "y", *tail]
+    assert table.columns == [*head, "label_status", "mature", "y", *MOMENTS, *tail]
     kept = source.filter(pl.col("created_time") < ORIGIN).sort("created_time", "lead_id")
     assert table.select(source.columns).equals(kept)
 
@@ -69,7 +69,7 @@ def test_outcomes_recorded_after_the_origin_change_nothing() -> None:
     full, then = (
         training_table(features(w).lazy(), labels(w), observation=observation(), labelled=True) for w in (world, known)
     )
-    names = ["lead_id", "label_status", "mature", "y"]
+    names = ["lead_id", "label_status", "mature", "y", *MOMENTS]
     assert full.select(names).equals(then.select(names))
 
 
