@@ -9,20 +9,26 @@ that share a prediction share their expected value in every ranking metric.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.stats import norm, t
+
+from elv_pipeline.learning.resampling import (
+    Interval,
+    bootstrap_weights,
+    finite,
+    group_numbers,
+    percentile_interval,
+    tail_share,
+)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 Values = dict[str, FloatArray]
-Interval = dict[str, float | None]
 
 TOP_SHARES = {"5pct": 0.05, "10pct": 0.10, "20pct": 0.20}
 METRICS = (
@@ -43,7 +49,6 @@ MEAN_ABSOLUTE_GAPS = ("ece", "calibration_mae")
 CALIBRATION_BINS = 10
 ECE_BINS = 15
 LEAST_DAYS = 8  # fewer say nothing about how much days differ
-CELLS_AT_ONCE = 3_000_000  # weights held at a time: 24 MB, whatever the number of rows
 
 
 def evaluate(
@@ -55,10 +60,7 @@ def evaluate(
     samples: int,
     clusters: npt.NDArray[Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Judge models on the same rows, with 95 % percentile intervals of a paired bootstrap.
-
-    The percentiles are expanded for the number of groups drawn, as a t interval is (Hesterberg, What teachers should
-    know about the bootstrap, The American Statistician 2015): with 13 days plain ones would be a seventh too narrow.
+    """Judge models on the same rows, with 95 % percentile intervals of a paired bootstrap (``resampling.py``).
 
     Args:
         y: 1 or 0.
@@ -75,15 +77,19 @@ def evaluate(
     ranked = {name: _Ranked.of(y, p, reference_rate=reference_rate) for name, p in predictions.items()}
     point = {name: judged.metrics(np.ones((1, len(y)))) for name, judged in ranked.items()}
     parts: dict[str, list[Values]] = {name: [] for name in ranked}
-    member = np.arange(len(y)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
-    interval = partial(_interval, tail=_tail(int(member.max()) + 1))
-    for weights in _bootstrap_weights(member, seed=seed, samples=samples):
+    member = group_numbers(len(y), clusters=clusters)
+    tail = tail_share(int(member.max()) + 1)
+    for weights in bootstrap_weights(member, seed=seed, samples=samples):
         for name, judged in ranked.items():
             parts[name].append(judged.metrics(weights))
     resampled = {
         name: {metric: np.concatenate([part[metric] for part in chunks]) for metric in METRICS}
         for name, chunks in parts.items()
     }
+
+    def interval(metric: str, value: FloatArray, values: FloatArray) -> Interval:
+        return percentile_interval(value[0], values, tail=tail, around_point=metric in MEAN_ABSOLUTE_GAPS)
+
     return {
         "models": {
             name: {metric: interval(metric, point[name][metric], resampled[name][metric]) for metric in METRICS}
@@ -117,7 +123,7 @@ def day_clusters(created_time: pl.Series, *, timezone: str) -> npt.NDArray[np.in
 def point_metrics(y: IntArray, p: FloatArray, *, reference_rate: float) -> dict[str, float | None]:
     """Return every metric without intervals; None where it cannot be computed."""
     values = _Ranked.of(y, p, reference_rate=reference_rate).metrics(np.ones((1, len(y))))
-    return {metric: _finite(values[metric][0]) for metric in METRICS}
+    return {metric: finite(values[metric][0]) for metric in METRICS}
 
 
 def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS) -> pl.DataFrame:
@@ -144,6 +150,18 @@ def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS
     return table.with_columns(observed_low=pl.Series(low), observed_high=pl.Series(high))
 
 
+def calibration_mae_by_chance(p: FloatArray, *, seed: int, samples: int = 2_000) -> float:
+    """Return the calibration MAE that perfect probabilities exceed once in twenty times.
+
+    An absolute gap is never zero: with few rows in a bin chance alone makes one. Outcomes of a bin are drawn as
+    normals with the bin's own variance.
+    """
+    bins = _equal_mass_bins(p, bins=CALIBRATION_BINS)
+    spread = np.sqrt(np.bincount(bins, weights=p * (1 - p)))
+    gaps = np.abs(np.random.default_rng(seed).normal(size=(samples, len(spread)))) * spread
+    return float(np.quantile(gaps.sum(axis=1) / len(p), 0.95))
+
+
 def wilson_interval(positives: IntArray | FloatArray, rows: IntArray | FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return Wilson's 95 % score interval of a rate; ``rows`` must be positive."""
     z = 1.959963984540054
@@ -159,7 +177,7 @@ def rate_interval(y: IntArray, *, clusters: npt.NDArray[Any] | None) -> tuple[fl
     Wilson's interval at the effective number of rows: the number divided by the design effect, at least 1, of the
     clusters (Korn and Graubard, Survey Methodology 1998).
     """
-    member = np.arange(len(y)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    member = group_numbers(len(y), clusters=clusters)
     rate, rows = float(y.mean()), np.bincount(member)
     excess = np.bincount(member, weights=y) - rate * rows
     binomial = rate * (1 - rate) * len(y)
@@ -273,39 +291,3 @@ def _bin_gaps(bins: npt.NDArray[np.int64], gap: FloatArray) -> FloatArray:
     matrix = np.zeros((len(gap), int(bins.max(initial=0)) + 1))
     matrix[np.arange(len(gap)), bins] = gap
     return matrix
-
-
-def _bootstrap_weights(member: npt.NDArray[np.int64], *, seed: int, samples: int) -> Iterator[FloatArray]:
-    """Yield blocks (resamples x rows) of how often each row was drawn; ``member`` is each row's group."""
-    units = int(member.max()) + 1
-    generator = np.random.default_rng(seed)
-    at_once = max(1, CELLS_AT_ONCE // len(member))
-    for first in range(0, samples, at_once):
-        block = min(at_once, samples - first)
-        drawn = generator.integers(units, size=(block, units)) + units * np.arange(block)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=block * units).reshape(block, units)
-        yield counts[:, member].astype(np.float64)
-
-
-def _tail(groups: int) -> float | None:
-    """Return the share to cut off at each end; None where a single group was drawn again and again."""
-    if groups < 2:
-        return None
-    return float(norm.cdf(t.ppf(0.025, groups - 1) * np.sqrt(groups / (groups - 1))))
-
-
-def _interval(metric: str, point: FloatArray, resampled: FloatArray, *, tail: float | None) -> Interval:
-    usable = resampled[np.isfinite(resampled)]
-    # An interval over the minority of resamples that happened to work would describe those, not the metric.
-    if tail is None or 2 * len(usable) < len(resampled):
-        return {"value": _finite(point[0]), "low": None, "high": None}
-    low, high = np.quantile(usable, (tail, 1 - tail))
-    if metric in MEAN_ABSOLUTE_GAPS and np.isfinite(point[0]):
-        shift = point[0] - np.median(usable)
-        low, high = low + shift, high + shift
-        low = low if (usable < 0).any() else max(low, 0.0)
-    return {"value": _finite(point[0]), "low": float(low), "high": float(high)}
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

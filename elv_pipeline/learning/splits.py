@@ -158,7 +158,8 @@ def _test_slice(
     test = counts.between(test_from, test_until)
     first_day = local_day(test_from, timezone=spec.timezone)
     if not test.has_both_classes:
-        _refuse(counts, spec, f"the test slice from {first_day} holds {_described(test)}; it needs both")
+        stopped = "" if test.positive_count else "; outcomes seem to have stopped: check their export and its lead ids"
+        _refuse(counts, spec, f"the test slice from {first_day} holds {_described(test)}; it needs both{stopped}")
     if test.positive_count < FEW_TEST_POSITIVES:
         notes.append(f"The test slice holds only {test.positive_count} positives: read the intervals, not the values.")
     until = midnight_one_gap_before(test_from, gap_days=spec.outcome_window_days, timezone=spec.timezone)
