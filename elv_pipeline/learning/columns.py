@@ -44,11 +44,7 @@ def schema_problems(table: pl.DataFrame, *, numeric: Sequence[str], categorical:
 
 def numeric_matrix(table: pl.DataFrame, *, names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return rows x columns; null, NaN and infinity are all NaN, because a ratio over zero is no information."""
-    if not names:
-        return np.empty((table.height, 0))
-    matrix = np.array(table.select(pl.col(*names).cast(pl.Float64)).to_numpy(), dtype=np.float64, order="C")
-    matrix[~np.isfinite(matrix)] = np.nan
-    return matrix
+    return _matrix(table, [_number(name) for name in names])
 
 
 def levels_of(table: pl.DataFrame, *, names: Sequence[str]) -> dict[str, list[str]]:
@@ -58,13 +54,35 @@ def levels_of(table: pl.DataFrame, *, names: Sequence[str]) -> dict[str, list[st
 
 def code_matrix(table: pl.DataFrame, *, levels: Levels) -> npt.NDArray[np.float64]:
     """Return rows x columns of codes; missing and unseen values are NaN."""
-    matrix = np.full((table.height, len(levels)), np.nan)
-    for position, (name, values) in enumerate(levels.items()):
-        if values:
-            codes = pl.Series(range(len(values)), dtype=pl.Float64)
-            column = table[name].cast(pl.String).replace_strict(list(values), codes, default=None)
-            matrix[:, position] = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    return matrix
+    return _matrix(table, [_code(name, values) for name, values in levels.items()])
+
+
+def coded_matrix(table: pl.DataFrame, *, names: Sequence[str], levels: Levels) -> npt.NDArray[np.float64]:
+    """Return ``numeric_matrix`` and ``code_matrix`` side by side, made at once because a copy costs as much again."""
+    numbers = [_number(name) for name in names]
+    return _matrix(table, numbers + [_code(name, values) for name, values in levels.items()])
+
+
+def _number(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.Float64)
+
+
+def _code(name: str, values: Sequence[str]) -> pl.Expr:
+    if not values:
+        return pl.lit(None, dtype=pl.Float64).alias(name)
+    # Enum codes are positions, and a value that is none of them becomes null: one hash look-up a row.
+    return pl.col(name).cast(pl.String).cast(pl.Enum(list(values)), strict=False).to_physical().cast(pl.Float64)
+
+
+def _matrix(table: pl.DataFrame, expressions: Sequence[pl.Expr]) -> npt.NDArray[np.float64]:
+    """Return the columns as they lie in memory (Fortran order), NaN where null or infinite."""
+    if not expressions:
+        return np.empty((table.height, 0))
+    # A constant expression alone would be one row long.
+    selected = table.with_columns(expressions).select(expression.meta.output_name() for expression in expressions)
+    matrix: npt.NDArray[np.float64] = selected.to_numpy(order="fortran")
+    infinite = np.isinf(matrix)
+    return np.where(infinite, np.nan, matrix) if infinite.any() else matrix
 
 
 def microseconds(table: pl.DataFrame) -> npt.NDArray[np.int64]:

@@ -27,8 +27,18 @@ class Estimator(Protocol):
     belong to a feature, so that a feature can be permuted without touching the frame.
     """
 
-    def fit(self, table: pl.DataFrame, y: npt.NDArray[np.int8]) -> Self:
-        """Fit on rows sorted by time; the frame holds the features and ``created_time``."""
+    search: dict[str, Any]
+    """How the settings were chosen, a JSON document: candidates, losses, chosen, why; empty before the fit."""
+
+    def fit(self, table: pl.DataFrame, y: npt.NDArray[np.int8], weight: FloatArray | None = None) -> Self:
+        """Fit on rows sorted by time; the frame holds the features and ``created_time``.
+
+        ``weight`` is 1 for a certain label. A label that is only probable is two rows, y = 1 with weight q and y = 0
+        with weight 1 - q: rows with weights below 1 are learned from, but no setting is judged on them.
+        """
+
+    def sibling(self) -> Self:
+        """Return an unfitted estimator with the settings that a search chose here: folds do not search anew."""
 
     def margin(self, table: pl.DataFrame) -> FloatArray:
         """Return one raw margin per row."""
@@ -52,7 +62,7 @@ def build_estimator(spec: LearningSpec) -> Estimator:
     Raises:
         MissingExtraError: LightGBM cannot load its OpenMP runtime.
     """
-    return BoostedTrees.of(spec) if spec.model_type == "lgbm" else PenalisedLogistic.of(spec)
+    return PenalisedLogistic.of(spec) if spec.model_type == "logreg" else BoostedTrees.of(spec)
 
 
 def estimator_from_dict(document: dict[str, Any]) -> Estimator:

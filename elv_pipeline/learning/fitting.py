@@ -46,7 +46,7 @@ def fit_calibrated(labelled: pl.DataFrame, spec: LearningSpec, *, plan: SplitPla
     if plan.method == "holdout":
         held = labelled.filter(pl.col("split") == "calibration")
         return CalibratedEstimator(estimator, _calibrate(estimator.margin(held), held))
-    parts = [_out_of_fold(train, spec, fold=fold) for fold in plan.folds]
+    parts = [_out_of_fold(train, estimator, fold=fold) for fold in plan.folds]
     predicted = pl.concat([rows for rows, _ in parts])
     return CalibratedEstimator(estimator, _calibrate(np.concatenate([margin for _, margin in parts]), predicted))
 
@@ -57,12 +57,12 @@ def labels(table: pl.DataFrame) -> npt.NDArray[np.int8]:
 
 
 def _out_of_fold(
-    train: pl.DataFrame, spec: LearningSpec, *, fold: Fold
+    train: pl.DataFrame, estimator: Estimator, *, fold: Fold
 ) -> tuple[pl.DataFrame, npt.NDArray[np.float64]]:
     created = pl.col("created_time")
     earlier = train.filter(created < fold.fit_until)
     later = train.filter((created >= fold.predict_from) & (created < fold.predict_until))
-    return later.select("created_time", "y"), build_estimator(spec).fit(earlier, labels(earlier)).margin(later)
+    return later.select("created_time", "y"), estimator.sibling().fit(earlier, labels(earlier)).margin(later)
 
 
 def _calibrate(margin: npt.NDArray[np.float64], rows: pl.DataFrame) -> FittedCalibration:

@@ -86,18 +86,37 @@ def validation_tail(
     y: npt.NDArray[np.int8],
     *,
     window_days: int,
+    judged: npt.NDArray[np.bool_] | None = None,
     fraction: float = 0.2,
+    later: float = 0.0,
     min_fit_positives: int = 100,
     min_tail_positives: int = 50,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
     """Split training rows into (fit, tail) masks with one outcome window between; None where positives are too few.
 
-    ``microseconds`` is the created time of each row since the epoch. The tail serves to stop boosting or to choose a
-    penalty; with fewer positives than this the choice would be noise, and a fixed setting is better.
+    The tail serves to stop boosting or to choose a setting; with fewer positives than this the choice would be noise,
+    and a fixed setting is better.
+
+    Args:
+        microseconds: the created time of each row since the epoch.
+        y: the labels.
+        window_days: the gap.
+        judged: rows whose label is certain; only they lie in the tail, mark where it starts, and count as positives.
+        fraction: share of the judged rows in the tail.
+        later: share of the judged rows after the tail, 0 for the latest tail.
+        min_fit_positives: positives needed before the gap.
+        min_tail_positives: positives needed in the tail.
     """
-    tail_from = np.quantile(microseconds, 1 - fraction, method="lower")
+    certain = np.ones(len(y), dtype=bool) if judged is None else judged
+    if not certain.any():
+        return None
+    known = microseconds[certain]
+    tail_from = np.quantile(known, 1 - later - fraction, method="lower")
     fit = microseconds < tail_from - window_days * 86_400_000_000
-    tail = microseconds >= tail_from
-    enough = y[fit].sum() >= min_fit_positives and y[tail].sum() >= min_tail_positives
-    both = (y[fit] == 0).any() and (y[tail] == 0).any()
+    tail = certain & (microseconds >= tail_from)
+    if later:
+        tail &= microseconds < np.quantile(known, 1 - later, method="lower")
+    certain_fit = fit & certain
+    enough = y[certain_fit].sum() >= min_fit_positives and y[tail].sum() >= min_tail_positives
+    both = (y[certain_fit] == 0).any() and (y[tail] == 0).any()
     return (fit, tail) if enough and both else None

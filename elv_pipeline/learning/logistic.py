@@ -1,27 +1,32 @@
 """Penalised logistic regression with the preprocessing it needs to be a peer of the trees.
 
-Belongs here: the design matrix (frozen at fit) and the choice of the penalty in time. Does not belong here:
-calibration. The fitted state is plain numbers, so a model file depends on no scikit-learn class.
+Belongs here: the design matrix (frozen at fit), the choice of the penalty in time, and directions that coefficients
+must keep. Does not belong here: calibration.
+The fitted state is plain numbers, so a model file depends on no scikit-learn class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from elv_pipeline.learning.columns import microseconds, numeric_matrix
 from elv_pipeline.learning.folds import validation_tail
 from elv_pipeline.learning.spec import LearningSpec
+from elv_pipeline.learning.tuning import log_losses
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int8]
 PENALTIES = (0.01, 0.1, 1.0)  # inverse strengths C, strongest first
-FIXED_PENALTY = 0.1
+FIXED_PENALTY = 0.01  # few positives and a hundred collinear columns: the strong end
 MAX_LEVELS = 30
 
 
@@ -64,20 +69,34 @@ class PenalisedLogistic:
     weights: tuple[float, ...] = ()
     intercept: float = 0.0
     penalty: float = FIXED_PENALTY
+    directions: Mapping[str, int] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: LearningSpec) -> Self:
         """Return an unfitted model."""
-        return cls(spec.numeric_features, spec.categorical_features, spec.outcome_window_days)
+        return cls(
+            spec.numeric_features, spec.categorical_features, spec.outcome_window_days, directions=spec.directions
+        )
 
-    def fit(self, table: pl.DataFrame, y: npt.NDArray[np.int8]) -> Self:
-        """Fit on rows sorted by time; the penalty is judged on the latest rows after one outcome window."""
+    def sibling(self) -> Self:
+        """Return an unfitted model; it chooses its penalty anew, which is cheap and depends on the number of rows."""
+        return replace(self, scalings=(), one_hots=(), weights=(), search={})
+
+    def fit(self, table: pl.DataFrame, y: IntArray, weight: FloatArray | None = None) -> Self:
+        """Fit on rows sorted by time; the penalty is judged on the latest rows after one outcome window.
+
+        A weight below 1 marks a label that is only probable: such rows are learned from, but do not judge.
+        """
+        if weight is not None and not weight.all():
+            table, y, weight = table.filter(pl.Series(weight > 0)), y[weight > 0], weight[weight > 0]
         self.scalings = _learn_scalings(numeric_matrix(table, names=self.numeric), names=self.numeric)
         self.one_hots = tuple(_learn_one_hot(table[name]) for name in self.categorical)
         encoded = self.encode(table)
-        tail = validation_tail(microseconds(table), y, window_days=self.window_days)
-        self.penalty = FIXED_PENALTY if tail is None else _best_penalty(encoded, y, fit=tail[0], tail=tail[1])
-        self.weights, self.intercept = _solve(encoded, y, penalty=self.penalty)
+        rows = _Rows(encoded, y, np.ones(len(y)) if weight is None else weight, self._signs())
+        tail = validation_tail(microseconds(table), y, window_days=self.window_days, judged=rows.weight >= 1)
+        self.penalty, self.search = _choose_penalty(rows, tail)
+        self.weights, self.intercept = _solve(rows, penalty=self.penalty)
         return self
 
     def margin(self, table: pl.DataFrame) -> FloatArray:
@@ -108,6 +127,15 @@ class PenalisedLogistic:
         ends = np.cumsum([width for _, width in widths])
         return {name: range(int(end) - width, int(end)) for (name, width), end in zip(widths, ends, strict=True)}
 
+    def _signs(self) -> npt.NDArray[np.int8]:
+        """Return the direction of each design column; that a value is missing has none."""
+        signs = [
+            sign
+            for scaling in self.scalings
+            for sign in (self.directions.get(scaling.name, 0), *([0] if scaling.indicates_missing else []))
+        ]
+        return np.array(signs + [0] * sum(len(one_hot.levels) for one_hot in self.one_hots), dtype=np.int8)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted state as a JSON document."""
         return {
@@ -119,6 +147,7 @@ class PenalisedLogistic:
             "weights": list(self.weights),
             "intercept": self.intercept,
             "penalty": self.penalty,
+            "search": self.search,
         }
 
     @classmethod
@@ -133,6 +162,7 @@ class PenalisedLogistic:
             weights=tuple(document["weights"]),
             intercept=document["intercept"],
             penalty=document["penalty"],
+            search=document.get("search", {}),  # models from before there was a trace
         )
 
 
@@ -196,21 +226,66 @@ def _learn_one_hot(column: pl.Series) -> OneHot:
     return OneHot(name=column.name, levels=tuple(sorted(frequent["level"].to_list())))
 
 
-def _best_penalty(
-    encoded: FloatArray, y: npt.NDArray[np.int8], *, fit: npt.NDArray[np.bool_], tail: npt.NDArray[np.bool_]
-) -> float:
-    losses = []
+@dataclass(frozen=True)
+class _Rows:
+    """The design, and which of its columns may only raise (+1) or lower (-1) the margin."""
+
+    encoded: FloatArray
+    y: IntArray
+    weight: FloatArray
+    signs: npt.NDArray[np.int8]
+
+    def part(self, mask: npt.NDArray[np.bool_]) -> _Rows:
+        """Return the rows of a mask."""
+        return _Rows(self.encoded[mask], self.y[mask], self.weight[mask], self.signs)
+
+
+def _choose_penalty(
+    rows: _Rows, tail: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None
+) -> tuple[float, dict[str, Any]]:
+    if tail is None:
+        why = "too few positives before and after a gap to choose by: a fixed penalty"
+        return FIXED_PENALTY, {"candidates": [], "chosen": FIXED_PENALTY, "why": why}
+    earlier, later = (rows.part(mask) for mask in tail)
+    lines = []
     for penalty in PENALTIES:
-        weights, intercept = _solve(encoded[fit], y[fit], penalty=penalty)
-        margin = encoded[tail] @ np.asarray(weights) + intercept
-        losses.append(float(np.mean(np.logaddexp(0, margin) - y[tail] * margin)))
-    return PENALTIES[int(np.argmin(losses))]  # the first of equals is the strongest penalty
+        weights, intercept = _solve(earlier, penalty=penalty)
+        losses = log_losses(expit(later.encoded @ np.asarray(weights) + intercept), later.y)
+        lines.append({"penalty": penalty, "loss": float(np.sum(later.weight * losses) / np.sum(later.weight))})
+    best = min(lines, key=lambda line: line["loss"])["penalty"]  # the first of equals is the strongest penalty
+    judged_on = {"rows": len(later.y), "positives": int(later.y.sum())}
+    why = "the lowest log loss on the latest rows"
+    return best, {"candidates": lines, "chosen": best, "why": why, "judged_on": judged_on}
 
 
-def _solve(encoded: FloatArray, y: npt.NDArray[np.int8], *, penalty: float) -> tuple[tuple[float, ...], float]:
-    if encoded.shape[1] == 0:
-        rate = float(y.mean())
+def _solve(rows: _Rows, *, penalty: float) -> tuple[tuple[float, ...], float]:
+    if rows.encoded.shape[1] == 0:
+        rate = float(np.sum(rows.weight * rows.y) / np.sum(rows.weight))
         return (), float(np.log(rate / (1 - rate)))
+    if rows.signs.any():
+        return _solve_with_signs(rows, penalty=penalty)
     model = LogisticRegression(C=penalty, solver="lbfgs", max_iter=300, tol=1e-4)
-    model.fit(encoded, y)
+    model.fit(rows.encoded, rows.y, sample_weight=rows.weight)
     return tuple(float(weight) for weight in model.coef_[0]), float(model.intercept_[0])
+
+
+def _solve_with_signs(rows: _Rows, *, penalty: float) -> tuple[tuple[float, ...], float]:
+    """Minimise what scikit-learn minimises, with bounds on the coefficients that have a direction.
+
+    L-BFGS-B (Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16, 1995); scikit-learn's solver takes no bounds.
+    """
+    total, ridge = float(rows.weight.sum()), 1 / penalty
+
+    def objective(point: FloatArray) -> tuple[float, FloatArray]:
+        margin = rows.encoded @ point[:-1] + point[-1]
+        loss = np.sum(rows.weight * (np.logaddexp(0, margin) - rows.y * margin))
+        slope = rows.weight * (expit(margin) - rows.y)
+        gradient = np.append(rows.encoded.T @ slope + ridge * point[:-1], slope.sum())
+        return float(loss + ridge / 2 * (point[:-1] @ point[:-1])) / total, gradient / total
+
+    free = {0: (None, None), 1: (0.0, None), -1: (None, 0.0)}
+    bounds = [*(free[int(sign)] for sign in rows.signs), (None, None)]
+    start = np.zeros(len(bounds))
+    options = {"maxiter": 500, "gtol": 1e-5, "ftol": 1e-12}
+    solution = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    return tuple(float(weight) for weight in solution[:-1]), float(solution[-1])

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
 from elv_pipeline.errors import TrainingRefusedError
-from elv_pipeline.learning.baselines import ConstantRate, ShrunkSegmentRate, logistic_baseline
+from elv_pipeline.learning.baselines import Baselines, ConstantRate
 from elv_pipeline.learning.bundle import FeatureSchema, ModelBundle
+from elv_pipeline.learning.choice import Chosen, choose
 from elv_pipeline.learning.columns import schema_problems
-from elv_pipeline.learning.fitting import CalibratedEstimator, fit_calibrated, labels
+from elv_pipeline.learning.contributions import ExplanationReference
+from elv_pipeline.learning.fitting import labels
 from elv_pipeline.learning.importance import permutation_importance
-from elv_pipeline.learning.metrics import calibration_bins, day_clusters, evaluate, gains, rate_interval
+from elv_pipeline.learning.leakage import leakage_probes
+from elv_pipeline.learning.outcome_value import learn_value, realised, value_of
+from elv_pipeline.learning.proof import Proof, prevalence, prove, value_ranges
 from elv_pipeline.learning.segment_error import segment_error
 from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.splits import SplitPlan, plan_split
+from elv_pipeline.learning.value_model import ValueFit
+from elv_pipeline.tables.labels import Observation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,23 +37,28 @@ class TrainingResult:
     Attributes:
         bundle: the model that was judged and will be deployed; it is not refitted on the test rows.
         plan: the split.
-        metrics: JSON document: test, models, differences, calibration (without the drift between train and test).
-        calibration_bins: predicted against observed rates on the test rows.
-        gains: what the ranking's tenths hold on the test rows.
+        metrics: JSON document of the proof, with the calibrator's choice and the shift of the rate (without the drift
+            between train and test).
+        proof: what was measured on the test rows.
         scored: lead_id, created_time, campaign_id, split, y, p of every labelled row. p of train rows is in-sample.
         importance: feature, importance (increase of the log loss), importance_std on the test rows.
+        baselines: what the model was compared with, to be compared again on still later rows.
+        example: the features of five test rows, as the model takes them.
     """
 
     bundle: ModelBundle
     plan: SplitPlan
     metrics: dict[str, Any]
-    calibration_bins: pl.DataFrame
-    gains: pl.DataFrame
+    proof: Proof
     scored: pl.DataFrame
     importance: pl.DataFrame
+    baselines: Baselines
+    example: pl.DataFrame
 
 
-def train(table: pl.DataFrame, spec: LearningSpec, *, origin: datetime) -> TrainingResult:
+def train(
+    table: pl.DataFrame, spec: LearningSpec, *, origin: datetime, observation: Observation | None = None
+) -> TrainingResult:
     """Train, calibrate and judge a model as of an origin.
 
     Args:
@@ -57,6 +66,7 @@ def train(table: pl.DataFrame, spec: LearningSpec, *, origin: datetime) -> Train
             ``campaign_id`` where known. Row order does not matter; rows without label are not used.
         spec: the learning task.
         origin: an aware datetime; no row whose window was still open then takes part.
+        observation: what was known of outcomes at the origin; needed where the model learns from young leads.
 
     Raises:
         TrainingRefusedError: too little evidence, or a feature column is missing or of the wrong kind.
@@ -65,25 +75,58 @@ def train(table: pl.DataFrame, spec: LearningSpec, *, origin: datetime) -> Train
     _require_features(table, spec)
     with threadpool_limits(limits=1, user_api="blas"):  # sums must not depend on the number of cores
         plan = plan_split(table, spec, origin=origin)
-        labelled = _labelled(table, plan)
-        fitted = fit_calibrated(labelled, spec, plan=plan)
+        labelled = labelled_rows(table, plan)
+        chosen = choose(table, labelled, spec, plan=plan, observation=observation)
         test = labelled.filter(pl.col("split") == "test")
-        known = labelled.filter(pl.col("split").is_in(["train", "calibration"]))
-        bundle = _bundle(fitted, labelled, spec, plan=plan)
-        predictions = {"model": bundle.predict(test), **_baselines(labelled, known, test, spec, plan=plan)}
+        bundle = _bundle(chosen, labelled, spec, plan=plan)
+        baselines = Baselines.fit(table, labelled, spec, plan=plan, peers=chosen.peers)
+        predictions = {"model": bundle.predict(test), **baselines.predict(test)}
         y = labels(test)
+        value = learn_value(labelled.filter(pl.col("split").is_in(["train", "calibration"])), spec)
+        worth = value_of(test, value, spec)
+        proof = prove(
+            test,
+            predictions,
+            spec,
+            reference_rate=_rate(baselines),
+            worth=worth,
+            realised=realised(test, worth),
+        )
         bundle.metadata["segment_error"] = segment_error(test, predictions["model"], y, spec)
+        bundle.metadata["explanation"] = ExplanationReference.of(
+            bundle, labelled.filter(pl.col("split") == "train")
+        ).to_dict()
+        bundle.metadata["value_intervals"], coverage = value_ranges(
+            test, predictions["model"], spec, value=worth, realised=realised(test, worth), spread=_spread(value)
+        )
+        if value is not None:
+            bundle.metadata["value_model"] = value.model.to_dict()
+            bundle.metadata["value_spread"] = _spread(value)
+        importance = permutation_importance(bundle, test, y, seed=spec.seed)
+        leakage = leakage_probes(
+            labelled,
+            predictions["model"],
+            features=spec.features,
+            predict=bundle.predict,
+            importance=importance,
+            accepted=spec.accepted_leaks,
+        )
         return TrainingResult(
             bundle=bundle,
             plan=plan,
+            proof=proof,
             metrics={
-                **_metrics(test, predictions, spec, plan=plan, fitted=fitted, rate=ConstantRate.fit(known).rate),
+                **_metrics(proof, spec, plan=plan, chosen=chosen),
+                "prevalence": prevalence(labelled, predictions["model"], spec),
+                "value": None if value is None else value.report,
+                "value_intervals": coverage,
+                "leakage": leakage.as_dict(),
                 "segment_error": bundle.metadata["segment_error"],
             },
-            calibration_bins=calibration_bins(y, predictions["model"]),
-            gains=gains(y, predictions["model"]),
             scored=_scored(labelled, bundle),
-            importance=permutation_importance(bundle, test, y, seed=spec.seed),
+            importance=importance,
+            baselines=baselines,
+            example=test.select(bundle.schema.names).head(5),
         )
 
 
@@ -98,13 +141,13 @@ def _require_features(table: pl.DataFrame, spec: LearningSpec) -> None:
         )
 
 
-def _labelled(table: pl.DataFrame, plan: SplitPlan) -> pl.DataFrame:
+def labelled_rows(table: pl.DataFrame, plan: SplitPlan) -> pl.DataFrame:
     """Return the labelled rows of the plan in an order that depends on nothing but their content."""
     named = table.filter(pl.col("y").is_not_null()).with_columns(plan.split_names(pl.col("created_time")))
     return named.filter(~pl.col("split").is_in(["young", "score"])).sort("created_time", "lead_id")
 
 
-def _bundle(fitted: CalibratedEstimator, labelled: pl.DataFrame, spec: LearningSpec, *, plan: SplitPlan) -> ModelBundle:
+def _bundle(chosen: Chosen, labelled: pl.DataFrame, spec: LearningSpec, *, plan: SplitPlan) -> ModelBundle:
     counts = {
         name: {"rows": rows, "positives": positives}
         for name, rows, positives in labelled.group_by("split")
@@ -114,19 +157,19 @@ def _bundle(fitted: CalibratedEstimator, labelled: pl.DataFrame, spec: LearningS
     }
     training = counts["train"]
     return ModelBundle(
-        estimator=fitted.estimator,
-        calibrator=fitted.calibration.calibrator,
+        estimator=chosen.fitted.estimator,
+        calibrator=chosen.fitted.calibration.calibrator,
         schema=FeatureSchema.of(labelled, spec=spec),
         metadata={
             "target": spec.target,
             "cutoff": plan.origin.isoformat(),
             "outcome_window_days": spec.outcome_window_days,
             "feature_lag_days": spec.feature_lag_days,
-            "model_type": spec.model_type,
-            "calibration_method": fitted.calibration.method,
+            "model_type": chosen.model_type,
+            "calibration_method": chosen.fitted.calibration.method,
             "seed": spec.seed,
             "timezone": spec.timezone,
-            "split": plan.to_dict(),
+            "split": chosen.split.to_dict(),
             "split_counts": counts,
             "training_rows": training["rows"],
             "training_positives": training["positives"],
@@ -136,65 +179,35 @@ def _bundle(fitted: CalibratedEstimator, labelled: pl.DataFrame, spec: LearningS
     )
 
 
-def _baselines(
-    labelled: pl.DataFrame,
-    known: pl.DataFrame,
-    test: pl.DataFrame,
-    spec: LearningSpec,
-    *,
-    plan: SplitPlan,
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Predict the test rows by each baseline.
-
-    The rates are taken from the train and the calibration rows: the model's calibrator has seen the latter, and a
-    baseline with older news than the model would be beaten by the news alone. A logistic regression is no baseline of
-    a logistic regression: it would be the model itself.
-    """
-    rates = {
-        "constant": ConstantRate.fit(known).predict(test),
-        "campaign_rate": ShrunkSegmentRate.fit(known, column=spec.segment_column).predict(test),
-    }
-    if spec.model_type == "logreg":
-        return rates
-    return {**rates, "logistic_regression": logistic_baseline(labelled, spec, plan=plan).predict(test)}
+def _rate(baselines: Baselines) -> float:
+    """Return the rate that skill is measured against."""
+    constant = baselines.by_name["constant"]
+    assert isinstance(constant, ConstantRate)
+    return constant.rate
 
 
-def _metrics(
-    test: pl.DataFrame,
-    predictions: dict[str, npt.NDArray[np.float64]],
-    spec: LearningSpec,
-    *,
-    plan: SplitPlan,
-    fitted: CalibratedEstimator,
-    rate: float,
-) -> dict[str, Any]:
-    y, clusters = labels(test), day_clusters(test["created_time"], timezone=spec.timezone)
-    judged = evaluate(
-        y, predictions, reference_rate=rate, seed=spec.seed, samples=spec.bootstrap_samples, clusters=clusters
-    )
-    low, high = rate_interval(y, clusters=clusters)
-    calibration = fitted.calibration
+def _spread(value: ValueFit | None) -> float:
+    """Return how far realised values lie from predicted ones, relative to these; 0 where all are the same."""
+    return 0.0 if value is None else float(value.report["spread"])
+
+
+def _metrics(proof: Proof, spec: LearningSpec, *, plan: SplitPlan, chosen: Chosen) -> dict[str, Any]:
+    calibration, document = chosen.fitted.calibration, dict(proof.document)
+    mae_by_chance = document.pop("calibration_mae_by_chance")
     return {
         "target": spec.target,
-        "model_type": spec.model_type,
-        "test": {
-            "rows": len(y),
-            "positives": int(y.sum()),
-            "base_rate": float(y.mean()),
-            "base_rate_low": low,
-            "base_rate_high": high,
-            "resampled": "leads" if clusters is None else "days",
-            "from": plan.test_from.isoformat(),
-            "until": plan.test_until.isoformat(),
-            "reference_rate": rate,
-        },
-        **judged,
+        "model_type": chosen.model_type,
+        "model_choice": chosen.evidence,
+        "search": chosen.fitted.estimator.search,
+        **document,
+        "test": {**document["test"], "from": plan.test_from.isoformat(), "until": plan.test_until.isoformat()},
         "calibration": {
             "method": calibration.method,
             "rows": calibration.rows,
             "positives": calibration.positives,
             "out_of_fold": plan.method == "out_of_fold",
             "candidates": calibration.candidates,
+            "mae_by_chance": mae_by_chance,
         },
     }
 

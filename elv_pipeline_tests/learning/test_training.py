@@ -68,8 +68,10 @@ def test_row_order_repetition_and_threads_give_the_same_bytes(model_type: str, t
     )
     assert saved(first, tmp_path / "a") == saved(again, tmp_path / "b")
     assert json.dumps(first.metrics) == json.dumps(again.metrics)
-    for name in ("scored", "gains", "calibration_bins", "importance"):
+    for name in ("scored", "importance", "example"):
         assert getattr(first, name).equals(getattr(again, name)), name
+    for name in ("gains", "calibration_bins", "reliability_curve", "capture_at_k", "segments"):
+        assert getattr(first.proof, name).equals(getattr(again.proof, name)), name
 
 
 @pytest.mark.parametrize("model_type", MODELS)
@@ -87,7 +89,7 @@ def test_the_result_is_complete_and_consistent(model_type: str) -> None:
     test = result.scored.filter(pl.col("split") == "test")
     assert (metrics["test"]["rows"], metrics["test"]["positives"]) == (test.height, test["y"].sum())
     assert test["p"].mean() == pytest.approx(metrics["models"]["model"]["mean_prediction"]["value"])
-    assert result.calibration_bins["rows"].sum() == result.gains["rows"].sum() == test.height
+    assert result.proof.calibration_bins["rows"].sum() == result.proof.gains["rows"].sum() == test.height
     assert result.scored.height == table["y"].drop_nulls().len()
     metadata = result.bundle.metadata
     training = result.scored.filter(pl.col("split") == "train")
@@ -162,7 +164,7 @@ def test_a_table_that_lacks_declared_features_is_refused_with_the_list() -> None
         ({"test_fraction": 1.0}, r"model\.test_fraction is 1\.0; it must be between 0 and 1"),
         ({"outcome_window_days": 0}, "at least 1"),
         ({"timezone": "Mars/Olympus"}, "IANA name"),
-        ({"model_type": "xgb"}, "one of lgbm, logreg"),
+        ({"model_type": "xgb"}, "one of auto, lgbm, logreg"),
         ({"numeric_features": ("a", "a")}, "a is listed twice"),
         ({"numeric_features": (), "categorical_features": ()}, "not empty"),
     ],
