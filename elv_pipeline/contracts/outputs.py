@@ -35,9 +35,59 @@ def predictions_contract(probability_column: str) -> TableContract:
                 unit="probability",
                 checks=(between(0, 1),),
             ),
-            Column("elv", pl.Float64, "Expected lead value.", unit="currency", checks=(at_least(0),)),
+            Column(
+                "value",
+                pl.Float64,
+                "What an outcome of this lead is worth: learned from realised values, else as configured.",
+                unit="currency",
+                checks=(at_least(0),),
+            ),
+            Column(
+                "elv",
+                pl.Float64,
+                "Expected lead value: probability times value.",
+                unit="currency",
+                checks=(at_least(0),),
+            ),
+            Column(
+                "elv_low",
+                pl.Float64,
+                "Lower end of the 90 % range of the expected value: how far off probabilities like this were.",
+                "currency",
+                nullable=True,
+                checks=(at_least(0),),
+            ),
+            Column(
+                "elv_high", pl.Float64, "Upper end of that range.", "currency", nullable=True, checks=(at_least(0),)
+            ),
             Column("rank", pl.Int64, "1 is the best lead of the run.", checks=(at_least(1),)),
             Column("decile", pl.Int64, "1 holds the best tenth.", checks=(between(1, 10),)),
+            Column(
+                "grade",
+                pl.String,
+                "A: at least twice the average lead's probability; B: at least it; C: at least half of it; D: below.",
+                nullable=True,
+                checks=(one_of("A", "B", "C", "D"),),
+            ),
+            Column(
+                "percentile",
+                pl.Float64,
+                "Share of the judged leads with a lower score, in per cent.",
+                "percent",
+                nullable=True,
+                checks=(between(0, 100),),
+            ),
+            Column(
+                "score_change",
+                pl.Float64,
+                "Probability minus that of the model before, in percentage points; empty where none scored the lead.",
+                "percentage points",
+                nullable=True,
+            ),
+            *(
+                Column(f"reason_{place}", pl.String, "What raises or lowers the score most, in words.", nullable=True)
+                for place in (1, 2, 3)
+            ),
             Column("cutoff", UTC_TIME, "The model saw nothing recorded at or after this moment."),
             Column("calibration_method", pl.String, "How margins became probabilities."),
             Column("model_version", pl.String, "Version of the model in the registry."),
@@ -92,11 +142,34 @@ _SEGMENT_MEASURES = (
         "mean_p", pl.Float64, "Mean probability; empty without leads.", "probability", True, checks=(between(0, 1),)
     ),
     Column("low_volume", pl.Boolean, "Fewer leads than reporting.min_segment_leads: read with care."),
+    Column(
+        "own_rows", pl.Int64, "Earlier leads of the segment whose outcome is known.", "count", checks=(at_least(0),)
+    ),
+    Column("own_positives", pl.Int64, "How many of them qualified.", "count", checks=(at_least(0),)),
+    Column(
+        "evidence",
+        pl.String,
+        "What the estimate of the rank rests on, beside the model.",
+        checks=(one_of("own outcomes", "mostly the parent"),),
+    ),
+    Column(
+        "shrunk_elv_per_lead",
+        pl.Float64,
+        "Expected value a lead, corrected by the known outcomes of the segment and its parents.",
+        "currency",
+        nullable=True,
+    ),
+    Column(
+        "shrunk_elv_per_spend", pl.Float64, "The same per unit of spend; the order of the rank.", "ratio", nullable=True
+    ),
+    Column("shrunk_elv_per_spend_low", pl.Float64, "Lower end of its 90 % credible interval.", "ratio", True),
+    Column("shrunk_elv_per_spend_high", pl.Float64, "Upper end of it.", "ratio", True),
     Column("rank", pl.Int64, "1 is the best segment.", checks=(at_least(1),)),
 )
 _SEGMENT_CHECKS = (
     _interval("predicted_elv", "elv_low", "elv_high"),
     _interval("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high"),
+    _interval("shrunk_elv_per_spend", "shrunk_elv_per_spend_low", "shrunk_elv_per_spend_high"),
 )
 _CAMPAIGN_COLUMNS = (
     Column("campaign_id", pl.String, "The campaign; empty: leads whose campaign is unknown.", nullable=True),

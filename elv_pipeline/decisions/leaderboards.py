@@ -16,6 +16,12 @@ from scipy.special import betainc, pdtr
 from elv_pipeline.tables.windows import in_units
 
 CONFIDENCE = 0.95
+MEASURES = (
+    *("lead_count", "spend", "predicted_elv", "elv_per_lead", "elv_low", "elv_high"),
+    *("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high", "mean_p", "low_volume"),
+    *("own_rows", "own_positives", "evidence", "shrunk_elv_per_lead"),
+    *("shrunk_elv_per_spend", "shrunk_elv_per_spend_low", "shrunk_elv_per_spend_high", "rank"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,12 @@ class LeaderboardSpec:
 
     id_columns: tuple[str, ...]
     name_columns: tuple[str, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The published columns in their order."""
+        ids = [column for pair in zip(self.id_columns, self.name_columns, strict=True) for column in pair]
+        return [*ids, *MEASURES]
 
     @property
     def segment(self) -> str:
@@ -47,7 +59,7 @@ def leaderboard(
     spec: LeaderboardSpec,
     names: pl.DataFrame | None = None,
     probability_column: str,
-    value_per_qualified: float,
+    value_spread: float,
     min_segment_leads: int,
     segment_error: float,
 ) -> pl.DataFrame | None:
@@ -60,7 +72,8 @@ def leaderboard(
         spec: which board.
         names: result of ``latest_names`` over more days, for segments that did not run on these; default: of ``ads``.
         probability_column: name of the probability.
-        value_per_qualified: value of one outcome.
+        value_spread: standard deviation of the realised value of an outcome relative to its prediction; 0 where every
+            outcome is worth the same.
         min_segment_leads: below this a segment is ``low_volume`` and ranks after all others.
         segment_error: relative error of the model's sums over such segments (``learning/segment_error.py``).
 
@@ -75,19 +88,51 @@ def leaderboard(
     keys = list(spec.id_columns)
     segments = (
         predictions.group_by(keys)
-        .agg(pl.len().cast(pl.Int64).alias("lead_count"), pl.col(probability_column).sort().alias("p"))
+        .agg(
+            pl.len().cast(pl.Int64).alias("lead_count"),
+            pl.col(probability_column).sort().alias("p"),
+            # Sorted, because sums of floats depend on the order.
+            pl.col("elv").sort().sum().alias("predicted_elv"),
+            _squared_value(probability_column).sort().sum().alias("squares"),
+        )
         .with_columns(pl.col("p").list.sum().alias("expected"))
     )
+    errors = _errors(segments, segment_error=segment_error, value_spread=value_spread)
     intervals = [
-        count_interval(np.asarray(p, dtype=float), relative_error=segment_error) for p in segments["p"].to_list()
+        count_interval(np.asarray(p, dtype=float), relative_error=error)
+        for p, error in zip(segments["p"].to_list(), errors, strict=True)
     ]
+    # Rounded, or a count at the very end of an interval would lie outside it by the last bits of a quotient.
+    quotient = (pl.col("predicted_elv") / pl.col("expected")).round_sig_figs(12)
+    mean_value = pl.when(pl.col("expected") > 0).then(quotient).otherwise(0.0)
     segments = segments.with_columns(
-        (pl.col("expected") * value_per_qualified).alias("predicted_elv"),
-        (pl.Series([low for low, _ in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_low"),
-        (pl.Series([high for _, high in intervals], dtype=pl.Float64) * value_per_qualified).alias("elv_high"),
-    )
+        (pl.Series([low for low, _ in intervals], dtype=pl.Float64) * mean_value).alias("elv_low"),
+        (pl.Series([high for _, high in intervals], dtype=pl.Float64) * mean_value).alias("elv_high"),
+    ).drop("squares")
     board = _with_spend(segments, ads, spec=spec, names=names)
     return _ordered(board, spec=spec, min_segment_leads=min_segment_leads)
+
+
+def _squared_value(probability_column: str) -> pl.Expr:
+    """Expected square of what a lead brings, without the spread of realised values: p v^2 = elv^2 / p."""
+    p = pl.col(probability_column)
+    return pl.when(p > 0).then(pl.col("elv") ** 2 / p).otherwise(0.0)
+
+
+def _errors(segments: pl.DataFrame, *, segment_error: float, value_spread: float) -> list[float]:
+    """Relative error of each segment's sum: that of its count, and that of values which differ between outcomes.
+
+    A sum of n outcomes with values of relative variance s^2 has s^2 / n more relative variance than n outcomes of
+    equal value (compound counts). s^2 holds how values differ between leads, and around their predictions.
+    """
+    expected, total, squares = (segments[name].to_numpy() for name in ("expected", "predicted_elv", "squares"))
+    known = (expected > 0) & (total > 0)
+    differ = np.where(known, squares * expected / np.where(known, total, 1.0) ** 2, 1.0)
+    relative = np.maximum((1 + value_spread**2) * differ - 1, 0.0)
+    extra = np.where(known, relative / np.where(known, expected, 1.0), 0.0)
+    # Equal values leave rounding errors that must not move an interval.
+    extra = np.where(relative < 1e-9, 0.0, extra)
+    return [float(error) for error in np.sqrt(segment_error**2 + extra)]
 
 
 def latest_names(ads: pl.DataFrame, *, spec: LeaderboardSpec) -> pl.DataFrame:

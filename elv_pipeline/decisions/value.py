@@ -9,22 +9,18 @@ from __future__ import annotations
 import polars as pl
 
 
-def ranked(scored: pl.DataFrame, *, probability_column: str, value_per_qualified: float) -> pl.DataFrame:
-    """Add ``elv``, ``rank`` and ``decile`` and put the best lead first.
+def ranked(scored: pl.DataFrame) -> pl.DataFrame:
+    """Add ``rank`` and ``decile`` by expected lead value and put the best lead first.
 
     Args:
-        scored: ``lead_id``, ``created_time`` and the probability (Float64 in [0, 1]).
-        probability_column: name of the probability.
-        value_per_qualified: value of one outcome in the configured currency.
+        scored: ``lead_id``, ``created_time`` and ``elv`` (probability x value of an outcome).
 
     Returns:
-        The rows with ``elv`` = probability x value, ``rank`` 1..n without ties (equal values: the older lead first,
+        The rows with ``rank`` 1..n without ties (equal values: the older lead first,
         then by id, so the order is stable) and ``decile`` (1 = the best tenth; the best lead is always in it). The
         cuts are those of ``learning.metrics.gains``.
     """
-    ordered = scored.with_columns((pl.col(probability_column) * value_per_qualified).alias("elv")).sort(
-        ["elv", "created_time", "lead_id"], descending=[True, False, False]
-    )
+    ordered = scored.sort(["elv", "created_time", "lead_id"], descending=[True, False, False])
     rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     return ordered.with_columns(
         rank.alias("rank"),

@@ -13,7 +13,8 @@ from elv_pipeline.errors import ContractError
 def board(**change: Any) -> pl.DataFrame:
     row: dict[str, Any] = {"campaign_id": "A", "campaign_name": None, "lead_count": 1, "spend": None, "mean_p": 0.1}
     row |= {"predicted_elv": 2.0, "elv_per_lead": 2.0, "elv_low": 1.0, "elv_high": 3.0, "low_volume": False, "rank": 1}
-    row |= dict.fromkeys(("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high"))
+    row |= dict.fromkeys(name for name in CAMPAIGN_LEADERBOARD.names if "_per_" in name and name not in row)
+    row |= {"own_rows": 0, "own_positives": 0, "evidence": "mostly the parent"}
     frame = pl.DataFrame([row | change], schema_overrides=CAMPAIGN_LEADERBOARD.schema)
     return frame.select(CAMPAIGN_LEADERBOARD.names)
 

@@ -97,7 +97,8 @@ def test_predictions_refuse_a_probability_above_one_and_an_unknown_split() -> No
 
 def test_a_leaderboard_interval_must_contain_its_value() -> None:
     measures = {"lead_count": 3, "predicted_elv": 5.0, "elv_per_lead": 1.7, "elv_low": 6.0, "elv_high": 7.0}
-    row = {"campaign_id": "c", "mean_p": 0.1, "low_volume": True, "rank": 1, **measures}
+    own = {"own_rows": 2, "own_positives": 1, "evidence": "mostly the parent"}
+    row = {"campaign_id": "c", "mean_p": 0.1, "low_volume": True, "rank": 1, **measures, **own}
     frame = pl.DataFrame([row], schema_overrides={"rank": pl.Int64})
     contract = outputs.CAMPAIGN_LEADERBOARD
     full = frame.with_columns(

@@ -17,6 +17,7 @@ from elv_pipeline.decisions.leaderboards import (
     count_interval,
     leaderboard,
 )
+from elv_pipeline.decisions.segment_ranking import rank_segments
 
 ID_SCHEMA = {"campaign_id": pl.String, "adset_id": pl.String}
 
@@ -58,13 +59,19 @@ def board(
         spend,
         spec=spec,
         probability_column="p",
-        value_per_qualified=100.0,
+        value_spread=0.0,
         min_segment_leads=least,
         segment_error=error,
     )
     assert found is not None
     contract = CAMPAIGN_LEADERBOARD if spec is CAMPAIGN_BOARD else ADSET_LEADERBOARD
-    return contract.validate(found, place="board")
+    schema = {"campaign_id": pl.String, "adset_id": pl.String, "p": pl.Float64, "y": pl.Int8}
+    errors = dict.fromkeys(("campaign_id", "adset_id"), max(error, 0.1))
+    published = rank_segments(
+        found, pl.DataFrame(schema=schema), levels=spec.id_columns, errors=errors, probability_column="p"
+    )
+    contract.validate(published.select(spec.columns), place="board")
+    return found
 
 
 def row(frame: pl.DataFrame, **key: str | None) -> dict[str, Any]:
@@ -141,7 +148,7 @@ def test_without_any_id_of_the_segment_there_is_no_board(rows: list[tuple[str | 
         None,
         spec=ADSET_BOARD,
         probability_column="p",
-        value_per_qualified=1,
+        value_spread=0.0,
         min_segment_leads=1,
         segment_error=0.3,
     )
@@ -185,6 +192,37 @@ def test_the_interval_covers_the_value_that_is_realised(count: int, base: tuple[
     assert inside >= 0.945
     if count >= 60:
         assert inside <= 0.985
+
+
+def test_values_that_differ_between_leads_and_outcomes_widen_the_interval_of_their_sum() -> None:
+    """Realised values are log-normal around predictions that differ between leads; the interval of the sum covers."""
+    rng, spread = np.random.default_rng(3), 1.0
+    p, value = rng.beta(2, 10, 300), rng.choice([20.0, 100.0, 400.0], 300)
+    frame = leads([("A", "a", float(chance)) for chance in p]).with_columns(elv=pl.Series(p * value))
+    equal, wide = (
+        leaderboard(
+            frame,
+            None,
+            spec=CAMPAIGN_BOARD,
+            probability_column="p",
+            value_spread=given,
+            min_segment_leads=1,
+            segment_error=0.0,
+        )
+        for given in (0.0, spread)
+    )
+    assert equal is not None
+    assert wide is not None
+    sigma = np.sqrt(np.log(1 + spread**2))
+    values = value * rng.lognormal(-(sigma**2) / 2, sigma, (10_000, 300))
+    realised = ((rng.random((10_000, 300)) < p) * values).sum(axis=1)
+    inside = [
+        float(((realised >= board["elv_low"][0]) & (realised <= board["elv_high"][0])).mean())
+        for board in (equal, wide)
+    ]
+    assert inside[0] < 0.90
+    assert 0.93 < inside[1] < 0.98
+    assert wide["predicted_elv"][0] == pytest.approx(float((p * value).sum()))
 
 
 def test_the_models_error_widens_the_interval_more_where_there_are_more_leads() -> None:

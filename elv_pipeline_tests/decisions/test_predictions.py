@@ -93,7 +93,7 @@ def test_the_order_of_the_rows_changes_nothing(
 
 def test_days_scored_apart_rank_together_as_if_scored_at_once(scored: pl.DataFrame) -> None:
     def again(frame: pl.DataFrame) -> pl.DataFrame:
-        return rank_predictions(frame, probability_column="p_qualified_14d", value_per_qualified=180.0)
+        return rank_predictions(frame, probability_column="p_qualified_14d")
 
     by_day = pl.concat([again(part) for _, part in scored.group_by("day", maintain_order=True)])
     assert by_day["rank"].max() != scored.height

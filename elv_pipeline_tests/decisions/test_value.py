@@ -25,7 +25,7 @@ def scored(probabilities: list[float], *, hours: list[int] | None = None, ids: l
 
 
 def rank(frame: pl.DataFrame, *, value: float = 100.0) -> pl.DataFrame:
-    return ranked(frame, probability_column="p", value_per_qualified=value)
+    return ranked(frame.with_columns(elv=pl.col("p") * value))
 
 
 def test_the_best_lead_comes_first_and_carries_its_value() -> None:
