@@ -19,12 +19,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from elv_pipeline import __version__
-from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline import __version__, answers
+from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import HOME_VARIABLE, Home
 
 if TYPE_CHECKING:
-    from elv_pipeline.orchestration.commands import CommandResult, Session
+    from elv_pipeline.orchestration.commands import Session
 
 app = typer.Typer(
     name="elv",
@@ -33,26 +33,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# No markup: a campaign called "[prospecting] Germany" would lose its first word, one called "[/x]" would raise.
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration file; copy configs/lead_ads.yaml.")]
 Model = Annotated[str, typer.Option("--model", help="model.joblib of a run bundle; default: the champion.")]
+Version = Annotated[str, typer.Option("--version", help="Registered version; 'elv models' lists them.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
+Who = Annotated[str, typer.Option("--who", help="Your name for the audit log; default: the account.")]
 Day = datetime | None
 _RUNS_WIDTH = 190
-_SHOWN_METRICS = {
-    "roc_auc": "ROC-AUC",
-    "pr_auc": "PR-AUC",
-    "brier": "Brier",
-    "log_loss": "log loss",
-    "lift_at_10pct": "lift at 10 %",
-    "calibration_mae": "calibration MAE",
-}
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out.print(__version__)
+        answers.out.print(__version__)
         raise typer.Exit
 
 
@@ -79,8 +72,8 @@ def validate(config: Config) -> None:
     from elv_pipeline.terminal import print_validation
 
     profile = result.document("data_profile.json")
-    print_validation(profile, console=out)
-    _print_bundle(result)
+    print_validation(profile, console=answers.out)
+    answers.print_bundle(result)
 
 
 @app.command("build-table")
@@ -97,15 +90,15 @@ def build_table(
     """Build the table of features and labels over the whole calendar."""
     with _session(config) as session:
         result = session.build_table(anew=anew)
-    _print_findings(result.document("data_profile.json")["findings"], severity="warning")
+    answers.print_findings(result.document("data_profile.json")["findings"], severity="warning")
     counts, joins = result.document("label_counts.json"), result.document("join_stats.json")
-    out.print(
+    answers.out.print(
         f"{counts['leads']:,} leads: {counts['labelled']:,} labelled ({counts['labelled_positive']:,} positive), "
         f"{counts['unknown']:,} unknown. Joined by: "
         + ", ".join(f"{method} {count:,}" for method, count in joins["by_method"].items()),
         markup=False,
     )
-    _print_bundle(result)
+    answers.print_bundle(result)
 
 
 @app.command()
@@ -119,12 +112,123 @@ def train(
     with _session(config) as session:
         result = session.train(origin.date() if origin else None)
         decision = session.deployment.lake.read_json("champion")
-    _print_metrics(result)
-    _print_alerts(result)
-    if decision is not None:
-        word = "promoted to champion" if decision["promoted"] else "champion kept"
-        out.print(f"Decision: {word}; {decision['reason']}.", markup=False)
-    _print_bundle(result)
+    answers.print_metrics(result)
+    answers.print_alerts(result)
+    answers.print_decision(decision)
+    answers.print_bundle(result)
+
+
+@app.command()
+def backtest(
+    config: Config,
+    first: Annotated[Day, typer.Option("--from", formats=["%Y-%m-%d"], help="Oldest origin.")] = None,
+    last: Annotated[Day, typer.Option("--to", formats=["%Y-%m-%d"], help="Newest origin.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Weeks from one origin to the next.")] = 1,
+    horizon_days: Annotated[
+        int, typer.Option("--horizon-days", min=1, help="Days after an origin whose leads judge its model.")
+    ] = 28,
+) -> None:
+    """Train as of past origins and judge each model on the weeks that followed it."""
+    with _session(config) as session:
+        result = session.backtest(
+            first=first.date() if first else None,
+            last=last.date() if last else None,
+            every=every,
+            horizon_days=horizon_days,
+        )
+    answers.print_backtest(result.document("backtest.json"))
+    answers.print_bundle(result)
+
+
+@app.command("validate-model")
+def validate_model(
+    config: Config,
+    origin: Annotated[
+        Day, typer.Option(formats=["%Y-%m-%d"], help="Origin of the candidate; default: the newest one.")
+    ] = None,
+) -> None:
+    """Judge every promotion gate of a candidate; exit code 7 when one fails."""
+    with _session(config) as session:
+        document = session.validate_model(origin.date() if origin else None)
+    answers.print_gates(document)
+    if not document["passed"]:
+        raise typer.Exit(PromotionRefusedError.exit_code)
+
+
+@app.command()
+def approve(config: Config, version: Version = "", reason: Reason = "", who: Who = "") -> None:
+    """Promote the candidate that waits for a person (promotion.require_approval)."""
+    with _session(config) as session:
+        entry = session.decide("approve", version=version, reason=reason, who=who)
+    answers.print_decision(entry)
+
+
+@app.command()
+def promote(
+    config: Config,
+    version: Version = "",
+    reason: Reason = "",
+    who: Who = "",
+    despite_gates: Annotated[
+        bool, typer.Option("--despite-gates", help="Overrule failing gates; needs --reason.")
+    ] = False,
+) -> None:
+    """Make a registered version the champion by hand."""
+    with _session(config) as session:
+        entry = session.decide("promote", version=version, reason=reason, who=who, despite_gates=despite_gates)
+    answers.print_decision(entry)
+
+
+@app.command()
+def rollback(
+    config: Config,
+    version: Annotated[str, typer.Option("--to", help="Version to return to; default: the champion before.")] = "",
+    reason: Reason = "",
+    who: Who = "",
+) -> None:
+    """Return to an earlier champion; the one left is not promoted again by itself."""
+    with _session(config) as session:
+        entry = session.decide("rollback", version=version, reason=reason, who=who)
+    answers.print_decision(entry)
+
+
+@app.command()
+def explain(
+    config: Config,
+    lead_id: Annotated[str, typer.Option("--lead-id", help="Id of a lead of the exports.")],
+    model: Model = "",
+) -> None:
+    """Say what raises and lowers the score of one lead."""
+    with _session(config) as session:
+        found = session.explain(lead_id, model=model)
+        probability_column = session.deployment.config.probability_column
+        currency = session.deployment.config.currency
+    answers.print_explanation(found, probability_column=probability_column, currency=currency)
+
+
+@app.command()
+def challenger(config: Config, version: Version = "", reason: Reason = "", who: Who = "") -> None:
+    """Compare the challenger with the champion; with --version let that version score beside the champion."""
+    with _session(config) as session:
+        entry = session.decide("challenge", version=version, reason=reason, who=who) if version else None
+        document = session.challenger()
+    answers.print_decision(entry)
+    answers.print_overlap(document)
+
+
+@app.command()
+def models(config: Config) -> None:
+    """List the registered versions: origin, champion or challenger, failed gates."""
+    with _session(config) as session:
+        rows = session.models()
+    if not rows:
+        answers.out.print("No version yet. Start with 'elv train'.")
+        return
+    table = Table("version", "origin", "role", "ROC-AUC", "PR-AUC", "log loss", "failed gates")
+    for row in rows:
+        figures = (answers.number_of(row[name]) for name in ("roc_auc", "pr_auc", "log_loss"))
+        table.add_row(row["version"], row["origin"], row["role"], *figures, ", ".join(row["failed_gates"]) or "none")
+    answers.out.print(table)
 
 
 @app.command()
@@ -137,9 +241,11 @@ def score(
     """Score a range of days as the daily job does (default: the last four weeks of the data)."""
     with _session(config) as session:
         result = session.score(first=first.date() if first else None, last=last.date() if last else None, model=model)
-    _print_top_campaigns(result)
-    _print_alerts(result)
-    _print_bundle(result)
+    answers.print_top_campaigns(result)
+    answers.print_alerts(result)
+    answers.print_bundle(result)
+    if any(alert["severity"] == "critical" for alert in result.document("alerts.json")):
+        raise typer.Exit(ScoringRefusedError.exit_code)  # nothing was published
 
 
 @app.command("batch-score")
@@ -151,9 +257,9 @@ def batch_score(
     """Score every lead of a file, such as today's; their outcomes are never looked at."""
     with _session(config) as session:
         result = session.batch_score(leads_path, model=model)
-    _print_top_campaigns(result)
-    _print_alerts(result)
-    _print_bundle(result)
+    answers.print_top_campaigns(result)
+    answers.print_alerts(result)
+    answers.print_bundle(result)
 
 
 @app.command()
@@ -170,12 +276,12 @@ def demo(
 
         with demo_session(Home.from_environment(), AdvertiserSpec(leads=leads, seed=seed, drift=drift)) as session:
             result = run_demo(session)
-    _print_metrics(result.training)
-    _print_truth(result.scoring)
-    _print_top_campaigns(result.scoring)
-    _print_alerts(result.scoring)
-    _print_bundle(result.scoring)
-    out.print(f"Took {time.monotonic() - start:.0f} s. Look around with: make ui")
+    answers.print_metrics(result.training)
+    answers.print_truth(result.scoring)
+    answers.print_top_campaigns(result.scoring)
+    answers.print_alerts(result.scoring)
+    answers.print_bundle(result.scoring)
+    answers.out.print(f"Took {time.monotonic() - start:.0f} s. Look around with: make ui")
 
 
 @app.command()
@@ -185,7 +291,7 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many of the newest.
 
     rows = list_runs(Home.from_environment(), limit=limit)
     if not rows:
-        out.print("No run yet. Start with 'elv demo', or 'elv validate --config <file>'.")
+        answers.out.print("No run yet. Start with 'elv demo', or 'elv validate --config <file>'.")
         return
     table = Table("run", "when (UTC)", "configuration", "kind", "as of", "model", "leads", "ROC-AUC", "Brier", "alerts")
     for column in table.columns[:4]:
@@ -199,12 +305,12 @@ def runs(limit: Annotated[int, typer.Option(min=1, help="How many of the newest.
             row["as_of_date"] or "",
             row["model_version"] or "",
             f"{row['scored_rows']:,}",
-            _number(row["roc_auc"]),
-            _number(row["brier_score"]),
+            answers.number_of(row["roc_auc"]),
+            answers.number_of(row["brier_score"]),
             str(row["alerts"]),
         )
     # Never narrower than its ids: --model runs/<run_id>/model.joblib is typed from this list.
-    Console(highlight=False, markup=False, emoji=False, width=max(out.width, _RUNS_WIDTH)).print(table)
+    Console(highlight=False, markup=False, emoji=False, width=max(answers.out.width, _RUNS_WIDTH)).print(table)
 
 
 @app.command()
@@ -214,7 +320,7 @@ def doctor() -> None:
 
     checks = examine(Home.from_environment())
     for check in checks:
-        out.print(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.message}", markup=False)
+        answers.out.print(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.message}", markup=False)
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
 
@@ -231,7 +337,7 @@ def ui(
 
     home = Home.from_environment()
     prepare_home(home)
-    out.print(f"Dagster UI on http://{host}:{port} for {home.root} (stop with Ctrl-C)", markup=False)
+    answers.out.print(f"Dagster UI on http://{host}:{port} for {home.root} (stop with Ctrl-C)", markup=False)
     os.chdir(home.dagster)  # Dagster warns about any other dagster.yaml in the working folder
     program = str(Path(sys.executable).with_name("dagster"))
     # Replaces this process, so that Ctrl-C and a service manager's signals reach Dagster itself.
@@ -269,9 +375,9 @@ def _progress() -> Iterator[None]:
     def finish() -> None:
         if begun:
             name, what, at = begun.pop()
-            out.print(f"  {name:<22} {what} [{time.monotonic() - at:.1f} s]", markup=False)
+            answers.out.print(f"  {name:<22} {what} [{time.monotonic() - at:.1f} s]", markup=False)
 
-    with out.status("starting") as status:
+    with answers.out.status("starting") as status:
 
         def listener(name: str, what: str) -> None:
             finish()
@@ -283,111 +389,3 @@ def _progress() -> Iterator[None]:
         with listening(listener):
             yield
         finish()
-
-
-def _print_findings(findings: list[dict[str, str]], *, severity: str | None = None) -> None:
-    for finding in findings:
-        if severity in (None, finding["severity"]):
-            remedy = f" {finding['remedy']}" if finding["remedy"] else ""
-            out.print(f"{finding['severity']:<8}{finding['code']}: {finding['message']}{remedy}", markup=False)
-
-
-def _print_metrics(result: CommandResult) -> None:
-    from elv_pipeline.publishing.content import day_span, moment
-
-    metrics, manifest = result.document("metrics.json"), result.document("metadata.json")
-    test = metrics["test"]
-    baselines = [name for name in ("logistic_regression", "campaign_rate", "constant") if name in metrics["models"]]
-    table = Table(
-        "on later leads", f"{manifest['model_type']} [95 % interval]", *(name.split("_")[0] for name in baselines)
-    )
-    for metric, label in _SHOWN_METRICS.items():
-        figures = metrics["models"]
-        others = (_number(figures[name][metric]["value"]) for name in baselines)
-        table.add_row(label, _interval(figures["model"][metric]), *others)
-    out.print(table)
-    zone = manifest["timezone"]
-    out.print(
-        f"Judged on {test['rows']:,} leads ({test['positives']:,} qualified, {test['base_rate']:.1%}) created "
-        f"{day_span(test['from'], test['until'], timezone=zone)}; intervals resample {test['resampled']}; calibrated "
-        f"by {manifest['calibration_method']}; trained as of {moment(manifest['model_origin'], timezone=zone)}.",
-        markup=False,
-    )
-    for note in manifest["split"]["notes"]:
-        out.print(f"note: {note}", markup=False)
-
-
-def _print_truth(result: CommandResult) -> None:
-    truth = result.document("metadata.json").get("truth")
-    if truth is None:
-        return
-    model, perfect = truth["model"], truth["perfect"]
-    out.print(
-        f"Against the truth on {truth['rows']:,} scored leads the model never saw: ROC-AUC {_number(model['roc_auc'])} "
-        f"(a perfect model: {_number(perfect['roc_auc'])}), log loss {_number(model['log_loss'])} "
-        f"({_number(perfect['log_loss'])}), mean prediction {truth['mean_prediction']:.1%} (truth "
-        f"{truth['mean_truth']:.1%}).",
-        markup=False,
-    )
-
-
-def _print_top_campaigns(result: CommandResult, *, most: int = 5) -> None:
-    import polars as pl
-
-    from elv_pipeline.contracts.outputs import CAMPAIGN_LEADERBOARD
-
-    path = result.bundle / "leaderboard_campaign.csv"
-    if not path.is_file():
-        scored = result.document("metadata.json")["scored_rows"]
-        reason = "No scored lead carries a campaign id" if scored else "There are no leads on these days"
-        out.print(f"{reason}: there is no campaign leaderboard.")
-        return
-    board = pl.read_csv(path, schema_overrides=CAMPAIGN_LEADERBOARD.schema).head(most)
-    spent = board["spend"].null_count() < board.height
-    table = Table(
-        "campaign",
-        "leads",
-        "expected value",
-        *(["spend", "value per unit of spend (95 %: chance and model error)"] if spent else []),
-    )
-    for row in board.iter_rows(named=True):
-        cells = [
-            str(row["campaign_name"] or row["campaign_id"] or "(no campaign id)"),
-            f"{row['lead_count']:,}",
-            f"{row['predicted_elv']:,.0f}",
-        ]
-        if spent:
-            known = row["elv_per_spend"] is not None
-            cells += [
-                f"{row['spend']:,.0f}" if row["spend"] is not None else "",
-                f"{row['elv_per_spend']:.2f} ({row['elv_per_spend_low']:.2f} to {row['elv_per_spend_high']:.2f})"
-                if known
-                else "",
-            ]
-        table.add_row(*cells)
-    out.print(table)
-
-
-def _print_alerts(result: CommandResult) -> None:
-    for alert in result.document("alerts.json"):
-        out.print(f"{alert['severity']:<8}{alert['code']}: {alert['message']} {alert['action']}", markup=False)
-
-
-def _print_bundle(result: CommandResult) -> None:
-    for warning in result.run.warnings:
-        out.print(f"warning {warning}", markup=False)
-    pages = [result.bundle / name for name in ("report.html", "validation.html")]
-    shown = next((page for page in pages if page.is_file()), result.bundle)
-    out.print(f"Run {result.run.run_id}: {shown}", markup=False)
-
-
-def _interval(figure: dict[str, float | None]) -> str:
-    if figure["value"] is None:
-        return "-"
-    if figure["low"] is None or figure["high"] is None:
-        return _number(figure["value"])
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

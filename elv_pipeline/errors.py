@@ -45,3 +45,9 @@ class MissingExtraError(ElvError):
     """An optional part or system library is not installed; the message is one sentence with the fix."""
 
     exit_code = 6
+
+
+class PromotionRefusedError(ElvError):
+    """A version cannot become the champion: a gate failed, it is not there, or nothing waits for approval."""
+
+    exit_code = 7

@@ -140,7 +140,11 @@ class Contracts(_Strict):
 class ModelSettings(_Strict):
     """What is trained and when training is refused.
 
-    ``monotone`` maps a numeric feature, or a pattern such as ``*_ctr_*``, to 1 (the score may only rise with it) or -1.
+    ``value_model`` is the richest way in which realised values of outcomes may be used; without any, every outcome is
+    worth ``value_per_qualified``.
+    Where outcomes are too rare for training, the refusal says which outcome window up to ``widest_window_days`` would
+    have enough. ``monotone`` maps a numeric feature, or a pattern such as ``*_ctr_*``, to 1 (the score may only rise
+    with it) or -1.
     """
 
     model_type: Literal["auto", "lgbm", "logreg"] = "auto"
@@ -156,6 +160,8 @@ class ModelSettings(_Strict):
     search_candidates: int = Field(default=8, ge=0, le=50)
     monotone: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
     learn_from_young: bool = False
+    value_model: Literal["constant", "segment", "learned"] = "learned"
+    widest_window_days: int = Field(default=42, ge=1, le=365)
 
 
 class Proof(_Strict):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from elv_pipeline import cli
+from elv_pipeline import answers
 from elv_pipeline_tests.publishing.sample_content import board, figure
 
 FIGURES = dict.fromkeys(
@@ -40,6 +40,7 @@ class Result:
                 "timezone": "Europe/Berlin",
                 "model_origin": "2025-07-13T22:00:00+00:00",
                 "split": {"notes": []},
+                "verdict": {"level": "usable with care", "reasons": ["Few positives."]},
             },
         }
 
@@ -50,20 +51,21 @@ class Result:
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> StringIO:
     text = StringIO()
-    monkeypatch.setattr(cli, "out", Console(file=text, width=200, highlight=False, markup=False))
+    monkeypatch.setattr(answers, "out", Console(file=text, width=200, highlight=False, markup=False))
     return text
 
 
 def test_days_are_local_and_both_inclusive(printed: StringIO) -> None:
-    cli._print_metrics(Result())  # type: ignore[arg-type]
+    answers.print_metrics(Result())  # type: ignore[arg-type]
     assert "created 9 Jun 2025 to 29 Jun 2025" in printed.getvalue()
     assert "trained as of 14 Jul 2025, 00:00 Europe/Berlin" in printed.getvalue()
     assert "intervals resample days" in printed.getvalue()
+    assert "Verdict: usable with care. Few positives." in printed.getvalue()
 
 
 @pytest.mark.parametrize("baselines", [("constant", "campaign_rate"), ("constant", "logistic_regression")])
 def test_only_the_baselines_that_exist_are_shown(printed: StringIO, baselines: tuple[str, ...]) -> None:
-    cli._print_metrics(Result(baselines=baselines))  # type: ignore[arg-type]
+    answers.print_metrics(Result(baselines=baselines))  # type: ignore[arg-type]
     assert ("logistic" in printed.getvalue()) == ("logistic_regression" in baselines)
 
 
@@ -73,5 +75,5 @@ def test_the_interval_of_a_campaign_is_named_for_what_it_holds(printed: StringIO
     board(3).select(CAMPAIGN_LEADERBOARD.names).cast({"lead_count": pl.Int64}).write_csv(
         tmp_path / "leaderboard_campaign.csv"
     )
-    cli._print_top_campaigns(Result(bundle=tmp_path))  # type: ignore[arg-type]
+    answers.print_top_campaigns(Result(bundle=tmp_path))  # type: ignore[arg-type]
     assert "95 %: chance and model error" in " ".join(printed.getvalue().split())

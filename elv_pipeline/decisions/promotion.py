@@ -1,115 +1,148 @@
-"""Whether a candidate becomes the champion: the better one on the same later rows scores.
+"""Whether a candidate becomes the champion, and what a person may decide instead.
 
-Belongs here: the rule and its evidence. Does not belong here: the registry (``publishing/model_registry.py``).
+Belongs here: the decision from gates, origins and approval, and the choice of the version to roll back to. Does not
+belong here: the gates' figures (``gates.py``) or the registry (``publishing/model_registry.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from elv_pipeline.decisions.gates import Gate, failed
+from elv_pipeline.errors import PromotionRefusedError
 from elv_pipeline.learning.local_days import local_day
-from elv_pipeline.learning.metrics import evaluate
+
+Outcome = Literal["promoted", "kept", "awaiting approval", "rolled back", "challenges"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """The verdict on one candidate.
+class Decision:
+    """One entry of the audit log.
 
     Attributes:
-        promoted: whether the candidate becomes the champion.
-        reason: one sentence with the figures.
-        rows: rows both models were judged on; 0 where no comparison was needed.
-        log_loss_difference: candidate minus champion, mean over those rows.
-        low: lower end of its 95 % paired bootstrap interval.
-        high: upper end.
+        decision: what happened.
+        reason: one sentence; with failing gates their names, figures and thresholds.
+        failed: names of the failing gates.
     """
 
-    promoted: bool
+    decision: Outcome
     reason: str
-    rows: int = 0
-    log_loss_difference: float | None = None
-    low: float | None = None
-    high: float | None = None
+    failed: tuple[str, ...] = ()
+
+    @property
+    def changes_champion(self) -> bool:
+        """Whether another version scores from now on."""
+        return self.decision in ("promoted", "rolled back")
 
     def as_dict(self) -> dict[str, Any]:
         """For logs and manifests."""
-        return asdict(self)
+        return {**asdict(self), "failed": list(self.failed)}
 
 
-def without_comparison(
-    *, candidate_origin: str, champion_origin: str | None, same_version: bool, timezone: str
-) -> Promotion | None:
-    """The verdict where no comparison is needed, or None where the two must be judged on rows.
+def decide(
+    gates: Sequence[Gate],
+    *,
+    candidate_origin: str,
+    champion_origin: str | None,
+    same_version: bool,
+    rolled_back: bool,
+    require_approval: bool,
+    timezone: str,
+) -> Decision:
+    """Decide about a newly trained candidate.
 
     Args:
+        gates: the judged gates.
         candidate_origin: moment it was trained as of, ISO 8601.
         champion_origin: the champion's; None without a champion.
         same_version: whether the candidate is the champion.
+        rolled_back: whether a person took this version out of use before.
+        require_approval: whether a person must agree (``promotion.require_approval``).
         timezone: in which origins are named as days.
     """
-    if champion_origin is None:
-        return Promotion(promoted=True, reason="first model of this configuration: there is no champion to beat")
     if same_version:
-        return Promotion(promoted=False, reason="the candidate already is the champion")
-    candidate, champion = (datetime.fromisoformat(origin) for origin in (candidate_origin, champion_origin))
-    if candidate < champion:
-        return Promotion(
-            promoted=False,
-            reason=f"the candidate's origin {local_day(candidate, timezone=timezone)} is older than the champion's "
-            f"{local_day(champion, timezone=timezone)}: a backfill does not replace a newer model",
+        return Decision(decision="kept", reason="the candidate already is the champion")
+    if champion_origin is not None:
+        candidate, champion = (datetime.fromisoformat(origin) for origin in (candidate_origin, champion_origin))
+        if candidate < champion:
+            return Decision(
+                decision="kept",
+                reason=f"the candidate's origin {local_day(candidate, timezone=timezone)} is older than the "
+                f"champion's {local_day(champion, timezone=timezone)}: a backfill does not replace a newer model",
+            )
+    if rolled_back:
+        return Decision(
+            decision="kept", reason="this version was rolled back before; only a person promotes it again (elv promote)"
         )
-    return None
+    blocking = failed(gates)
+    if blocking:
+        return Decision(
+            decision="kept", reason=_blocked(blocking, champion_origin), failed=tuple(gate.name for gate in blocking)
+        )
+    passed = f"all {sum(gate.verdict == 'pass' for gate in gates)} gates passed"
+    if require_approval:
+        return Decision(
+            decision="awaiting approval",
+            reason=f"{passed}; promotion.require_approval asks for a person: elv approve, or the action approve of "
+            f"the asset champion",
+        )
+    first = "" if champion_origin else "; it is the first model of this configuration"
+    return Decision(decision="promoted", reason=passed + first)
 
 
-def compare(
-    y: NDArray[np.int8],
-    *,
-    candidate: NDArray[np.float64],
-    champion: NDArray[np.float64],
-    clusters: NDArray[np.int64] | None,
-    seed: int,
-    samples: int = 1000,
-) -> Promotion:
-    """Judge both by log loss, paired, on test rows of the candidate that the champion never learned from.
+def by_hand(
+    action: Literal["approve", "promote"], *, gates_failed: Sequence[str], despite_gates: bool, reason: str
+) -> Decision:
+    """Decide what a person asked for.
 
     Args:
-        y: outcomes, 0 or 1, shape (rows,); without rows the champion stays.
-        candidate: its probabilities on those rows.
-        champion: the champion's probabilities on the same rows.
-        clusters: rows that belong together, such as their day; None where each stands for itself.
-        seed: of the bootstrap.
-        samples: bootstrap samples.
+        action: ``approve`` a candidate that waits, or ``promote`` any version.
+        gates_failed: names of the version's failing gates.
+        despite_gates: whether the person overrules them.
+        reason: the person's, for the audit log.
+
+    Raises:
+        PromotionRefusedError: a gate failed and is not overruled, or it is overruled without a reason.
     """
-    if not y.size:
-        return Promotion(
-            promoted=False,
-            reason="the champion trained or calibrated on every row that the candidate was judged on, so nothing can "
-            "tell which is better: the champion stays",
+    if gates_failed and not despite_gates:
+        raise PromotionRefusedError(
+            f"{action} refused: the gate(s) {', '.join(gates_failed)} failed for this version (elv validate-model "
+            f"shows the figures). To overrule them on your own responsibility: --despite-gates --reason '...'"
         )
-    judged = evaluate(
-        y,
-        {"model": candidate, "champion": champion},
-        reference_rate=float(y.mean()),
-        seed=seed,
-        samples=samples,
-        clusters=clusters,
+    if gates_failed and not reason.strip():
+        raise PromotionRefusedError("overruling a gate needs a reason for the audit log: --reason '...'")
+    overruled = f"; overruled: {', '.join(gates_failed)}" if gates_failed else ""
+    word = "approved" if action == "approve" else "promoted by hand"
+    return Decision(
+        decision="promoted",
+        reason=f"{word}: {reason.strip() or 'no reason given'}{overruled}",
+        failed=tuple(gates_failed),
     )
-    difference = judged["differences"]["champion"]["log_loss"]
-    mean, low, high = difference["value"], difference["low"], difference["high"]
-    better = mean <= 0
-    interval = "interval not available" if low is None else f"95 % interval {low:+.5f} to {high:+.5f}"
-    return Promotion(
-        promoted=better,
-        reason=f"mean log loss on {y.size} later rows that neither model learned from is {abs(mean):.5f} "
-        f"{'lower' if better else 'higher'} than the champion's (difference {mean:+.5f}, {interval}); the rule is: "
-        "promote where it is not higher",
-        rows=int(y.size),
-        log_loss_difference=mean,
-        low=low,
-        high=high,
+
+
+def previous_champion(log: Sequence[tuple[str, str]], *, current: str) -> str:
+    """Return the version that scored before the current one.
+
+    Args:
+        log: (from version, to version) of each change of the champion, oldest first.
+        current: version that scores now.
+
+    Raises:
+        PromotionRefusedError: no other version ever scored.
+    """
+    for before, after in reversed(log):
+        if after == current and before not in ("none", current):
+            return before
+    raise PromotionRefusedError(
+        f"rollback refused: version {current} is the only champion this configuration has had. Name a version: "
+        f"elv rollback --to VERSION"
     )
+
+
+def _blocked(blocking: Sequence[Gate], champion_origin: str | None) -> str:
+    stays = "the champion keeps scoring" if champion_origin else "no model scores yet"
+    lines = "; ".join(f"{gate.name}: {gate.reason}" for gate in blocking)
+    return f"{len(blocking)} gate(s) failed, {stays}. {lines}"

@@ -22,7 +22,8 @@ def alerts(
         predictions: the scored rows.
 
     Returns:
-        Dictionaries with ``severity`` (``warning`` or ``info``), ``code``, ``message`` and ``action``.
+        Dictionaries with ``severity`` (``warning`` or ``info``; a run adds ``critical`` ones), ``code``, ``message``
+        and ``action``.
     """
     found = [*_nothing_scored(predictions), *_weak_model(metrics), *_drifted(drift), *_seen_before(predictions)]
     return sorted(found, key=lambda alert: alert["severity"] != "warning")

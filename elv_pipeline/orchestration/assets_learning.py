@@ -1,60 +1,64 @@
-"""Learning assets: the training table of an origin, the candidate trained on it, and the champion.
+"""Learning assets: the training table of an origin and the candidate trained on it.
 
-Belongs here: the asset functions. Does not belong here: splits, fitting, metrics (``learning/``) or the promotion rule
-(``decisions/promotion.py``).
+Belongs here: the asset functions. Does not belong here: splits, fitting, metrics (``learning/``) or what becomes of a
+candidate (``assets_registry.py``).
 """
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from elv_pipeline.decisions.promotion import Promotion, compare, without_comparison
-from elv_pipeline.errors import ScoringRefusedError, TrainingRefusedError
+from elv_pipeline.decisions.explanations import Explanations, explanations
+from elv_pipeline.errors import TrainingRefusedError
+from elv_pipeline.home import write_atomically
 from elv_pipeline.lake import content_checksum
-from elv_pipeline.learning.metrics import day_clusters
+from elv_pipeline.learning.sparse_target import choose_window, windows_up_to
 from elv_pipeline.learning.spec import LearningSpec
-from elv_pipeline.learning.splits import SplitPlan
 from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.drift import drift, main_columns, reference_of
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, picture, schema_of_frame, table_metadata
 from elv_pipeline.orchestration.lineage import LABEL_STATUS, carried
-from elv_pipeline.orchestration.partitions import PARTITION_TAG, origin_key
+from elv_pipeline.orchestration.partitions import origin_key
 from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.orchestration.speaking import reason_spec
+from elv_pipeline.problems.feature_specs import FeatureColumn
 from elv_pipeline.publishing.charts import importance_chart, lift_and_gains, reliability
 from elv_pipeline.publishing.content import day_span
 from elv_pipeline.publishing.model_registry import (
     CandidateEvidence,
     ModelHandle,
     ModelRegistry,
-    load_model,
-    read_handle,
     save_candidate,
     write_handle,
 )
 from elv_pipeline.tables.training_table import training_table as build_training_table
 
+REFUSED = "refused.json"
+"""File of an origin's folder that says why no model was trained as of it."""
 SCORE = "score"
 """Name of the score's own entry in drift references and results."""
 
 
 def learning_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
-    """Training table, candidate and champion."""
+    """Training table and candidate."""
     return [
         _training_table_asset(deployment, parts),
         _candidate_asset(deployment, parts),
-        _champion_asset(deployment, parts),
     ]
 
 
 def learning_spec(deployment: Deployment) -> LearningSpec:
     """What to learn, from the configuration and the declared features."""
     config = deployment.config
-    data = deployment.data()
-    columns = deployment.problem.feature_columns(data, lag_days=config.feature_lag_days)
+    columns = _columns(deployment)
     return LearningSpec(
         target=config.label_column,
         outcome_window_days=config.label_window_days,
@@ -70,9 +74,28 @@ def learning_spec(deployment: Deployment) -> LearningSpec:
         calibration_fraction=config.model.calibration_fraction,
         min_calibration_positives=config.model.min_calibration_positives,
         bootstrap_samples=config.model.bootstrap_samples,
+        spend_column=_spend_column(columns),
+        rule=config.proof.rule,
+        accepted_leaks=config.proof.accepted_leaks,
+        calibration_columns=tuple(
+            column
+            for column in ("campaign_id", "category_platform", "category_creative_type")
+            if column == "campaign_id" or column in {known.name for known in columns}
+        ),
+        value_per_outcome=config.value_per_qualified,
+        value_model=config.model.value_model,
         segment_error_days=config.reporting.leaderboard_days,
         threads=config.model.threads,
+        search_candidates=config.model.search_candidates,
+        monotone=tuple(sorted(config.model.monotone.items())),
+        learn_from_young=config.model.learn_from_young,
     )
+
+
+def _spend_column(columns: list[FeatureColumn]) -> str | None:
+    """Spend of a lead's campaign in the four weeks before it, where there is an ads export."""
+    name = "campaign_spend_28d"
+    return name if any(column.name == name for column in columns) else None
 
 
 def _training_table_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -153,7 +176,7 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
             "candidate_model",
             group="learning",
             kinds={
-                deployment.config.model.model_type.replace("logreg", "scikitlearn").replace("lgbm", "lightgbm"),
+                {"logreg": "scikitlearn"}.get(deployment.config.model.model_type, "lightgbm"),
                 "mlflow",
             },
             deps={"training_table": None},
@@ -173,10 +196,17 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
         table = deployment.lake.read_frame(f"training_table/{origin}")
         if table is None:
             raise TrainingRefusedError(f"training_table of {origin} is not materialised. Run 'elv train'.")
-        with narrated(context, f"training, calibrating and judging on {table.height:,} leads as of {origin}"):
-            result = train(table, learning_spec(deployment), origin=deployment.midnight(origin))
+        with (
+            narrated(context, f"training, calibrating and judging on {table.height:,} leads as of {origin}"),
+            _remembering_refusal(deployment, origin, table=table),
+        ):
+            moment = deployment.midnight(origin)
+            result = train(
+                table, learning_spec(deployment), origin=moment, observation=deployment.observation(origin=moment)
+            )
             _add_references(result, table, stretch_days=deployment.config.reporting.drift_days)
-            handle = _register(deployment, result, origin)
+            explained = _explained(deployment, result, table)
+            handle = _register(deployment, result, explained, origin=origin, data_version=content_checksum(table))
         difference = result.metrics["differences"]["constant"]["log_loss"]
         better = difference["high"] is not None and difference["high"] < 0
         return dg.MaterializeResult(
@@ -185,8 +215,10 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
                 "model_file": dg.MetadataValue.path(handle.path),
                 "tracking_run_id": handle.tracking_run_id,
                 "metrics": dg.MetadataValue.md(_metrics_table(result.metrics, timezone=deployment.config.timezone)),
-                "calibration": picture(reliability(result.calibration_bins), title="Calibration on the test rows"),
-                "lift": picture(lift_and_gains(result.gains), title="Lift and gains on the test rows"),
+                "calibration": picture(
+                    reliability(result.proof.calibration_bins), title="Calibration on the test rows"
+                ),
+                "lift": picture(lift_and_gains(result.proof.gains), title="Lift and gains on the test rows"),
                 "importance": picture(importance_chart(result.importance), title="Permutation importance"),
                 "split": result.plan.to_dict(),
                 **{
@@ -209,6 +241,36 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
     return candidate_model
 
 
+@contextmanager
+def _remembering_refusal(deployment: Deployment, origin: date, *, table: pl.DataFrame) -> Iterator[None]:
+    """Keep why an origin has no model, for the backtest; an earlier candidate of the origin stays where it is."""
+    place = deployment.home.models(deployment.name) / origin.isoformat() / REFUSED
+    try:
+        yield
+    except TrainingRefusedError as error:
+        advised = TrainingRefusedError(f"{error}{_wider_window(deployment, origin, table)}")
+        write_atomically(place, json.dumps({"reason": str(advised)}) + "\n")
+        raise advised from error
+    place.unlink(missing_ok=True)
+
+
+def _wider_window(deployment: Deployment, origin: date, table: pl.DataFrame) -> str:
+    """Advise a longer outcome window where outcomes are too rare within the configured one."""
+    config = deployment.config
+    choice = choose_window(
+        table.drop("y", "label_status", "mature"),
+        observation=deployment.observation(origin=deployment.midnight(origin)),
+        windows=windows_up_to(
+            config.label_window_days, cap_days=max(config.model.widest_window_days, config.label_window_days)
+        ),
+        min_positives=config.model.min_positives,
+        min_rows=config.model.min_labelled_rows,
+    )
+    if not (choice.widened and choice.enough):
+        return ""
+    return f". {choice.sentence}"
+
+
 def _add_references(result: TrainingResult, table: pl.DataFrame, *, stretch_days: int) -> None:
     """Put into the bundle what later drift is measured against, and into the metrics the drift between its own rows."""
     split = result.plan.split_names(pl.col("created_time"))
@@ -225,9 +287,36 @@ def _add_references(result: TrainingResult, table: pl.DataFrame, *, stretch_days
     }
 
 
-def _register(deployment: Deployment, result: TrainingResult, origin: date) -> ModelHandle:
-    context = {"origin": origin.isoformat(), "configuration": deployment.config.model_dump(mode="json")}
-    path, _ = save_candidate(result, home=deployment.home, name=deployment.name, context=context)
+def _explained(deployment: Deployment, result: TrainingResult, table: pl.DataFrame) -> Explanations:
+    """Explain the model on its test rows, and freeze its grades with it."""
+    test = table.filter(pl.col("y").is_not_null() & (result.plan.split_names(pl.col("created_time")) == "test")).sort(
+        "created_time", "lead_id"
+    )
+    explained = explanations(
+        result,
+        test,
+        spec=reason_spec(deployment),
+        columns=_columns(deployment),
+        timezone=deployment.config.timezone,
+    )
+    result.bundle.metadata["grades"] = explained.scale.to_dict()
+    return explained
+
+
+def _columns(deployment: Deployment) -> list[FeatureColumn]:
+    return deployment.problem.feature_columns(deployment.data(), lag_days=deployment.config.feature_lag_days)
+
+
+def _register(
+    deployment: Deployment, result: TrainingResult, explained: Explanations, *, origin: date, data_version: str
+) -> ModelHandle:
+    context = {
+        "origin": origin.isoformat(),
+        "configuration": deployment.config.model_dump(mode="json"),
+        "data_version": data_version,
+        "features": [asdict(column) for column in _columns(deployment)],
+    }
+    path, _ = save_candidate(result, explained, home=deployment.home, name=deployment.name, context=context)
     evidence = CandidateEvidence.load(path.parent / "evidence")
     handle = ModelRegistry(deployment.home).register(path, name=deployment.name, evidence=evidence)
     write_handle(handle, deployment.home.models(deployment.name) / origin.isoformat() / "candidate.json")
@@ -252,83 +341,3 @@ def _metrics_table(metrics: dict[str, Any], *, timezone: str) -> str:
         f"\n{test['rows']} test rows, {test['positives']} positive, {days}; the intervals resample {test['resampled']}"
     )
     return "\n".join(lines)
-
-
-def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    @asset(
-        **parts.common("champion", group="registry", kinds={"mlflow"}, deps={"candidate_model": None}),
-        description="The model that scores. Each materialisation is one entry of the audit log: promoted or kept, "
-        "from which version to which, why, on what evidence.",
-    )
-    def champion(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        with narrated(context, "comparing the candidate with the champion on the same later rows"):
-            registry = ModelRegistry(deployment.home)
-            candidate = _candidate(deployment, context.run.tags.get(PARTITION_TAG))
-            current = registry.champion(deployment.name)
-            verdict = _judge(deployment, candidate, current)
-            if verdict.promoted:
-                registry.set_champion(candidate)
-            scoring = candidate if verdict.promoted else current
-            assert scoring is not None  # without a champion every candidate is promoted
-            deployment.lake.write_json("champion", {"version": scoring.version, **verdict.as_dict()})
-        return dg.MaterializeResult(
-            metadata={
-                "decision": "promoted" if verdict.promoted else "kept",
-                "reason": verdict.reason,
-                "from_version": current.version if current else "none",
-                "to_version": scoring.version,
-                "evidence": verdict.as_dict(),
-                "who": context.run.tags.get("dagster/schedule_name") or context.run.tags.get("user", "run by hand"),
-                "run_id": context.run.run_id,
-            },
-            data_version=dg.DataVersion(scoring.sha256),
-        )
-
-    return champion
-
-
-def _candidate(deployment: Deployment, origin: str | None) -> ModelHandle:
-    folder = deployment.home.models(deployment.name)
-    origins = [origin] if origin else sorted(path.parent.name for path in folder.glob("*/candidate.json"))
-    if not origins or not (folder / origins[-1] / "candidate.json").is_file():
-        raise ScoringRefusedError(f"{deployment.name}: there is no candidate model to promote. Run 'elv train' first.")
-    return read_handle(folder / origins[-1] / "candidate.json")
-
-
-def _judge(deployment: Deployment, candidate: ModelHandle, current: ModelHandle | None) -> Promotion:
-    early = without_comparison(
-        candidate_origin=candidate.origin,
-        champion_origin=current.origin if current else None,
-        same_version=current is not None and current.version == candidate.version,
-        timezone=deployment.config.timezone,
-    )
-    if early is not None or current is None:
-        return early or Promotion(promoted=True, reason="first model")
-    origin = candidate.origin_day(deployment.config.zone)
-    table = deployment.lake.read_frame(f"training_table/{origin}")
-    if table is None:
-        raise TrainingRefusedError(f"training_table of {origin} is gone; materialise it again before promoting.")
-    test = candidate.evidence().scored.filter(pl.col("split") == "test").select("lead_id", "y", "p")
-    rows = test.join(table.drop("y"), on="lead_id", how="inner", validate="1:1").sort("created_time", "lead_id")
-    try:
-        model = load_model(current)
-        model.require_compatible(
-            outcome_window_days=deployment.config.label_window_days,
-            feature_lag_days=deployment.config.feature_lag_days,
-            target=deployment.config.label_column,
-            timezone=deployment.config.timezone,
-        )
-        model.check_columns(rows)
-    except ScoringRefusedError as error:
-        why = str(error).splitlines()[0]
-        return Promotion(promoted=True, reason=f"the champion cannot score the present features: {why}")
-    # On rows that it learned from the champion would look better than it is.
-    role = SplitPlan.from_dict(model.metadata["split"]).split_names(pl.col("created_time"))
-    rows = rows.filter(~role.is_in(["train", "calibration"]))
-    return compare(
-        rows["y"].cast(pl.Int8).to_numpy(),
-        candidate=rows["p"].to_numpy(),
-        champion=model.predict(rows),
-        clusters=day_clusters(rows["created_time"], timezone=deployment.config.timezone),
-        seed=deployment.config.model.seed,
-    )

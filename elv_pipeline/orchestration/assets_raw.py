@@ -18,7 +18,7 @@ from elv_pipeline.orchestration.assets_enrichment import enrichment_assets
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
 from elv_pipeline.orchestration.exports_at_hand import export_at_hand, usable_exports
-from elv_pipeline.orchestration.outcome_rows import known_leads, note_unobserved, with_withdrawn
+from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_rows, write_versions
 from elv_pipeline.orchestration.resources import narrated
@@ -135,6 +135,7 @@ def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         days, config = day_range(context).days, deployment.config
         export, leads = export_at_hand(deployment, "outcomes"), export_at_hand(deployment, "leads")
         found = export.of_days(days)
+        complete_columns(deployment.lake, OUTCOMES.name, OUTCOMES.schema)
         checked = check_outcomes(found, known_leads(deployment, leads, of=found), config)
         rows = with_withdrawn(deployment, export, checked.frame, days=days)
         note_unobserved(deployment, checked)

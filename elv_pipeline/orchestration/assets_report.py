@@ -24,6 +24,7 @@ from elv_pipeline.orchestration.assets_scoring import (
     scored_days,
     scoring_run,
     with_score,
+    withheld,
 )
 from elv_pipeline.orchestration.assets_tables import join_summary
 from elv_pipeline.orchestration.deployment import Deployment
@@ -33,7 +34,7 @@ from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, 
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.orchestration.run_content import ScoredRun, bundle_inputs
 from elv_pipeline.publishing import charts
-from elv_pipeline.publishing.model_registry import ModelHandle, load_model, read_handle
+from elv_pipeline.publishing.model_registry import ModelHandle, ModelRegistry, load_model, read_handle
 from elv_pipeline.publishing.run_bundle import write_run_bundle
 from elv_pipeline.tables.features import KEY_COLUMNS
 from elv_pipeline.tables.joins import join_leads
@@ -88,6 +89,9 @@ def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
                 run = _scored_run(deployment, context.run.run_id, tags=context.run.tags, chosen=scoring_model)
             inputs = bundle_inputs(deployment, run, truth_path=config.truth_path)
             folder = write_run_bundle(deployment.home, inputs)
+            if config.kind == "train":
+                cards = [folder / name for name in ("MODEL_CARD.md", "DATA_CARD.md")]
+                ModelRegistry(deployment.home).log_cards(run.handle, cards)
         return dg.MaterializeResult(metadata=_bundle_metadata(deployment, folder, inputs.content.manifest, run))
 
     return run_report
@@ -125,6 +129,7 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
         predictions=_ranked(deployment, rows),
         board_rows=board_rows,
         drift=drift_of_days(deployment, model, [days[-1]])[days[-1]],
+        notes=withheld(deployment, rows, model),
     )
 
 
@@ -156,7 +161,6 @@ def _ranked(deployment: Deployment, rows: pl.DataFrame) -> pl.DataFrame:
     return rank_predictions(
         rows,
         probability_column=deployment.config.probability_column,
-        value_per_qualified=deployment.config.value_per_qualified,
     )
 
 

@@ -1,18 +1,16 @@
-"""Scoring assets: predictions, leaderboards, drift and the table of scores.
+"""Scoring assets: predictions, drift and the table of scores.
 
 Belongs here: the asset functions. Does not belong here: models (``learning/``), decisions, PSI or SQL.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, DRIFT, of_days, predictions_contract
-from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, latest_names, leaderboard
+from elv_pipeline.contracts.outputs import DRIFT, predictions_contract
+from elv_pipeline.decisions.guards import RecentLabels, guards
 from elv_pipeline.decisions.predictions import ScoringRun, rank_predictions
 from elv_pipeline.decisions.predictions import predictions as score
 from elv_pipeline.errors import ScoringRefusedError
@@ -30,22 +28,21 @@ from elv_pipeline.orchestration.describe import (
     schema_of_frame,
     table_metadata,
 )
-from elv_pipeline.orchestration.lineage import board_lineage, drift_lineage, predictions_lineage, scores_lineage
-from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.lineage import drift_lineage, predictions_lineage, scores_lineage
+from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.orchestration.speaking import reason_spec
 from elv_pipeline.publishing import charts
 from elv_pipeline.publishing.model_registry import ModelHandle, load_model
 from elv_pipeline.publishing.run_bundle import RUN_COLUMNS
 from elv_pipeline.publishing.scores import open_database, score_rows, upsert_scores
-from elv_pipeline.tables.joins import ID_COLUMNS, fill_parents
+from elv_pipeline.tables.labels import with_status
 
 
 def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
-    """Everything a scored day yields."""
+    """Everything a scored day yields, except its leaderboards."""
     return [
         _predictions_asset(deployment, parts),
-        _board_asset(deployment, parts, "campaign_leaderboard", spec=CAMPAIGN_BOARD, contract=CAMPAIGN_LEADERBOARD),
-        _board_asset(deployment, parts, "adset_leaderboard", spec=ADSET_BOARD, contract=ADSET_LEADERBOARD),
         _drift_asset(deployment, parts),
         _scores_asset(deployment, parts),
     ]
@@ -107,8 +104,8 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             dg.AssetCheckSpec(
                 "plausible",
                 asset=parts.key("predictions"),
-                blocking=True,
-                description="One finite probability a lead, and not the same one for all.",
+                description="One finite probability a lead, not the same one for all, and outcomes still arrive; "
+                "otherwise nothing is published.",
             ),
         ],
     )
@@ -120,7 +117,8 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             deployment.require_recipe()
             run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
             features = deployment.scan("features", first=days.first, last=days.last).collect()
-            scored = score(features, model, run=run)
+            previous = _previous(deployment, days)
+            scored = score(features, model, run=run, previous=previous)
             contract.validate(scored.drop("day"), place="predictions")
             rows = deployment.lake.write_days("predictions", _ranked_by_day(scored, deployment), days=days.days)
         note_partition_rows(context, rows)
@@ -139,7 +137,7 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
                 ),
             },
             data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
-            check_results=[_plausible(scored, config.probability_column)],
+            check_results=[_plausible(scored, withheld(deployment, scored, model))],
         )
 
     return predictions
@@ -153,7 +151,18 @@ def scoring_run(deployment: Deployment, *, run_id: str, handle: ModelHandle) -> 
         scored_at=datetime.now(UTC),
         probability_column=deployment.config.probability_column,
         value_per_qualified=deployment.config.value_per_qualified,
+        reasons=reason_spec(deployment),
     )
+
+
+def _previous(deployment: Deployment, days: DayRange) -> pl.DataFrame | None:
+    """What these days' leads were told before; None where none of the days was scored, or by an older version of us."""
+    written = set(deployment.lake.days("predictions")) & set(days.days)
+    if not written:
+        return None
+    rows = deployment.scan("predictions", first=min(written), last=max(written))
+    wanted = ("lead_id", deployment.config.probability_column, "model_version", "score_change")
+    return rows.select(wanted).collect() if set(wanted) <= set(rows.collect_schema().names()) else None
 
 
 def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame:
@@ -164,7 +173,6 @@ def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame
             rank_predictions(
                 part,
                 probability_column=config.probability_column,
-                value_per_qualified=config.value_per_qualified,
             )
             for _, part in sorted(scored.group_by("day"), key=lambda group: str(group[0]))
         ]
@@ -172,124 +180,39 @@ def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame
     )
 
 
-def _plausible(scored: pl.DataFrame, probability_column: str) -> dg.AssetCheckResult:
-    p = scored[probability_column]
-    constant = p.len() >= 20 and p.n_unique() == 1
+def withheld(deployment: Deployment, scored: pl.DataFrame, model: ModelBundle) -> list[dict[str, str]]:
+    """Critical alerts about scored rows; where there is one, nothing is published."""
+    return guards(
+        scored,
+        probability_column=deployment.config.probability_column,
+        base_rate=float(model.metadata["base_rate"]),
+        recent=_recent_labels(deployment, scored),
+    )
+
+
+def _recent_labels(deployment: Deployment, scored: pl.DataFrame) -> RecentLabels | None:
+    """Labels of the ``reporting.leaderboard_days`` of leads that had matured when the scored ones came in."""
+    if deployment.config.paths.outcomes_path is None or scored.is_empty():
+        return None
+    newest: date = scored.select(pl.col("created_time").max().dt.date()).item()
+    last = newest - timedelta(days=deployment.config.label_window_days + 1)
+    first = last - timedelta(days=deployment.config.reporting.leaderboard_days)
+    status = with_status(
+        deployment.scan("matured_labels", first=first, last=last), observation=deployment.observation()
+    )
+    y = status.select("y").collect()["y"].drop_nulls()
+    return RecentLabels(labelled=y.len(), positives=int(y.sum()))
+
+
+def _plausible(scored: pl.DataFrame, alerts: list[dict[str, str]]) -> dg.AssetCheckResult:
     once = scored["lead_id"].n_unique() == scored.height
     return dg.AssetCheckResult(
         check_name="plausible",
-        passed=once and not constant and bool(p.is_finite().all()),
-        metadata={"leads": scored.height, "distinct_probabilities": p.n_unique(), "one_row_a_lead": once},
+        passed=once and not alerts,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=" ".join(alert["message"] for alert in alerts) or None,
+        metadata={"leads": scored.height, "one_row_a_lead": once, "alerts": [alert["code"] for alert in alerts]},
     )
-
-
-def _board_asset(
-    deployment: Deployment, parts: AssetParts, noun: str, *, spec: LeaderboardSpec, contract: TableContract
-) -> dg.AssetsDefinition:
-    reach = deployment.config.reporting.leaderboard_days
-    deps: dict[str, Window | None] = {"predictions": Window(1 - reach, 0)}
-    if deployment.config.paths.ads_path:
-        deps["ads"] = Window(1 - reach, 0)
-    level = noun.removesuffix("_leaderboard")
-
-    @asset(
-        **parts.daily(noun, group="scoring", kinds={"polars", "parquet"}, deps=deps),
-        description=f"Each {level} by expected value per unit of spend over the scored days among the last {reach}, "
-        f"with an interval that holds chance and the model's own error; segments with few leads are marked and ranked "
-        f"last.",
-    )
-    def board(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
-        days = day_range(context)
-        with narrated(context, f"ranking each {level} of {days}"):
-            _, model = compatible_model(deployment, scoring_model)
-            boards = build_boards(deployment, days.days, spec=spec, model=model)
-            frames = [
-                found.with_columns(pl.lit(day).alias("day")) for day, found in boards.items() if found is not None
-            ]
-            daily = of_days(contract)
-            checked = daily.validate(pl.concat([daily.empty(), *frames]), place=noun)
-            rows = deployment.lake.write_days(noun, checked, days=days.days)
-        note_partition_rows(context, rows)
-        newest = boards[days.last]
-        if newest is None:
-            return dg.MaterializeResult(
-                metadata={"dagster/row_count": 0, "not_available": f"no scored lead carries a {spec.segment}"}
-            )
-        return dg.MaterializeResult(
-            metadata={
-                **table_metadata(newest, schema=schema_of_contract(contract)),
-                "dagster/column_lineage": lineage(
-                    board_lineage(deployment.config.probability_column, columns=contract.names), deployment=deployment
-                ),
-                "leaderboard": picture(
-                    charts.leaderboard(newest, level=level, currency=deployment.config.currency),
-                    title=f"{level} leaderboard",
-                ),
-            },
-            data_version=dg.DataVersion(content_checksum(newest)),
-        )
-
-    return board
-
-
-def build_boards(
-    deployment: Deployment, days: list[date], *, spec: LeaderboardSpec, model: ModelBundle
-) -> dict[date, pl.DataFrame | None]:
-    """A leaderboard as of each day, over the scored days among the ``reporting.leaderboard_days`` that end there.
-
-    Days may have been scored by different models; the error in the intervals is that of the model given.
-    """
-    reach = timedelta(days=deployment.config.reporting.leaderboard_days - 1)
-    written = [day for day in deployment.lake.days("predictions") if days[0] - reach <= day <= days[-1]]
-    if not written:
-        return dict.fromkeys(days)
-    scored = deployment.scan("predictions", first=written[0], last=written[-1]).collect()
-    rows = BoardRows.read(deployment, scored, days=written)
-    return {
-        day: rows.board(deployment, [other for other in written if day - reach <= other <= day], spec=spec, model=model)
-        for day in days
-    }
-
-
-@dataclass(frozen=True)
-class BoardRows:
-    """Scored leads with every parent that is known, the ads rows of the same days, and those of all days for names."""
-
-    scored: pl.DataFrame
-    ads: pl.DataFrame | None
-    everything: pl.DataFrame | None
-
-    @classmethod
-    def read(
-        cls, deployment: Deployment, scored: pl.DataFrame, *, days: list[date], with_spend: bool = True
-    ) -> "BoardRows":
-        """Read once what the boards of many days share; without spend where the leads are only a part of their days.
-
-        For reporting, unlike for features, a lead's campaign may be known from any day since shortly before it, and
-        spend is the newest figure, restatements included.
-        """
-        if not deployment.config.paths.ads_path:
-            return cls(scored, None, None)
-        first = deployment.hierarchy_start(scored["day"].min())
-        everything = deployment.ads_store.newest(first=first, last=date.max).collect()
-        filled = fill_parents(scored, everything.select(ID_COLUMNS).unique())
-        return cls(filled, everything.filter(pl.col("day").is_in(days if with_spend else [])), everything)
-
-    def board(
-        self, deployment: Deployment, days: list[date], *, spec: LeaderboardSpec, model: ModelBundle
-    ) -> pl.DataFrame | None:
-        """The leaderboard of some days; spend counts on the very days whose leads are counted."""
-        config = deployment.config
-        return leaderboard(
-            self.scored.filter(pl.col("day").is_in(days)),
-            None if self.ads is None else self.ads.filter(pl.col("day").is_in(days)),
-            spec=spec,
-            names=None if self.everything is None else latest_names(self.everything, spec=spec),
-            probability_column=config.probability_column,
-            value_per_qualified=config.value_per_qualified,
-            min_segment_leads=config.reporting.min_segment_leads,
-            segment_error=model.metadata["segment_error"][spec.segment],
-        )
 
 
 def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -377,10 +300,16 @@ def _scores_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
         description="Scores upserted into dbo.lead_scores on (org_id, enrollment_id, label_col): staged, compared, one "
         "transaction; a second run changes nothing.",
     )
-    def lead_scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def lead_scores(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"writing scores of {days}"):
             scored = deployment.scan("predictions", first=days.first, last=days.last).collect()
+            _, model = compatible_model(deployment, scoring_model)
+            alerts = withheld(deployment, scored, model)
+            if alerts:
+                return dg.MaterializeResult(
+                    metadata={"dagster/row_count": 0, "withheld": " ".join(alert["message"] for alert in alerts)}
+                )
             rows = score_rows(
                 scored,
                 org_id=config.org_id,

@@ -13,8 +13,12 @@ import dagster as dg
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.abandoned import abandoned_runs
 from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.assets_backtest import backtest_assets
+from elv_pipeline.orchestration.assets_boards import board_assets
+from elv_pipeline.orchestration.assets_challenger import challenger_assets
 from elv_pipeline.orchestration.assets_learning import learning_assets
 from elv_pipeline.orchestration.assets_raw import raw_assets
+from elv_pipeline.orchestration.assets_registry import registry_assets
 from elv_pipeline.orchestration.assets_report import report_assets
 from elv_pipeline.orchestration.assets_scoring import scoring_assets
 from elv_pipeline.orchestration.assets_tables import table_assets
@@ -31,7 +35,11 @@ def problem_definitions(deployment: Deployment) -> dg.Definitions:
             *raw_assets(deployment, parts),
             *table_assets(deployment, parts),
             *learning_assets(deployment, parts),
+            *registry_assets(deployment, parts),
+            *backtest_assets(deployment, parts),
             *scoring_assets(deployment, parts),
+            *board_assets(deployment, parts),
+            *challenger_assets(deployment, parts),
             *report_assets(deployment, parts),
         ],
         jobs=jobs(deployment, parts),

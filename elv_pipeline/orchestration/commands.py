@@ -6,26 +6,29 @@ computation on rows: the UI, schedules and backfills materialise the same assets
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
-from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, TrainingRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.enrichment import BREAKDOWNS
 from elv_pipeline.orchestration.assets_learning import require_outcomes
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.explaining import LeadExplanation, explain_lead
 from elv_pipeline.orchestration.exports_at_hand import usable_exports
 from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
 from elv_pipeline.orchestration.jobs import JobNames, report_op
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
+from elv_pipeline.orchestration.resources import ScoringModel
 from elv_pipeline.settings import PipelineConfig
 
 
@@ -91,6 +94,107 @@ class Session:
         """Everything up to features over the whole calendar, in one ranged run."""
         self._run("validate")
         self._run("history", days=self._history(self.last_day()))
+
+    def backtest(
+        self, *, first: date | None = None, last: date | None = None, every: int = 1, horizon_days: int = 28
+    ) -> CommandResult:
+        """Train as of past origins and judge each model on the weeks after it.
+
+        Args:
+            first: oldest origin (default: the oldest with data before it).
+            last: newest origin (default: the newest before the end of the data).
+            every: weeks from one origin to the next.
+            horizon_days: days after an origin whose leads judge its model.
+        """
+        require_outcomes(self.deployment)
+        self._run("validate")
+        origins = self._origins(first, last)[::every]
+        self._run("history", days=self._history(self.last_day()))
+        for origin in origins:
+            with suppress(TrainingRefusedError):  # the origin's folder remembers why, and the report says so
+                self._run("origin", origin=origin.isoformat())
+        config = {"first": str(origins[0]), "last": str(origins[-1]), "horizon_days": horizon_days}
+        op = f"{self.deployment.name}__backtest"
+        return self._result(self._run("backtest", run_config={"ops": {op: {"config": config}}}))
+
+    def _origins(self, first: date | None, last: date | None) -> list[date]:
+        """Origins of the calendar between two days; by default all that have leads before and after them."""
+        oldest = first_origin(self.deployment, self.deployment.first_day + timedelta(days=1))
+        start = first_origin(self.deployment, max(first or oldest, oldest))
+        end = min(last or self.last_day(), self.last_day(), self._newest_origin())
+        found = [start + timedelta(days=7 * week) for week in range(max((end - start).days // 7 + 1, 0))]
+        if not found:
+            raise ConfigError(
+                f"--from {start} --to {end} holds no origin of {self.deployment.name}: origins are "
+                f"{self.deployment.config.schedules.origin_weekday.capitalize()}s from {oldest} to "
+                f"{min(self.last_day(), self._newest_origin())}, where data end. Widen --from or --to."
+            )
+        return found
+
+    def validate_model(self, origin: date | None = None) -> dict[str, Any]:
+        """Judge the gates of an origin's candidate (default: the newest one's) and return the document."""
+        chosen = origin.isoformat() if origin else self._newest_candidate()
+        self._run("validation", origin=chosen)
+        return dict(self.deployment.lake.read_json(f"model_validation/{chosen}") or {})
+
+    def decide(
+        self,
+        action: Literal["approve", "promote", "rollback", "challenge"],
+        *,
+        version: str = "",
+        reason: str = "",
+        who: str = "",
+        despite_gates: bool = False,
+    ) -> dict[str, Any]:
+        """Approve, promote, roll back or let a version challenge: one more entry of the audit log, returned."""
+        config = {
+            "action": action,
+            "version": version,
+            "reason": reason,
+            "who": who,
+            "despite_gates": despite_gates,
+        }
+        self._run("promotion", run_config={"ops": {f"{self.deployment.name}__champion": {"config": config}}})
+        return dict(self.deployment.lake.read_json("champion") or {})
+
+    def explain(self, lead_id: str, *, model: str = "") -> LeadExplanation:
+        """Explain the score of one lead."""
+        return explain_lead(self.deployment, lead_id, chosen=ScoringModel(model_path=model))
+
+    def challenger(self) -> dict[str, Any]:
+        """Compare the challenger with the champion on the days that both scored."""
+        self._run("challenger")
+        return dict(self.deployment.lake.read_json("challenger_report") or {})
+
+    def models(self) -> list[dict[str, Any]]:
+        """Every registered version, newest first, with its role and what it showed."""
+        from elv_pipeline.publishing.model_registry import ModelRegistry
+
+        registry = ModelRegistry(self.deployment.home)
+        name = self.deployment.name
+        roles = {
+            handle.version: role
+            for role, handle in (("challenger", registry.challenger(name)), ("champion", registry.champion(name)))
+            if handle is not None
+        }
+        return [
+            {
+                "version": handle.version,
+                "origin": str(handle.origin_day(self.deployment.config.zone)),
+                "role": roles.get(handle.version, "rolled back" if "rolled_back" in tags else ""),
+                "failed_gates": registry.failed_gates(handle),
+                **registry.measured(handle),
+            }
+            for handle, tags in registry.versions(name)
+        ]
+
+    def _newest_candidate(self) -> str:
+        origins = sorted(
+            path.parent.name for path in self.deployment.home.models(self.deployment.name).glob("*/candidate.json")
+        )
+        if not origins:
+            raise PromotionRefusedError(f"{self.deployment.name}: there is no candidate yet. Run 'elv train' first.")
+        return origins[-1]
 
     def score(self, *, first: date | None = None, last: date | None = None, model: str = "") -> CommandResult:
         """Score a range of days as the daily job does (default: the last ``reporting.leaderboard_days``)."""
@@ -183,7 +287,6 @@ class Session:
     def _require_model(self, model: str) -> None:
         """Refuse early, before minutes of history are computed for a model that cannot score."""
         from elv_pipeline.orchestration.assets_scoring import compatible_model
-        from elv_pipeline.orchestration.resources import ScoringModel
 
         handle, _ = compatible_model(self.deployment, ScoringModel(model_path=model))
         handle.evidence()  # the bundle needs it; without it scores would be published and the run fail afterwards
@@ -203,11 +306,19 @@ class Session:
             days=days,
             origin=origin,
             run_config=run_config,
-            tags={"user": "elv"},
+            tags={"user": _user()},
         )
 
     def _result(self, run: FinishedRun) -> CommandResult:
         return CommandResult(run=run, bundle=self.deployment.home.runs / run.run_id)
+
+
+def _user() -> str:
+    """Name of the person or account behind this process, for the audit log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's account may have no name
+        return "elv"
 
 
 def _model_choice(model: str) -> dict[str, Any]:

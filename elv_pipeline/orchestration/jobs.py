@@ -39,6 +39,7 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
     """Every job of the configuration; one process each, as the assets are short."""
     raw = _raw(deployment)
     tables = ["joined_leads", "matured_labels", "features"]
+    challenger = ["challenger_predictions", "challenger_report"]
     scoring = ["predictions", "campaign_leaderboard", "adset_leaderboard", "drift", "lead_scores", "run_report"]
     labels = ["outcomes"] if deployment.config.paths.outcomes_path else []
     selections: dict[str, tuple[Sequence[str], str]] = {
@@ -48,10 +49,18 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
         "labels": ([*labels, "matured_labels"], "Refresh the labels of the days whose outcome windows are closing."),
         # The profile looks at all data, so it is renewed weekly: the daily job costs what is new.
         "training": (
-            ["data_profile", "training_table", "candidate_model", "champion", "run_report"],
-            "Profile the exports, train, prove and promote.",
+            ["data_profile", "training_table", "candidate_model", "model_validation", "champion", "run_report"],
+            "Profile the exports, train, prove, judge the gates and promote.",
         ),
-        "daily": ([*raw, *tables, *scoring], "A day or a range of days, from exports to the table of scores."),
+        "origin": (["training_table", "candidate_model"], "Train and prove as of one week, without promotion."),
+        "backtest": (["backtest"], "Judge the models of past weeks on the weeks after them."),
+        "validation": (["model_validation"], "Judge the gates of a week's candidate again."),
+        "promotion": (["champion"], "Approve, promote or roll back by hand; see the configuration of champion."),
+        "daily": (
+            [*raw, *tables, *scoring, *challenger],
+            "A day or a range of days, from exports to the table of scores.",
+        ),
+        "challenger": (["challenger_report"], "Compare challenger and champion on the days that both scored."),
         "batch": (["batch_predictions"], "Score leads given as a file."),
     }
     return [

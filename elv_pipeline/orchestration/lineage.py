@@ -53,24 +53,38 @@ LABEL_STATUS: dict[str, Sources] = {
 }
 
 
+_FROM_FEATURES = (
+    *("value", "elv", "elv_low", "elv_high", "rank", "decile", "grade", "percentile", "score_change"),
+    *("reason_1", "reason_2", "reason_3"),
+)
+
+
 def predictions_lineage(probability_column: str, *, features: Iterable[str], table: str) -> dict[str, Sources]:
     """Predictions carry the lead's keys; the probability and what follows from it are made of every feature."""
     made_of = tuple((table, name) for name in features)
     keys = carried(table, ("lead_id", "created_time", "campaign_id", "adset_id", "ad_id"))
-    return {**keys, **dict.fromkeys((probability_column, "elv", "rank", "decile"), made_of)}
+    return {**keys, **dict.fromkeys((probability_column, *_FROM_FEATURES), made_of)}
 
 
 def board_lineage(probability_column: str, *, columns: Iterable[str] = ADSET_LEADERBOARD.names) -> dict[str, Sources]:
     """Leaderboards sum predictions and spend by segment."""
     value = (("predictions", probability_column), ("predictions", "elv"))
     spend = (("ads", "spend_micros"),)
+    outcomes = (("matured_labels", "outcome_time"),)
     known: dict[str, Sources] = {
         **carried("predictions", ("campaign_id", "adset_id")),
         **carried("ads", ("campaign_name", "adset_name")),
         **dict.fromkeys(("lead_count", "low_volume"), (("predictions", "lead_id"),)),
+        **dict.fromkeys(("own_rows", "own_positives", "evidence"), outcomes),
+        "shrunk_elv_per_lead": (*value, *outcomes),
+        **dict.fromkeys(
+            ("shrunk_elv_per_spend", "shrunk_elv_per_spend_low", "shrunk_elv_per_spend_high"),
+            (*value, *outcomes, *spend),
+        ),
         **dict.fromkeys(("predicted_elv", "elv_per_lead", "elv_low", "elv_high", "mean_p"), value),
         "spend": spend,
-        **dict.fromkeys(("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high", "rank"), (*value, *spend)),
+        **dict.fromkeys(("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high"), (*value, *spend)),
+        "rank": (*value, *outcomes, *spend),
     }
     return {column: known[column] for column in columns if column in known}
 

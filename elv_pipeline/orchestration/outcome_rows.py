@@ -6,7 +6,7 @@ tables (``ingest/cross_checks.py``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from elv_pipeline.contracts.lead_ads import LEADS, OUTCOMES
 from elv_pipeline.ingest.coverage import covered
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.source_file import SOURCE_ROW
+from elv_pipeline.lake import Lake
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand
 
@@ -78,6 +79,29 @@ def with_withdrawn(
     taken_back = pl.max_horizontal(pl.lit(newest).dt.cast_time_unit("us"), "recorded_time")
     marked = gone.with_columns(pl.coalesce("withdrawn_time", taken_back).alias("withdrawn_time"))
     return pl.concat([rows, marked.select(rows.columns)]).sort(OUTCOMES.key)
+
+
+def complete_columns(lake: Lake, table: str, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> None:
+    """Give days that were written before a column existed that column, empty; their rows stay as they are.
+
+    A rolling export never writes its old days again, and days with and without the column cannot be read as one
+    table: without this, the first day written by a newer version would lock out all older ones. Called before every
+    write, so that the oldest and the newest day tell of all. Atomic for each day, and idempotent: the oldest day comes
+    last, so that what a killed run left is completed by the next.
+    """
+    days = lake.days(table)
+    if not any(_lacking(lake.partition(table, day), schema) for day in {*days[:1], *days[-1:]}):
+        return
+    for day in reversed(days):
+        file = lake.partition(table, day)
+        if missing := _lacking(file, schema):
+            rows = pl.read_parquet(file).with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
+            lake.write_days(table, rows.select(schema.keys()), days=[day])
+
+
+def _lacking(file: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]]) -> list[str]:
+    stored = pl.read_parquet_schema(file)
+    return [name for name in schema if name not in stored]
 
 
 def note_unobserved(deployment: Deployment, checked: Ingested) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 import polars as pl
 
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
+from elv_pipeline.decisions.verdict import plain_verdict
 from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alerts import alerts
-from elv_pipeline.orchestration.assets_scoring import BoardRows
+from elv_pipeline.orchestration.assets_boards import BoardRows
 from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.publishing.content import ReportContent
@@ -63,7 +64,13 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     labels = label_summary(deployment)
     joins = join_summary(deployment, _joined(deployment, run))
     days = sorted(run.board_rows["day"].unique().to_list())
-    rows = BoardRows.read(deployment, run.board_rows, days=days, with_spend=run.kind != "batch")
+    rows = BoardRows.read(
+        deployment,
+        run.board_rows,
+        days=days,
+        with_spend=run.kind != "batch",
+        judged=run.predictions if run.kind == "train" else None,
+    )
     boards = [rows.board(deployment, days, spec=spec, model=run.model) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
     raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
     document = manifest(
@@ -84,8 +91,15 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         alerts=raised,
     )
     truth = _truth(deployment, run.predictions, truth_path)
+    validation = _validation(deployment, run.handle)
+    verdict = plain_verdict(evidence.metrics, validation=validation, alerts=raised)
     content = ReportContent(
-        manifest={**document, "row_counts": _row_counts(deployment), "truth": truth},
+        manifest={
+            **document,
+            "row_counts": _row_counts(deployment),
+            "truth": truth,
+            "verdict": verdict.as_dict(),
+        },
         predictions=run.predictions.drop("day"),
         metrics=evidence.metrics,
         calibration_bins=evidence.calibration_bins,
@@ -99,6 +113,15 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         join_statistics=joins,
         drift=tuple(run.drift),
         importance=evidence.importance,
+        reliability_curve=evidence.reliability_curve,
+        segments=evidence.segments,
+        capture_at_k=evidence.capture_at_k,
+        grades=evidence.grades,
+        insights=evidence.insights,
+        factors=evidence.factors,
+        partial_dependence=evidence.partial_dependence,
+        validation=validation,
+        overlap=deployment.lake.read_json("challenger_report") if run.kind == "score" else None,
         features=_definitions(deployment, run.model),
         truth=truth,
     )
@@ -109,6 +132,14 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         profile=profile,
         label_counts=labels[0] if labels else None,
     )
+
+
+def _validation(deployment: Deployment, handle: ModelHandle) -> dict[str, Any] | None:
+    """The judged gates of a model; None where it was trained elsewhere or another version was judged since."""
+    document: dict[str, Any] | None = deployment.lake.read_json(
+        f"model_validation/{handle.origin_day(deployment.config.zone)}"
+    )
+    return document if document and document["candidate_version"] == handle.version else None
 
 
 def _joined(deployment: Deployment, run: ScoredRun) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """The model as plain MLflow loads it: a table of features in, calibrated probabilities out.
 
 Belongs here: the thin wrapper that MLflow stores as code beside the model file. Does not belong here: prediction
-itself (``learning/bundle.py``). Loading it needs this package and the requirements listed with the model.
+itself (``learning/bundle.py``). The part of this package that prediction needs lies beside the model, so loading it
+takes the requirements listed with the model and nothing else.
 """
 
 from __future__ import annotations

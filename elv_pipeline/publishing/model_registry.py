@@ -10,8 +10,10 @@ import hashlib
 import json
 import logging
 import os
+import shutil
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, tzinfo
 from pathlib import Path
@@ -19,13 +21,23 @@ from typing import Any
 
 import polars as pl
 
-from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.decisions.explanations import Explanations
+from elv_pipeline.errors import PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.local_days import local_day
 from elv_pipeline.learning.training import TrainingResult
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
+NOT_VALIDATED = "not validated"
+"""Stands for the failed gates of a version whose gates were never judged."""
+FRAMES = (
+    *("calibration_bins", "gains", "importance", "scored"),
+    *("reliability_curve", "capture_at_k", "segments", "example"),
+    *("grades", "insights", "factors", "partial_dependence"),
+)
+DOCUMENTS = ("metrics", "context", "baselines")
 EVIDENCE = "evidence"
 """Folder beside a model file with what was measured about it."""
 
@@ -77,16 +89,25 @@ class CandidateEvidence:
     gains: pl.DataFrame
     importance: pl.DataFrame
     scored: pl.DataFrame
+    reliability_curve: pl.DataFrame
+    capture_at_k: pl.DataFrame
+    segments: pl.DataFrame
+    example: pl.DataFrame
+    grades: pl.DataFrame
+    insights: pl.DataFrame
+    factors: pl.DataFrame
+    partial_dependence: pl.DataFrame
+    baselines: dict[str, Any]
     context: dict[str, Any]
 
     def save(self, folder: Path) -> None:
         """Write every part; each file atomically."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("calibration_bins", "gains", "importance", "scored"):
+        for name in FRAMES:
             staged = folder / f".{name}.staged"
             getattr(self, name).write_parquet(staged)
             staged.replace(folder / f"{name}.parquet")
-        for name in ("metrics", "context"):
+        for name in DOCUMENTS:
             write_atomically(folder / f"{name}.json", json.dumps(getattr(self, name), indent=2, sort_keys=True) + "\n")
 
     @classmethod
@@ -96,8 +117,8 @@ class CandidateEvidence:
         Raises:
             ScoringRefusedError: a part is missing.
         """
-        tables = {name: folder / f"{name}.parquet" for name in ("calibration_bins", "gains", "importance", "scored")}
-        texts = {name: folder / f"{name}.json" for name in ("metrics", "context")}
+        tables = {name: folder / f"{name}.parquet" for name in FRAMES}
+        texts = {name: folder / f"{name}.json" for name in DOCUMENTS}
         missing = [file for file in (*tables.values(), *texts.values()) if not file.is_file()]
         if missing:
             raise ScoringRefusedError(
@@ -109,11 +130,14 @@ class CandidateEvidence:
         return cls(**frames, **documents)
 
 
-def save_candidate(result: TrainingResult, *, home: Home, name: str, context: Mapping[str, Any]) -> tuple[Path, str]:
+def save_candidate(
+    result: TrainingResult, explained: Explanations, *, home: Home, name: str, context: Mapping[str, Any]
+) -> tuple[Path, str]:
     """Write the model and its evidence under a content-derived folder. Atomic and idempotent.
 
     Args:
         result: of the training.
+        explained: what its judged rows explain.
         home: the state folder.
         name: configuration name.
         context: JSON values kept with the evidence; ``origin`` is the partition key.
@@ -130,10 +154,19 @@ def save_candidate(result: TrainingResult, *, home: Home, name: str, context: Ma
     staged.replace(folder / "model.joblib")
     CandidateEvidence(
         metrics=result.metrics,
-        calibration_bins=result.calibration_bins,
-        gains=result.gains,
+        calibration_bins=result.proof.calibration_bins,
+        gains=result.proof.gains,
         importance=result.importance,
         scored=result.scored,
+        reliability_curve=result.proof.reliability_curve,
+        capture_at_k=result.proof.capture_at_k,
+        segments=result.proof.segments,
+        example=result.example,
+        grades=explained.grades,
+        insights=explained.insights,
+        factors=explained.factors,
+        partial_dependence=explained.partial_dependence,
+        baselines=result.baselines.to_dict(),
         context=dict(context),
     ).save(folder / EVIDENCE)
     return folder / "model.joblib", digest
@@ -226,15 +259,16 @@ class ModelRegistry:
             experiment_id=self._experiment(name), run_name=f"{name} {_origin_day(bundle)}"
         ) as run:
             self._log(bundle, evidence)
-            with warnings.catch_warnings():
-                # It asks for an input example to check the signature with; the signature comes from the frozen schema.
-                warnings.simplefilter("ignore", UserWarning)
+            with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+                warnings.simplefilter("ignore")  # MLflow's own business with pandas, and integers that may be missing
                 info = self._mlflow.pyfunc.log_model(
                     name="model",
                     python_model=str(Path(__file__).parent / "mlflow_model.py"),
                     artifacts={"bundle": str(path)},
                     pip_requirements=_requirements(),
+                    code_paths=[str(_prediction_code(Path(folder)))],
                     signature=_signature(bundle),
+                    input_example=_example(bundle, evidence.example),
                 )
             run_id = run.info.run_id
         if not any(model.name == name for model in self._client.search_registered_models(f"name = '{name}'")):
@@ -247,18 +281,77 @@ class ModelRegistry:
 
     def champion(self, name: str) -> ModelHandle | None:
         """The version that scores, or None before the first promotion."""
+        return self._by_alias(name, CHAMPION)
+
+    def challenger(self, name: str) -> ModelHandle | None:
+        """The version that scores beside the champion without being used, or None."""
+        return self._by_alias(name, CHALLENGER)
+
+    def set_champion(self, handle: ModelHandle) -> None:
+        """Point the champion alias at a version, which is no challenger any more. Idempotent."""
+        self._client.set_registered_model_alias(handle.name, CHAMPION, handle.version)
+        challenger = self.challenger(handle.name)
+        if challenger is not None and challenger.version == handle.version:
+            self.remove_challenger(handle.name)
+
+    def set_challenger(self, handle: ModelHandle) -> None:
+        """Let a version score beside the champion. Idempotent."""
+        self._client.set_registered_model_alias(handle.name, CHALLENGER, handle.version)
+
+    def remove_challenger(self, name: str) -> None:
+        """Let no version score beside the champion. Idempotent."""
+        if self.challenger(name) is not None:
+            self._client.delete_registered_model_alias(name, CHALLENGER)
+
+    def version(self, name: str, version: str) -> ModelHandle:
+        """One registered version.
+
+        Raises:
+            PromotionRefusedError: there is no such version.
+        """
+        for known in self._client.search_model_versions(f"name = '{name}'"):
+            if str(known.version) == version:
+                return self._handle(known)
+        raise PromotionRefusedError(
+            f"{name}: there is no version {version!r} in the registry. 'elv models' lists those that exist."
+        )
+
+    def versions(self, name: str) -> list[tuple[ModelHandle, dict[str, str]]]:
+        """Every registered version with its tags, newest first."""
+        found = sorted(self._client.search_model_versions(f"name = '{name}'"), key=lambda known: -int(known.version))
+        return [(self._handle(known), dict(known.tags)) for known in found]
+
+    def measured(self, handle: ModelHandle) -> dict[str, float | None]:
+        """The metrics that were logged with a version; those of the table that lists versions are None if missing."""
+        logged = self._client.get_run(handle.tracking_run_id).data.metrics if handle.tracking_run_id else {}
+        return {**dict.fromkeys(("roc_auc", "pr_auc", "log_loss")), **logged}
+
+    def tag_validation(self, handle: ModelHandle, *, failed: Sequence[str]) -> None:
+        """Note on the version which gates failed. Idempotent."""
+        self._client.set_model_version_tag(handle.name, handle.version, "failed_gates", ",".join(failed))
+
+    def failed_gates(self, handle: ModelHandle) -> list[str]:
+        """Gates that failed when the version was validated; never judged counts as failed."""
+        known = self._client.get_model_version(handle.name, handle.version).tags.get("failed_gates", NOT_VALIDATED)
+        return [name for name in known.split(",") if name]
+
+    def tag_rolled_back(self, handle: ModelHandle) -> None:
+        """Note that a person took the version out of use, so that no gate brings it back by itself. Idempotent."""
+        self._client.set_model_version_tag(handle.name, handle.version, "rolled_back", "true")
+
+    def was_rolled_back(self, handle: ModelHandle) -> bool:
+        """Whether a person took the version out of use."""
+        return "rolled_back" in self._client.get_model_version(handle.name, handle.version).tags
+
+    def _by_alias(self, name: str, alias: str) -> ModelHandle | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._handle(self._client.get_model_version_by_alias(name, CHAMPION))
+            return self._handle(self._client.get_model_version_by_alias(name, alias))
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
             raise
-
-    def set_champion(self, handle: ModelHandle) -> None:
-        """Point the champion alias at a version. Idempotent."""
-        self._client.set_registered_model_alias(handle.name, CHAMPION, handle.version)
 
     def _version_of(self, name: str, digest: str) -> ModelHandle | None:
         for version in self._client.search_model_versions(f"name = '{name}'"):
@@ -294,6 +387,15 @@ class ModelRegistry:
         self._mlflow.log_metrics({name: m["value"] for name, m in measured.items() if m["value"] is not None})
         self._mlflow.log_dict(evidence.metrics, "metrics.json")
         self._mlflow.log_dict(metadata, "metadata.json")
+        for name in ("features", "data_version"):  # the definitions of the columns, and what they were computed from
+            if name in evidence.context:
+                self._mlflow.log_dict({name: evidence.context[name]}, f"{name}.json")
+
+    def log_cards(self, handle: ModelHandle, files: Sequence[Path]) -> None:
+        """Keep the cards of a version with its tracking run. Idempotent."""
+        if handle.tracking_run_id:
+            for file in files:
+                self._client.log_artifact(handle.tracking_run_id, str(file), "cards")
 
     def _handle(self, version: Any) -> ModelHandle:
         return ModelHandle(
@@ -317,6 +419,22 @@ def _signature(bundle: ModelBundle) -> Any:
     kinds = {**dict.fromkeys(bundle.schema.numeric, "double"), **dict.fromkeys(bundle.schema.categorical, "string")}
     columns = [ColSpec(kind, name, required=False) for name, kind in kinds.items()]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double")]))
+
+
+def _example(bundle: ModelBundle, example: pl.DataFrame) -> Any:
+    """Rows as the signature wants them: doubles and text."""
+    kinds = {**dict.fromkeys(bundle.schema.numeric, pl.Float64), **dict.fromkeys(bundle.schema.categorical, pl.String)}
+    return example.select(pl.col(name).cast(kind) for name, kind in kinds.items()).to_pandas()
+
+
+def _prediction_code(folder: Path) -> Path:
+    """Copy the part of this package that prediction needs, so that plain MLflow loads a model where it is missing."""
+    package = Path(__file__).resolve().parents[1]
+    copy = folder / package.name
+    shutil.copytree(package / "learning", copy / "learning", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "errors.py"):
+        shutil.copyfile(package / name, copy / name)
+    return copy
 
 
 def _requirements() -> list[str]:

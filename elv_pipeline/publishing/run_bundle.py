@@ -31,6 +31,7 @@ from elv_pipeline.errors import ContractError
 from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.ingest.profile import profile_markdown
 from elv_pipeline.lake import content_checksum
+from elv_pipeline.learning.budget import gains_by_decile
 from elv_pipeline.publishing.cards import data_card, model_card
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, plain_manifest
@@ -83,8 +84,21 @@ def write_plain_bundle(
     profile: Mapping[str, Any],
     table: pl.LazyFrame | None = None,
     documents: Mapping[str, Any] | None = None,
+    tables: Mapping[str, pl.DataFrame] | None = None,
+    pages: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the bundle of a run without a model: configuration, profile, and the table if there is one. Atomic."""
+    """Write the bundle of a run that scores nothing. Atomic.
+
+    Args:
+        home: the state folder.
+        facts: what the run knows.
+        config: written as it is.
+        profile: of the exports; empty where they were never profiled.
+        table: rows for ``table.parquet``.
+        documents: JSON values by name.
+        tables: small tables by name, written as CSV.
+        pages: HTML documents by name.
+    """
     folder = home.runs / facts.run_id
     with _staged(home, folder) as staging:
         _write_config(staging, config)
@@ -93,6 +107,10 @@ def write_plain_bundle(
             (staging / "validation.html").write_text(render_validation(dict(profile)), encoding="utf-8")
         for name, content in (documents or {}).items():
             (staging / f"{name}.json").write_text(_json(content), encoding="utf-8")
+        for name, frame in (tables or {}).items():
+            _write_csv(frame, staging / f"{name}.csv")
+        for name, page in (pages or {}).items():
+            (staging / f"{name}.html").write_text(page, encoding="utf-8")
         if table is not None:
             table.sink_parquet(staging / "table.parquet")
         document = {**plain_manifest(facts, config=config), "checksums": _checksums(staging)}
@@ -151,7 +169,7 @@ def _write_files(
     for name, (_, frame) in outputs.items():
         if name != "drift":
             _write_csv(frame, staging / f"{name}.csv")
-    for name, optional in (("gains", content.gains), ("label_counts_by_week", content.label_counts_by_week)):
+    for name, optional in _further_tables(content).items():
         if optional is not None:
             _write_csv(optional, staging / f"{name}.csv")
     documents = {
@@ -161,6 +179,8 @@ def _write_files(
         "label_counts.json": inputs.label_counts,
         "schema_check.json": check,
         "alerts.json": list(content.alerts),
+        **({"validation_metrics.json": content.validation} if content.validation else {}),
+        **({"challenger.json": content.overlap} if content.overlap else {}),
     }
     for name, document in documents.items():
         (staging / name).write_text(_json(document), encoding="utf-8")
@@ -184,6 +204,21 @@ def _write_files(
     document["checksums"] = _checksums(staging)
     (staging / "metadata.json").write_text(_json(document), encoding="utf-8")
     return document
+
+
+def _further_tables(content: ReportContent) -> dict[str, pl.DataFrame | None]:
+    """Evidence about the model as tables that a spreadsheet opens."""
+    return {
+        "gains": None if content.gains is None else gains_by_decile(content.gains),
+        "capture_at_k": content.capture_at_k,
+        "reliability": content.reliability_curve,
+        "segment_calibration": content.segments,
+        "grades": content.grades,
+        "insights": content.insights,
+        "top_factors": content.factors,
+        "partial_dependence": content.partial_dependence,
+        "label_counts_by_week": content.label_counts_by_week,
+    }
 
 
 def _write_config(staging: Path, config: PipelineConfig) -> None:

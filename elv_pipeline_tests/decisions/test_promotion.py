@@ -1,139 +1,142 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-import numpy as np
 import pytest
 
-from elv_pipeline.decisions.promotion import compare, without_comparison
+from elv_pipeline.decisions.gates import Gate
+from elv_pipeline.decisions.promotion import Decision, by_hand, decide, previous_champion
+from elv_pipeline.errors import PromotionRefusedError
 
 OLD, NEW = "2025-03-03T00:00:00+00:00", "2025-03-10T00:00:00+00:00"
 
 
-def outcomes(rows: int = 800) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(1)
-    p = generator.beta(1, 8, rows)
-    return (generator.random(rows) < p).astype(np.int8), p
+def gate(name: str = "baseline", verdict: Any = "pass") -> Gate:
+    return Gate(
+        name=name,
+        asks="PR-AUC",
+        rule="at least",
+        threshold=0.05,
+        value=0.02,
+        verdict=verdict,
+        reason="0.02; it must be at least 0.05",
+    )
 
 
-def test_the_first_model_is_promoted() -> None:
-    verdict = without_comparison(candidate_origin=NEW, champion_origin=None, same_version=False, timezone="UTC")
-    assert verdict is not None
-    assert verdict.promoted
-    assert verdict.rows == 0
-    assert "first model" in verdict.reason
+def decided(gates: list[Gate] | None = None, **changes: Any) -> Decision:
+    arguments: dict[str, Any] = {
+        "candidate_origin": NEW,
+        "champion_origin": OLD,
+        "same_version": False,
+        "rolled_back": False,
+        "require_approval": False,
+        "timezone": "UTC",
+    }
+    return decide([gate()] if gates is None else gates, **{**arguments, **changes})
+
+
+def test_a_candidate_that_passes_every_gate_is_promoted() -> None:
+    found = decided()
+    assert found.changes_champion
+    assert found.reason == "all 1 gates passed"
+
+
+def test_the_first_model_is_said_to_be_the_first() -> None:
+    assert "first model" in decided(champion_origin=None).reason
 
 
 def test_the_champion_is_not_promoted_again() -> None:
-    verdict = without_comparison(candidate_origin=NEW, champion_origin=NEW, same_version=True, timezone="UTC")
-    assert verdict is not None
-    assert not verdict.promoted
-    assert "already is the champion" in verdict.reason
+    found = decided(same_version=True, champion_origin=NEW)
+    assert not found.changes_champion
+    assert "already is the champion" in found.reason
 
 
 def test_a_backfilled_origin_does_not_replace_a_newer_champion() -> None:
-    verdict = without_comparison(candidate_origin=OLD, champion_origin=NEW, same_version=False, timezone="UTC")
-    assert verdict is not None
-    assert not verdict.promoted
-    assert "2025-03-03 is older than the champion's 2025-03-10" in verdict.reason
+    found = decided(candidate_origin=OLD, champion_origin=NEW)
+    assert not found.changes_champion
+    assert "2025-03-03 is older than the champion's 2025-03-10" in found.reason
 
 
 def test_origins_are_named_as_local_days() -> None:
     """Monday in Berlin begins on Sunday in UTC."""
-    verdict = without_comparison(
+    found = decided(
         candidate_origin="2025-03-02T23:00:00+00:00",
         champion_origin="2025-03-09T23:00:00+00:00",
-        same_version=False,
         timezone="Europe/Berlin",
     )
-    assert verdict is not None
-    assert "origin 2025-03-03 is older than the champion's 2025-03-10" in verdict.reason
-
-
-def test_without_rows_that_the_champion_has_not_learned_from_it_stays() -> None:
-    none = np.empty(0)
-    verdict = compare(none.astype(np.int8), candidate=none, champion=none, clusters=None, seed=7)
-    assert not verdict.promoted
-    assert (verdict.rows, verdict.log_loss_difference) == (0, None)
-    assert "the champion stays" in verdict.reason
-
-
-def test_days_that_resemble_themselves_widen_the_interval() -> None:
-    y, p = outcomes(100)
-    y, p, days = np.repeat(y, 8), np.repeat(p, 8), np.repeat(np.arange(100), 8)
-    rows, clustered = (compare(y, candidate=p, champion=p**2, clusters=by, seed=7) for by in (None, days))
-    assert clustered.log_loss_difference == rows.log_loss_difference
-    assert clustered.high - clustered.low > 2 * (rows.high - rows.low)  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("champion_origin", [OLD, NEW])
-def test_anything_else_is_judged_on_rows(champion_origin: str) -> None:
-    assert (
-        without_comparison(candidate_origin=NEW, champion_origin=champion_origin, same_version=False, timezone="UTC")
-        is None
-    )
+    assert "origin 2025-03-03 is older than the champion's 2025-03-10" in found.reason
 
 
 def test_origins_in_different_zones_are_compared_as_moments() -> None:
-    same_moment = "2025-03-10T01:00:00+01:00"
-    assert (
-        without_comparison(candidate_origin=NEW, champion_origin=same_moment, same_version=False, timezone="UTC")
-        is None
+    assert decided(champion_origin="2025-03-10T01:00:00+01:00").changes_champion
+
+
+@pytest.mark.parametrize(("champion_origin", "who_scores"), [(OLD, "the champion keeps scoring"), (None, "no model")])
+def test_a_failing_gate_blocks_and_is_named_with_figure_and_threshold(
+    champion_origin: str | None, who_scores: str
+) -> None:
+    found = decided([gate("calibration"), gate("baseline", "fail")], champion_origin=champion_origin)
+    assert (found.decision, found.failed) == ("kept", ("baseline",))
+    assert "1 gate(s) failed" in found.reason
+    assert "baseline: 0.02; it must be at least 0.05" in found.reason
+    assert who_scores in found.reason
+
+
+def test_a_gate_that_does_not_apply_blocks_nothing() -> None:
+    assert decided([gate("champion", "not applicable")]).changes_champion
+
+
+def test_where_a_person_must_agree_the_candidate_waits() -> None:
+    found = decided(require_approval=True)
+    assert found.decision == "awaiting approval"
+    assert not found.changes_champion
+    assert "elv approve" in found.reason
+
+
+def test_a_failing_gate_does_not_even_wait_for_approval() -> None:
+    assert decided([gate(verdict="fail")], require_approval=True).decision == "kept"
+
+
+def test_what_a_person_rolled_back_is_not_promoted_by_itself() -> None:
+    found = decided(rolled_back=True)
+    assert not found.changes_champion
+    assert "rolled back before" in found.reason
+
+
+def test_a_person_may_overrule_a_gate_only_with_a_reason() -> None:
+    with pytest.raises(PromotionRefusedError, match=r"leakage failed.*--despite-gates"):
+        by_hand("promote", gates_failed=["leakage"], despite_gates=False, reason="I know")
+    with pytest.raises(PromotionRefusedError, match="needs a reason"):
+        by_hand("promote", gates_failed=["leakage"], despite_gates=True, reason=" ")
+    found = by_hand("promote", gates_failed=["leakage"], despite_gates=True, reason="known at the time")
+    assert found.changes_champion
+    assert found.failed == ("leakage",)
+    assert "known at the time; overruled: leakage" in found.reason
+
+
+def test_an_approval_keeps_its_reason() -> None:
+    assert by_hand("approve", gates_failed=[], despite_gates=False, reason="looked at it").reason == (
+        "approved: looked at it"
     )
 
 
-def test_the_better_candidate_is_promoted_with_its_figures() -> None:
-    y, p = outcomes()
-    verdict = compare(y, candidate=p, champion=np.full(y.size, 0.5), clusters=None, seed=7)
-    assert verdict.promoted
-    assert verdict.rows == y.size
-    assert verdict.log_loss_difference is not None
-    assert verdict.high is not None
-    assert verdict.high < 0
-    assert f"on {y.size} later rows" in verdict.reason
-    assert "lower than the champion's" in verdict.reason
-    assert "the rule is: promote where it is not higher" in verdict.reason
+@pytest.mark.parametrize(
+    ("log", "current", "expected"),
+    [
+        ([("none", "1"), ("1", "2"), ("2", "3")], "3", "2"),
+        ([("none", "1"), ("1", "2"), ("2", "1"), ("1", "3")], "3", "1"),
+        ([("none", "1"), ("1", "2"), ("2", "1")], "1", "2"),
+    ],
+)
+def test_a_rollback_returns_to_the_champion_before(log: list[tuple[str, str]], current: str, expected: str) -> None:
+    assert previous_champion(log, current=current) == expected
 
 
-def test_the_worse_candidate_is_not_promoted() -> None:
-    y, p = outcomes()
-    verdict = compare(y, candidate=np.full(y.size, 0.5), champion=p, clusters=None, seed=7)
-    assert not verdict.promoted
-    assert verdict.low is not None
-    assert verdict.low > 0
-    assert "higher than the champion's" in verdict.reason
+def test_without_an_earlier_champion_a_rollback_is_refused() -> None:
+    with pytest.raises(PromotionRefusedError, match="only champion"):
+        previous_champion([("none", "1")], current="1")
 
 
-def test_the_difference_is_that_of_the_mean_log_losses() -> None:
-    y, p = outcomes(50)
-    other = np.clip(p * 1.3, 0, 1)
-
-    def loss(q: np.ndarray) -> float:
-        return float(-np.mean(y * np.log(q) + (1 - y) * np.log(1 - q)))
-
-    verdict = compare(y, candidate=other, champion=p, clusters=None, seed=7, samples=50)
-    assert verdict.log_loss_difference == pytest.approx(loss(other) - loss(p))
-
-
-def test_the_interval_is_paired() -> None:
-    """Two nearly equal models on rows of very different difficulty: unpaired, the interval would be far wider."""
-    y, p = outcomes()
-    verdict = compare(y, candidate=p * 0.99, champion=p, clusters=None, seed=7)
-    unpaired = 2 * 1.96 * np.std(-np.log(np.where(y > 0, p, 1 - p))) * np.sqrt(2 / y.size)
-    assert verdict.low is not None
-    assert verdict.high is not None
-    assert verdict.low <= verdict.log_loss_difference <= verdict.high  # type: ignore[operator]
-    assert verdict.high - verdict.low < unpaired / 20
-
-
-def test_certain_mistakes_stay_finite_and_the_verdict_is_json() -> None:
-    y = np.array([0, 1], dtype=np.int8)
-    verdict = compare(y, candidate=1.0 - y, champion=np.array([0.5, 0.5]), clusters=None, seed=7)
-    assert not verdict.promoted
-    assert json.loads(json.dumps(verdict.as_dict(), allow_nan=False))["rows"] == 2
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    y, p = outcomes(100)
-    first, second = (compare(y, candidate=p, champion=p**2, clusters=None, seed=3) for _ in range(2))
-    assert first == second
+def test_a_decision_is_json() -> None:
+    assert json.loads(json.dumps(decided().as_dict(), allow_nan=False))["decision"] == "promoted"

@@ -38,14 +38,18 @@ NOUNS = {
     "modelling_table": ("tables", NONE),
     "training_table": ("learning", WEEK),
     "candidate_model": ("learning", WEEK),
+    "model_validation": ("registry", WEEK),
     "champion": ("registry", NONE),
     "predictions": ("scoring", DAY),
     "campaign_leaderboard": ("scoring", DAY),
     "adset_leaderboard": ("scoring", DAY),
     "drift": ("scoring", DAY),
     "lead_scores": ("scoring", DAY),
+    "challenger_predictions": ("scoring", DAY),
     "batch_predictions": ("batch", NONE),
     "run_report": ("proof", NONE),
+    "backtest": ("proof", NONE),
+    "challenger_report": ("proof", NONE),
 }
 MAP = {"lead_to_ad_map": ("raw", NONE)}
 PATHS = {name: f"exports/{name}.csv" for name in ("ads", "leads", "outcomes", "lead_to_ad_map")}
@@ -124,7 +128,7 @@ def test_every_calendar_has_the_configured_time_zone(tmp_path: Path, definitions
 def test_a_blocking_check_guards_what_others_read(tmp_path: Path, definitions_of: Build) -> None:
     graph = definitions_of([variant(tmp_path, "full")]).resolve_asset_graph()
     blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
-    assert blocking == {"complete", "plausible"}
+    assert blocking == {"complete"}
 
 
 @contextmanager
@@ -192,8 +196,16 @@ JOBS = {
     "history": {"ads", "leads", "outcomes", "joined_leads", "matured_labels", "features"},
     "build_table": {"ads", "leads", "outcomes", "joined_leads", "matured_labels", "features", "modelling_table"},
     "labels": {"outcomes", "matured_labels"},
-    "training": {"data_profile", "training_table", "candidate_model", "champion", "run_report"},
-    "daily": {noun for noun, (_, kind) in NOUNS.items() if kind == DAY} | {"run_report"},
+    "training": {
+        *("data_profile", "training_table", "candidate_model", "model_validation"),
+        *("champion", "run_report"),
+    },
+    "origin": {"training_table", "candidate_model"},
+    "backtest": {"backtest"},
+    "validation": {"model_validation"},
+    "promotion": {"champion"},
+    "daily": {noun for noun, (_, kind) in NOUNS.items() if kind == DAY} | {"run_report", "challenger_report"},
+    "challenger": {"challenger_report"},
     "batch": {"batch_predictions"},
 }
 

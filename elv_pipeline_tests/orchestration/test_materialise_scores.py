@@ -21,7 +21,7 @@ from elv_pipeline.errors import ContractError, ScoringRefusedError
 from elv_pipeline.ingest.data_checks import DATA_CHECKS
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.orchestration import assets_scoring
+from elv_pipeline.orchestration import assets_boards
 from elv_pipeline.orchestration.assets_report import batch_features
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, HISTORY, LAST, NAME, SCORED, Copy, Finished
@@ -112,7 +112,7 @@ def test_the_models_error_at_that_level_widens_a_boards_intervals(
 
 def test_a_day_whose_board_breaks_the_contract_is_not_written(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bad day comes first, so that the newest one alone would not show it."""
-    right = assets_scoring.leaderboard
+    right = assets_boards.leaderboard
     calls: list[int] = []
 
     def wrong_once(*arguments: Any, **options: Any) -> pl.DataFrame | None:
@@ -120,7 +120,7 @@ def test_a_day_whose_board_breaks_the_contract_is_not_written(copy: Copy, monkey
         calls.append(1)
         return board if len(calls) > 1 or board is None else board.with_columns(elv_high=pl.col("elv_low") - 1)
 
-    monkeypatch.setattr(assets_scoring, "leaderboard", wrong_once)
+    monkeypatch.setattr(assets_boards, "leaderboard", wrong_once)
     before = copy.files("campaign_leaderboard")
     with pytest.raises(ContractError, match="predicted_elv must lie within elv_low and elv_high"):
         copy.run("campaign_leaderboard", days=TWO_DAYS)
@@ -186,8 +186,23 @@ def test_constant_scores_never_reach_the_table_of_scores(copy: Copy) -> None:
 
     before = score_table(copy)
     rewrite(copy, "features", SCORED, blank)
-    with pytest.raises(dg.DagsterError, match="plausible"):
-        copy.run("predictions", "lead_scores", days=SCORED)
+    result = copy.run("predictions", "lead_scores", "run_report", days=SCORED)
+    assert score_table(copy) == before
+    (check,) = [found for found in result.get_asset_check_evaluations() if found.check_name == "plausible"]
+    assert not check.passed
+    assert "same probability" in metadata_of(result, "lead_scores")["withheld"]
+    alerts = json.loads((copy.deployment.home.runs / result.run_id / "metadata.json").read_text())["alerts"]
+    assert [alert["code"] for alert in alerts if alert["severity"] == "critical"] == ["constant_scores"]
+
+
+def test_scores_are_withheld_where_outcomes_have_vanished(copy: Copy) -> None:
+    """An outcomes export whose lead ids fit no lead any more looks like a world without outcomes."""
+    first = SCORED.first - timedelta(days=50)
+    without = [pl.lit(None, pl.Datetime("us", "UTC")).alias(name) for name in ("outcome_time", "outcome_recorded_time")]
+    rewrite(copy, "matured_labels", DayRange(first, SCORED.last), lambda day: day.with_columns(without))
+    before = score_table(copy)
+    told = metadata_of(copy.run("predictions", "lead_scores", days=SCORED), "lead_scores")
+    assert "lead ids must be broken" in told["withheld"]
     assert score_table(copy) == before
 
 

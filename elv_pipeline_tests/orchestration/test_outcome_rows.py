@@ -9,14 +9,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.contracts.lead_ads import LEADS
+from elv_pipeline.contracts.lead_ads import LEADS, OUTCOMES
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.cross_checks import check_outcomes
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.tables import read_outcomes
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand, export_at_hand
-from elv_pipeline.orchestration.outcome_rows import known_leads
+from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads
 from elv_pipeline.settings import parse_config
 
 FIRST = date(2024, 1, 1)
@@ -84,3 +84,49 @@ def test_recent_leads_are_found_without_opening_old_days(tmp_path: Path, monkeyp
     out = outcomes(tmp_path, found, "D190,2025-03-05T00:00:00Z\nD170,2025-03-05T00:00:00Z\n")
     assert sorted(known_leads(found, leads, of=out).frame["lead_id"]) == ["D170", "D190"]
     assert min(file.stem for file in opened if "home/lake" in str(file)) > str(days[140])
+
+
+def outcome(offset: int) -> pl.DataFrame:
+    moment = datetime(2024, 1, 1, 5, tzinfo=UTC) + timedelta(days=offset)
+    row = {"lead_id": f"L{offset}", "qualified_time": moment, "recorded_time": moment, "withdrawn_time": None}
+    return pl.DataFrame([{**row, "value_micros": None, "day": moment.date()}], schema=OUTCOMES.schema)
+
+
+def test_days_of_an_older_version_get_the_new_column_and_keep_their_rows(tmp_path: Path) -> None:
+    lake, schema = deployment(tmp_path).lake, OUTCOMES.schema
+    days = [FIRST + timedelta(days=offset) for offset in range(4)]
+    expected = pl.concat([outcome(at) for at in range(3)])
+    lake.write_days("outcomes", expected.drop("value_micros"), days=days)
+    complete_columns(lake, "outcomes", schema)
+    assert lake.scan_days("outcomes", first=days[0], last=days[-1]).collect().equals(expected)
+    assert pl.read_parquet_schema(lake.partition("outcomes", days[3])) == schema
+    written = [lake.partition("outcomes", day).stat().st_ino for day in days]
+    complete_columns(lake, "outcomes", schema)
+    assert [lake.partition("outcomes", day).stat().st_ino for day in days] == written
+
+
+def test_days_that_a_killed_run_left_are_completed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = deployment(tmp_path).lake
+    days = [FIRST + timedelta(days=offset) for offset in range(4)]
+    lake.write_days("outcomes", pl.concat([outcome(at) for at in range(4)]).drop("value_micros"), days=days)
+    write, written = type(lake).write_days, []
+
+    def killed(self: Any, table: str, frame: Any, *, days: Any) -> Any:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.extend(days)
+        return write(self, table, frame, days=days)
+
+    monkeypatch.setattr(type(lake), "write_days", killed)
+    with pytest.raises(KeyboardInterrupt):
+        complete_columns(lake, "outcomes", OUTCOMES.schema)
+    monkeypatch.setattr(type(lake), "write_days", write)
+    complete_columns(lake, "outcomes", OUTCOMES.schema)
+    assert lake.scan_days("outcomes", first=days[0], last=days[-1]).collect()["lead_id"].len() == 4
+    assert {len(pl.read_parquet_schema(lake.partition("outcomes", day))) for day in days} == {len(OUTCOMES.schema)}
+
+
+def test_a_table_without_any_day_needs_no_column(tmp_path: Path) -> None:
+    lake = deployment(tmp_path).lake
+    complete_columns(lake, "outcomes", OUTCOMES.schema)
+    assert lake.days("outcomes") == []

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.errors import PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.training import TrainingResult, train
@@ -26,9 +30,11 @@ from elv_pipeline.publishing.model_registry import (
     save_candidate,
     write_handle,
 )
+from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
 
 ORIGIN = "2024-04-30"
+CONTEXT = {"origin": ORIGIN, "features": [{"name": "clicks_7d"}], "data_version": "abc"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def table() -> pl.DataFrame:
 def world(tmp_path_factory: pytest.TempPathFactory, table: pl.DataFrame) -> World:
     home = Home(tmp_path_factory.mktemp("home"))
     result = train(table, make_spec(bootstrap_samples=5), origin=make_table()[1])
-    path, _ = save_candidate(result, home=home, name="leads", context={"origin": ORIGIN})
+    path, _ = save_candidate(result, explained(result, table), home=home, name="leads", context=CONTEXT)
     evidence = CandidateEvidence.load(path.parent / EVIDENCE)
     return World(home, result, path, ModelRegistry(home).register(path, name="leads", evidence=evidence))
 
@@ -74,7 +80,9 @@ def test_a_candidate_lies_in_a_folder_named_after_its_content(world: World) -> N
 
 def test_saving_the_same_result_again_changes_nothing(world: World) -> None:
     before = {file: file.read_bytes() for file in sorted(world.path.parent.rglob("*")) if file.is_file()}
-    path, digest = save_candidate(world.result, home=world.home, name="leads", context={"origin": ORIGIN})
+    path, digest = save_candidate(
+        world.result, explained(world.result, make_table()[0]), home=world.home, name="leads", context=CONTEXT
+    )
     assert (path, digest) == (world.path, world.handle.sha256)
     assert {file: file.read_bytes() for file in sorted(path.parent.rglob("*")) if file.is_file()} == before
 
@@ -83,7 +91,7 @@ def test_evidence_comes_back_as_it_was_saved(world: World) -> None:
     evidence = world.handle.evidence()
     assert evidence.metrics == world.result.metrics
     assert evidence.scored.equals(world.result.scored)
-    assert evidence.gains.equals(world.result.gains)
+    assert evidence.gains.equals(world.result.proof.gains)
     assert evidence.context["origin"] == ORIGIN
 
 
@@ -123,7 +131,7 @@ def test_another_model_becomes_the_next_version_and_only_the_alias_says_which_sc
     assert registry.champion("never_trained") is None
     registry.set_champion(world.handle)
     other = train(table, make_spec(bootstrap_samples=5, seed=8), origin=make_table()[1])
-    path, _ = save_candidate(other, home=world.home, name="leads", context={"origin": ORIGIN})
+    path, _ = save_candidate(other, explained(other, make_table()[0]), home=world.home, name="leads", context=CONTEXT)
     second = registry.register(path, name="leads", evidence=CandidateEvidence.load(path.parent / EVIDENCE))
     assert second.version == "2"
     assert registry.champion("leads") == world.handle
@@ -205,3 +213,64 @@ def test_plain_mlflow_loads_the_champion_and_predicts_the_same(world: World, tab
     rows = table.select(names).head(200)
     given = rows.with_columns(pl.col(list(world.result.bundle.schema.numeric)).cast(pl.Float64)).to_pandas()
     assert np.allclose(model.predict(given), world.result.bundle.predict(rows), rtol=0, atol=1e-12)
+
+
+WITHOUT_THE_PACKAGE = """
+import json, sys
+from importlib.util import find_spec
+ours = "__editable__"
+sys.meta_path[:] = [finder for finder in sys.meta_path if ours not in getattr(finder, "__module__", str(finder))]
+assert find_spec("elv_pipeline") is None, "the package can still be imported"
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+print(json.dumps([float(p) for p in model.predict(model.input_example)]))
+"""
+
+
+@pytest.mark.slow
+def test_plain_mlflow_loads_a_model_where_this_package_is_not_installed(world: World, tmp_path: Path) -> None:
+    version = f"models:/leads/{world.handle.version}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-P", "-c", WITHOUT_THE_PACKAGE, world.home.tracking_uri, version]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr[-2_000:]
+    assert json.loads(answer.stdout.splitlines()[-1]) == world.result.bundle.predict(world.result.example).tolist()
+
+
+def test_a_version_carries_its_signature_example_definitions_data_version_and_cards(
+    world: World, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    import mlflow
+
+    info = mlflow.models.get_model_info(f"models:/leads/{world.handle.version}")
+    assert set(info.signature.inputs.input_names()) == set(world.result.bundle.schema.names)
+    assert info.saved_input_example_info is not None
+    card = tmp_path / "MODEL_CARD.md"
+    card.write_text("a card", encoding="utf-8")
+    world.registry.log_cards(world.handle, [card])
+    client = mlflow.MlflowClient(tracking_uri=world.home.tracking_uri)
+    files = {file.path for file in client.list_artifacts(world.handle.tracking_run_id)}
+    assert {"features.json", "data_version.json", "metadata.json", "metrics.json", "cards"} <= files
+    assert [file.path for file in client.list_artifacts(world.handle.tracking_run_id, "cards")] == [
+        "cards/MODEL_CARD.md"
+    ]
+
+
+def test_aliases_and_tags_tell_the_role_of_a_version(world: World) -> None:
+    registry = world.registry
+    assert registry.failed_gates(world.handle) == ["not validated"]
+    registry.tag_validation(world.handle, failed=["baseline", "leakage"])
+    assert registry.failed_gates(world.handle) == ["baseline", "leakage"]
+    registry.tag_validation(world.handle, failed=[])
+    assert registry.failed_gates(world.handle) == []
+    registry.set_challenger(world.handle)
+    assert registry.challenger("leads") == world.handle
+    registry.set_champion(world.handle)
+    assert registry.challenger("leads") is None
+    assert not registry.was_rolled_back(world.handle)
+    registry.tag_rolled_back(world.handle)
+    assert registry.was_rolled_back(world.handle)
+    assert registry.version("leads", world.handle.version) == world.handle
+    with pytest.raises(PromotionRefusedError, match=r"no version '99'.*elv models"):
+        registry.version("leads", "99")

@@ -13,6 +13,7 @@ import yaml
 
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, leaderboard
 from elv_pipeline.decisions.predictions import ScoringRun, predictions
+from elv_pipeline.decisions.segment_ranking import rank_segments
 from elv_pipeline.errors import ContractError
 from elv_pipeline.home import Home
 from elv_pipeline.learning.bundle import ModelBundle
@@ -26,6 +27,7 @@ from elv_pipeline.publishing.model_registry import ModelHandle, file_digest, mod
 from elv_pipeline.publishing.run_bundle import BundleInputs, write_plain_bundle, write_run_bundle
 from elv_pipeline.publishing.run_registry import list_runs
 from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
 
 RUN_ID = "11111111-2222-3333-4444-555555555555"
@@ -84,8 +86,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> 
         pl.lit(None, pl.String).alias("ad_id"),
     )
     result = train(table, make_spec(bootstrap_samples=10), origin=origin)
+    why = explained(result, table)
     path, digest = save_candidate(
-        result, home=Home(tmp_path_factory.mktemp("models")), name="lead_ads", context={"origin": "2024-04-30"}
+        result,
+        why,
+        home=Home(tmp_path_factory.mktemp("models")),
+        name="lead_ads",
+        context={"origin": "2024-04-30"},
     )
     handle = ModelHandle(
         name="lead_ads", version="3", path=str(path), sha256=digest, origin=origin.isoformat(), tracking_run_id="t"
@@ -103,11 +110,29 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> 
             None,
             spec=spec,
             probability_column=P,
-            value_per_qualified=180.0,
+            value_spread=0.0,
             min_segment_leads=30,
             segment_error=result.bundle.metadata["segment_error"][spec.segment],
         )
         for spec in (CAMPAIGN_BOARD, ADSET_BOARD)
+    ]
+    outcomes = (
+        table.select("lead_id", "campaign_id", "adset_id", "y")
+        .drop_nulls("y")
+        .head(200)
+        .with_columns(pl.lit(0.1).alias(P))
+    )
+    boards = [
+        board
+        if board is None
+        else rank_segments(
+            board,
+            outcomes,
+            levels=spec.id_columns,
+            errors=result.bundle.metadata["segment_error"],
+            probability_column=P,
+        ).select(spec.columns)
+        for spec, board in zip((CAMPAIGN_BOARD, ADSET_BOARD), boards, strict=True)
     ]
     moved = drift(reference_of(table, ["clicks_7d"]), table.tail(300))
     counts = {"leads": 300, "positive": 20, "negative": 200, "unknown": 80}
@@ -127,8 +152,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> 
         manifest=document,
         predictions=scored.drop("day"),
         metrics=result.metrics,
-        calibration_bins=result.calibration_bins,
-        gains=result.gains,
+        calibration_bins=result.proof.calibration_bins,
+        gains=result.proof.gains,
         campaign_leaderboard=boards[0],
         adset_leaderboard=boards[1],
         alerts=tuple(raised),
