@@ -21,17 +21,25 @@ from elv_pipeline.publishing.content import (
     number,
     percent,
 )
-from elv_pipeline.publishing.report_tables import (
+from elv_pipeline.publishing.proof_tables import (
+    budget_table,
     calibration_table,
+    gates_table,
+    grades_table,
+    metrics_table,
+    prevalence_table,
+    segments_table,
+    truth_table,
+)
+from elv_pipeline.publishing.report_tables import (
     features_table,
     interval,
     joins_table,
     labels_table,
-    metrics_table,
     splits_table,
-    truth_table,
 )
-from elv_pipeline.publishing.statements import how_sure, verdict
+from elv_pipeline.publishing.statements import budget_sentence, how_sure, missing, verdict
+from elv_pipeline.publishing.why_tables import factors_table, importance_table
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
@@ -41,12 +49,21 @@ def model_card(content: ReportContent) -> str:
     error = metric(content, "calibration_mae")
     tables = {"metrics": metrics_table(content), "truth": truth_table(content)}
     tables |= {"features": features_table(content), "calibration": calibration_table(content)}
+    tables |= {"gates": gates_table(content), "budget": budget_table(content), "grades": grades_table(content)}
+    tables |= {"segments": segments_table(content), "prevalence": prevalence_table(content)}
+    tables |= {"factors": factors_table(content), "importance": importance_table(content)}
     return _render(
         "MODEL_CARD.md.j2",
         content,
         tables=tables,
         verdict=verdict(content),
+        budget=budget_sentence(content),
         sureness=how_sure(content),
+        absent=missing(content),
+        leakage=(content.metrics or {}).get("leakage"),
+        segment_sentences=[
+            found["sentence"] for found in ((content.metrics or {}).get("segment_calibration") or {}).values()
+        ],
         periods=_periods(content),
         calibration=(content.metrics or {}).get("calibration") or {},
         calibration_error=percent(error["value"]),
@@ -58,6 +75,7 @@ def model_card(content: ReportContent) -> str:
 def data_card(content: ReportContent) -> str:
     """Where the rows come from, how they were labelled and joined, what is private, and what is known to be wrong."""
     tables = {"joins": joins_table(content), "splits": splits_table(content), "labels": labels_table(content)}
+    tables |= {"prevalence": prevalence_table(content)}
     sources = sorted({source.split(".")[0] for source in _feature_sources(content)})
     return _render("DATA_CARD.md.j2", content, tables=tables, sources=sources, periods=_periods(content))
 

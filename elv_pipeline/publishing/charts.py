@@ -21,6 +21,8 @@ from elv_pipeline.publishing.figure_style import (
     BLUE,
     GREY,
     INK,
+    LABEL_PIXELS,
+    NAMES,
     ORANGE,
     finished,
     inline,
@@ -30,7 +32,6 @@ from elv_pipeline.publishing.figure_style import (
 
 TOP_SEGMENTS = 25
 TOP_COLUMNS = 20
-LABEL_CHARACTERS = 44
 METRIC_TITLES = {
     "lift_at_10pct": ("lift in the top tenth", "1 = chance"),
     "roc_auc": ("ROC AUC", "0.5 = chance"),
@@ -184,12 +185,12 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
     rows = _segments(shown, level=level, columns=(value, low, high))
     limit = max((row["high"] for row in rows if not row["low_volume"]), default=max(row["high"] for row in rows)) or 1
     for row in rows:
-        few = f" · {row['leads']:,} leads" if row["low_volume"] else ""
+        few = f" · {row['leads']:,} lead{'s' if row['leads'] != 1 else ''}" if row["low_volume"] else ""
         more = "→ " if row["high"] > limit else ""  # one wide interval must not squeeze all others
         note = f"{more}{money(row['value'], currency=currency)}{few}"
         row |= {"note": note, "low": min(row["low"], limit), "end": min(row["high"], limit)}
     unit = f"Expected value per {one_unit(currency)} spent" if has_spend else f"Expected value, {currency}"
-    x = alt.X("value:Q", title=unit, scale=alt.Scale(domain=[0, 1.3 * limit], nice=False, clamp=True))
+    x = alt.X("value:Q", title=unit, scale=alt.Scale(domain=[0, 1.45 * limit], nice=False, clamp=True))
     muted = alt.condition("datum.low_volume", alt.value(0.4), alt.value(1))
     tooltip = [
         alt.Tooltip("name:N", title=LEVELS[level].capitalize()),
@@ -198,7 +199,7 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
         alt.Tooltip("high:Q", title="to", format=",.2f"),
         alt.Tooltip("leads:Q", title="Leads", format=","),
     ]
-    y = alt.Y("label:N", title=None, sort=[row["label"] for row in rows])
+    y = alt.Y("label:N", title=None, axis=NAMES, sort=[row["label"] for row in rows])
     base = alt.Chart(inline(rows)).encode(y=y, opacity=muted, tooltip=tooltip)
     ranges = base.mark_rule(color=BLUE, strokeWidth=3).encode(x=alt.X("low:Q", title=unit), x2="end:Q")
     points = base.mark_point(color=BLUE, filled=True, size=80).encode(x=x)
@@ -211,10 +212,11 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
     return finished(
         (even + ranges + points + notes) if has_spend and limit >= 1 else ranges + points + notes,
         title=_leader_title(rows, level=level, unit=unit),
-        subtitle=f"{part}; bars are 95% intervals of the value realised (chance and the model's own error), pale means "
-        "too few leads to judge"
+        subtitle=f"{part} by rank; bars are 95% intervals of the value realised (chance and the model's own error), "
+        "pale means too few leads to judge"
         + (", the dashed line is where expected value equals spend." if has_spend and limit >= 1 else "."),
         height=alt.Step(24),
+        name_pixels=LABEL_PIXELS,
     )
 
 
@@ -262,7 +264,7 @@ def drift_chart(drift: Sequence[dict[str, Any]]) -> alt.Chart:
     ]
     moved = sum(bool(row.get("drifted")) for row in known)
     base = alt.Chart(inline(rows)).encode(
-        y=alt.Y("column:N", title=None, sort=[row["column"] for row in rows]),
+        y=alt.Y("column:N", title=None, axis=NAMES, sort=[row["column"] for row in rows]),
         tooltip=[
             alt.Tooltip("column:N", title="Column"),
             alt.Tooltip("psi:Q", title="Index", format=".3f"),
@@ -282,6 +284,7 @@ def drift_chart(drift: Sequence[dict[str, Any]]) -> alt.Chart:
         else f"None of {len(known)} columns has moved beyond what chance explains",
         subtitle=f"Orange bars pass their own threshold (the tick), which depends on the number of leads.{part}",
         height=alt.Step(20),
+        name_pixels=LABEL_PIXELS,
     )
 
 
@@ -291,7 +294,7 @@ def importance_chart(importance: pl.DataFrame) -> alt.Chart:
         return nothing("No importances were measured")
     shown = importance.sort(["importance", "feature"], descending=[True, False]).head(TOP_COLUMNS)
     base = alt.Chart(inline_frame(shown)).encode(
-        y=alt.Y("feature:N", title=None, sort=shown["feature"].to_list()),
+        y=alt.Y("feature:N", title=None, axis=NAMES, sort=shown["feature"].to_list()),
         tooltip=[
             alt.Tooltip("feature:N", title="Feature"),
             alt.Tooltip("importance:Q", title="Importance", format=".4f"),
@@ -303,8 +306,10 @@ def importance_chart(importance: pl.DataFrame) -> alt.Chart:
     return finished(
         alt.layer(*layers),
         title=f"The model leans most on {shown['feature'][0]}",
-        subtitle=f"The {shown.height} most important of {importance.height} features.",
+        subtitle=f"The {shown.height} most important of {importance.height} features: by how much the log loss on "
+        "later leads grows when a feature's values are shuffled.",
         height=alt.Step(20),
+        name_pixels=LABEL_PIXELS,
     )
 
 
@@ -373,15 +378,14 @@ def _gain_tooltip() -> list[alt.Tooltip]:
 
 
 def _segments(board: pl.DataFrame, *, level: str, columns: tuple[str, str, str]) -> list[dict[str, Any]]:
-    """Rows of the leaderboard figure; names are cut, and made unique by their id where two are the same."""
+    """Rows of the leaderboard figure; names are made unique by their id where two are the same."""
     value, low, high = columns
     rows = []
     seen: set[str] = set()
     for row in board.iter_rows(named=True):
         key = str(row[f"{level}_id"] or f"no {LEVELS[level]}")
         name = str(row[f"{level}_name"] or key)
-        label = name if len(name) <= LABEL_CHARACTERS else f"{name[: LABEL_CHARACTERS - 1]}…"
-        label = f"{label} ({key})" if label in seen else label
+        label = f"{name} ({key})" if name in seen else name
         seen.add(label)
         interval = [row[value] if row[column] is None else row[column] for column in (low, high)]
         rows.append(

@@ -22,7 +22,11 @@ LEVELS = {"campaign": "campaign", "adset": "ad set"}
 BASELINE_NAMES = {
     "constant": "One rate for all leads",
     "campaign_rate": "Campaign's past rate",
+    "cost_per_lead": "Campaign's cost per lead",
     "logistic_regression": "Logistic regression",
+    "boosted_trees": "Boosted trees",
+    "without_young_leads": "Without young leads",
+    "rule": "Your own rule",
 }
 
 
@@ -40,6 +44,16 @@ class ReportContent:
         findings: ``code, severity (info|warning), message, remedy`` of the data checks.
         alerts: ``severity, code, message, action`` of the run.
         truth: synthetic data only: metrics of the model and of the true probabilities on the same rows.
+        validation: the promotion gates of the model (``decisions.gates.validation_document``).
+        reliability_curve: ``learning.reliability``; ``segments`` that of ``learning.segment_calibration``;
+            ``capture_at_k`` that of ``learning.budget``, all of the rows that judged the model.
+        grades: what became of each grade's judged leads (``decisions.grades.grade_evidence``).
+        insights: rates by attribute value, ``factors`` what moves each score band (both ``learning.insights``).
+        partial_dependence: ``learning.partial_dependence``.
+        overlap: the challenger beside the champion (``decisions.overlap``).
+
+    ``predictions`` may hold ``grade``, ``percentile``, ``elv_low``, ``elv_high``, ``score_change`` and ``reason_1`` to
+    ``reason_3``; documents show those that are there.
     """
 
     manifest: dict[str, Any]
@@ -58,6 +72,15 @@ class ReportContent:
     importance: pl.DataFrame | None = None
     features: tuple[dict[str, Any], ...] = ()
     truth: dict[str, Any] | None = None
+    validation: dict[str, Any] | None = None
+    reliability_curve: pl.DataFrame | None = None
+    segments: pl.DataFrame | None = None
+    capture_at_k: pl.DataFrame | None = None
+    grades: pl.DataFrame | None = None
+    insights: pl.DataFrame | None = None
+    factors: pl.DataFrame | None = None
+    partial_dependence: pl.DataFrame | None = None
+    overlap: dict[str, Any] | None = None
 
     @property
     def currency(self) -> str:
@@ -80,6 +103,24 @@ class ReportContent:
             return self.predictions
         still_open = self.predictions.filter(pl.col("split").is_in(OPEN_SPLITS))
         return self.predictions if still_open.is_empty() else still_open
+
+    def has(self, *columns: str) -> bool:
+        """Whether the predictions hold all of these optional columns, with at least one value in each."""
+        known = set(self.predictions.columns)
+        return set(columns) <= known and all(self.predictions[name].drop_nulls().len() for name in columns)
+
+    def segment_names(self) -> dict[str, str]:
+        """Names of campaigns and ad sets by id, as the leaderboards have them."""
+        names: dict[str, str] = {}
+        for level, board in (("campaign", self.campaign_leaderboard), ("adset", self.adset_leaderboard)):
+            if board is not None and {f"{level}_id", f"{level}_name"} <= set(board.columns):
+                known = board.select(f"{level}_id", f"{level}_name").drop_nulls().rows()
+                names |= {str(key): str(name) for key, name in known}
+        return names
+
+    def value_name(self, column: str, value: str) -> str:
+        """Name of a campaign or ad set where the column holds their ids; else the value itself."""
+        return self.segment_names().get(value, value) if column.endswith(("campaign_id", "adset_id")) else value
 
     def warnings(self) -> list[dict[str, Any]]:
         """Alerts, then findings, that ask for care; each with ``message`` and ``remedy``."""
@@ -113,6 +154,13 @@ def money(value: float | None, *, currency: str, digits: int | None = None) -> s
     shown = digits if digits is not None else 2 if abs(value) < 100 else 0
     amount, sign = f"{abs(value):,.{shown}f}", "-" if value < 0 else ""
     return f"{sign}{SYMBOLS[currency]}{amount}" if currency in SYMBOLS else f"{sign}{amount} {currency}".strip()
+
+
+def column_words(column: str) -> str:
+    """A column of the tables as people call it: ``category_ad_type`` is the ad type."""
+    known = {"campaign_id": "campaign", "adset_id": "ad set", "ad_id": "ad"}
+    plain = column.removeprefix("category_")
+    return known.get(plain, plain.replace("_", " "))
 
 
 def one_unit(currency: str) -> str:

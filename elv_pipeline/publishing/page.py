@@ -30,9 +30,15 @@ for (const [key, spec] of Object.entries(specs)) {
   const place = document.getElementById("figure-" + key);
   const limit = spec.config.axisY.labelLimit;  // long names must leave room for the figure on a telephone
   spec.config.axisY.labelLimit = Math.min(limit, Math.round(place.clientWidth * 0.42));
+  const room = spec.config.axisY.labelLimit / 6.6;
+  for (const param of spec.params || []) {
+    if (param.name === "label_characters") param.value = Math.max(12, Math.floor(room));
+  }
+  spec.config.legend.columns = place.clientWidth < 400 ? 1 : place.clientWidth < 560 ? 2 : 3;
   spec.config.font = getComputedStyle(place).fontFamily;
   vegaEmbed(place, spec, options).catch((error) => { place.textContent = "This figure failed: " + error.message; });
 }
+addEventListener("beforeprint", () => { for (const part of document.querySelectorAll("details")) part.open = true; });
 """
 
 

@@ -1,12 +1,12 @@
-"""The tables of the report and the cards, ready for a template.
+"""What a table is, and the tables of leads, segments and data in the report and the cards.
 
-Belongs here: which columns and rows each table shows and how its cells read. Does not belong here: the page around them
-(report, cards), figures (charts) or shared wording (statements).
+Belongs here: which columns and rows each table shows and how its cells read. Does not belong here: tables of the proof
+(proof_tables) and of explanations (why_tables), the page around them (report, cards), or shared wording (statements).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,18 +14,14 @@ from typing import Any
 import polars as pl
 
 from elv_pipeline.publishing.content import (
-    BASELINE_NAMES,
     LEVELS,
     NOT_AVAILABLE,
     ReportContent,
-    metric,
     money,
     number,
     one_unit,
     percent,
-    times,
 )
-from elv_pipeline.publishing.statements import compared
 
 TOP_ROWS = 20
 
@@ -55,45 +51,34 @@ Format = Callable[[float | None], str]
 SHARE: Format = partial(percent, digits=1)
 
 
-METRICS: tuple[tuple[str, str, str, Format], ...] = (
-    ("lift_at_10pct", "Lift, top tenth", "qualified rate of the best tenth over the average; 1 is chance", times),
-    ("capture_at_10pct", "Reached, top tenth", "share of all qualified leads in the best tenth", SHARE),
-    ("capture_at_20pct", "Reached, top fifth", "share of all qualified leads in the best fifth", SHARE),
-    ("roc_auc", "ROC AUC", "share of pairs ranked rightly; 0.5 is chance", lambda value: number(value, digits=3)),
-    ("pr_auc", "PR AUC", "precision averaged over all cut-offs", lambda value: number(value, digits=3)),
-    (
-        "brier_skill",
-        "Brier skill",
-        "improvement over one rate for all; 0 is none",
-        lambda value: number(value, digits=3),
-    ),
-    ("log_loss", "Log loss", "lower is better", lambda value: number(value, digits=4)),
-    ("brier", "Brier score", "lower is better", lambda value: number(value, digits=4)),
-    ("ece", "ECE", "expected calibration error; lower is better", SHARE),
-    ("calibration_mae", "Calibration error", "typical gap between predicted and observed; lower is better", SHARE),
-    ("mean_prediction", "Average prediction", "compare with the rate that happened", SHARE),
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One table cell: the value, two smaller lines under it, and whether it is muted."""
+    """One table cell: the value, two smaller lines under it, whether it is muted, and a tone: good, care or stop."""
 
     text: str
     detail: str = ""
     remark: str = ""
     muted: bool = False
+    tone: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table for the template. ``columns`` are titles, ``text_columns`` of them (from the left) hold text."""
+    """A table for the template. ``columns`` are titles, ``text_columns`` of them (from the left) hold text.
+
+    ``text_last``: the last column holds text, too.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     text_columns: int = 1
     note: str = ""
+    text_last: bool = False
+
+    def is_text(self, place: int) -> bool:
+        """Whether a column, counted from 0, holds text."""
+        return place < self.text_columns or (self.text_last and place == len(self.columns) - 1)
 
 
 def points(value: float | None) -> str:
@@ -101,70 +86,15 @@ def points(value: float | None) -> str:
     return NOT_AVAILABLE if value is None else f"{100 * value:.1f} pts"
 
 
-def interval(value: dict[str, float | None], show: Format) -> str:
+def interval(value: Mapping[str, float | None], show: Format) -> str:
     """Return "low to high"; empty where the interval is not known."""
     if value["low"] is None or value["high"] is None:
         return ""
     return f"{show(value['low'])} to {show(value['high'])}"
 
 
-def all_tables(content: ReportContent) -> dict[str, Table | None]:
-    """Every table of the report by its name in the template; None where there is nothing to show."""
-    return {
-        "metrics": metrics_table(content),
-        "truth": truth_table(content),
-        "campaigns": _board_table(content, level="campaign", board=content.campaign_leaderboard),
-        "adsets": _board_table(content, level="adset", board=content.adset_leaderboard),
-        "leads": _leads_table(content),
-        "splits": splits_table(content),
-        "labels": labels_table(content),
-        "joins": joins_table(content),
-        "drift": _drift_table(content),
-        "features": features_table(content),
-        "calibration": calibration_table(content),
-    }
-
-
-def metrics_table(content: ReportContent) -> Table | None:
-    """The model beside every baseline, with intervals and the difference in words."""
-    if content.metrics is None:
-        return None
-    names = [name for name in content.metrics["models"] if name != "model"]
-    differences = content.metrics.get("differences") or {}
-    rows = []
-    for key, title, meaning, show in METRICS:
-        cells = [Cell(text=title, detail=meaning)]
-        for model in ("model", *names):
-            value = metric(content, key, model=model)
-            word = compared((differences.get(model) or {}).get(key), name=key)
-            detail = interval(value, show) if value["low"] != value["high"] else ""
-            cells.append(Cell(text=show(value["value"]), detail=detail, remark=word, muted=value["value"] is None))
-        rows.append(tuple(cells))
-    return Table(
-        caption="The model beside simpler rules, on the same leads",
-        columns=("Measure", "This model", *(BASELINE_NAMES.get(name, name) for name in names)),
-        rows=tuple(rows),
-        note="Under each value its 95% interval from a bootstrap; 'How sure is this?' says of what. 'Model better' or "
-        "'model worse' is said only where the interval of the difference excludes zero; everything else is no clear "
-        "difference.",
-    )
-
-
-def truth_table(content: ReportContent) -> Table | None:
-    """Synthetic data only: the model beside the true probabilities."""
-    if not content.truth:
-        return None
-    sides = {"model": "This model", "perfect": "A perfect model"}
-    rows = []
-    for key, title, meaning, show in METRICS:
-        values = [(content.truth.get(side) or {}).get(key) for side in sides]
-        if any(value is not None for value in values):
-            rows.append((Cell(text=title, detail=meaning), *(Cell(text=show(value)) for value in values)))
-    caption = "Synthetic data: the model beside the true probabilities, on the same leads"
-    return Table(caption=caption, columns=("Measure", *sides.values()), rows=tuple(rows))
-
-
-def _board_table(content: ReportContent, *, level: str, board: pl.DataFrame | None) -> Table | None:
+def board_table(content: ReportContent, *, level: str, board: pl.DataFrame | None) -> Table | None:
+    """Campaigns or ad sets by rank."""
     if board is None or board.is_empty():
         return None
     has_spend = board["elv_per_spend"].drop_nulls().len() > 0
@@ -203,24 +133,54 @@ def _board_table(content: ReportContent, *, level: str, board: pl.DataFrame | No
     )
 
 
-def _leads_table(content: ReportContent) -> Table | None:
+def leads_table(content: ReportContent) -> Table | None:
+    """The best leads whose outcome is open, with grade and reasons where the run has them."""
     leads = content.open_leads()
     if leads.is_empty():
         return None
     top = leads.sort([content.probability, "lead_id"], descending=[True, False], nulls_last=True).head(TOP_ROWS)
     created = top["created_time"].dt.convert_time_zone(content.timezone).dt.strftime("%Y-%m-%d %H:%M")
+    reasons, graded = content.has("reason_1"), content.has("grade")
+    names = content.segment_names()
     rows = tuple(
-        (
-            Cell(text=str(row["lead_id"])),
-            Cell(text=str(row.get("campaign_id") or "none")),
-            Cell(text=at),
-            Cell(text=SHARE(row[content.probability])),
-            Cell(text=money(row["elv"], currency=content.currency)),
-        )
+        _lead_cells({**row, "created": at}, content, names=names, reasons=reasons, graded=graded)
         for row, at in zip(top.iter_rows(named=True), created, strict=True)
     )
-    columns = ("Lead", "Campaign id", f"Created ({content.timezone})", "Probability", "Expected value")
-    return Table(caption=f"The {len(rows)} leads to call first", columns=columns, rows=rows, text_columns=3)
+    notes = [f"Under each lead its campaign and when it was created ({content.timezone})."]
+    if content.has("elv_low", "elv_high"):
+        notes.append("Under an expected value how far the model may be off for leads like it.")
+    if reasons:
+        notes.append("A reason says what the model went by, not what causes an outcome.")
+    why, grade = ("Why the model says so",) if reasons else (), ("Grade",) if graded else ()
+    return Table(
+        caption=f"The {len(rows)} leads to call first",
+        columns=("Lead", *grade, "Probability", "Expected value", *why),
+        rows=rows,
+        text_last=reasons,
+        note=" ".join(notes),
+    )
+
+
+def _lead_cells(
+    row: Mapping[str, Any], content: ReportContent, *, names: Mapping[str, str], reasons: bool, graded: bool
+) -> tuple[Cell, ...]:
+    campaign = str(row.get("campaign_id") or "")
+    where = names.get(campaign, campaign) or "no campaign"
+    cells = [Cell(text=str(row["lead_id"]), detail=where, remark=row["created"])]
+    if graded:
+        percentile = row.get("percentile")
+        better = "" if percentile is None else f"above {min(int(percentile), 99)}%"
+        cells.append(Cell(text=str(row["grade"] or NOT_AVAILABLE), detail=better))
+    change = row.get("score_change")
+    moved = f"{change:+.1f} pts since last" if change else ""
+    cells.append(Cell(text=SHARE(row[content.probability]), detail=moved))
+    span = {"low": row.get("elv_low"), "high": row.get("elv_high")}
+    show = partial(money, currency=content.currency)
+    cells.append(Cell(text=show(row["elv"]), detail=interval(span, show)))
+    if reasons:
+        said = [row.get(f"reason_{place}") or "" for place in (1, 2, 3)]
+        cells.append(Cell(text=said[0] or "nothing stands out", detail=said[1], remark=said[2], muted=not said[0]))
+    return tuple(cells)
 
 
 def splits_table(content: ReportContent) -> Table | None:
@@ -265,7 +225,8 @@ def joins_table(content: ReportContent) -> Table | None:
     return Table(caption="How leads were tied to ads", columns=("What", "Leads", "Share"), rows=rows)
 
 
-def _drift_table(content: ReportContent) -> Table | None:
+def drift_table(content: ReportContent) -> Table | None:
+    """Drift of every column against its own threshold."""
     rows = tuple(
         (
             Cell(text=row["column"], detail=row.get("note") or ""),
@@ -300,22 +261,3 @@ def features_table(content: ReportContent) -> Table | None:
     )
     columns = ("Feature", "Definition", "From", "Lag in days")
     return Table(caption=f"The {len(rows)} features", columns=columns, rows=rows, text_columns=4) if rows else None
-
-
-def calibration_table(content: ReportContent) -> Table | None:
-    """Predicted and observed rate by bin."""
-    bins = content.calibration_bins
-    if bins is None or bins.is_empty():
-        return None
-    rows = tuple(
-        (
-            Cell(text=SHARE(row["mean_predicted"])),
-            Cell(text=SHARE(row["observed_rate"])),
-            Cell(text=interval({"low": row["observed_low"], "high": row["observed_high"]}, SHARE)),
-            Cell(text=f"{row['rows']:,}"),
-            Cell(text=f"{row['positives']:,}"),
-        )
-        for row in bins.sort("mean_predicted").iter_rows(named=True)
-    )
-    columns = ("Predicted", "Happened", "95% interval", "Leads", "Qualified")
-    return Table(caption="Predicted and observed rate by group", columns=columns, rows=rows, text_columns=0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from elv_pipeline.decisions.verdict import BLOCKING, JUDGED_BY, LOWER_IS_BETTER, plain_verdict
 from elv_pipeline.publishing.content import (
     BASELINE_NAMES,
     ReportContent,
@@ -23,22 +24,35 @@ from elv_pipeline.publishing.content import (
     times,
 )
 
-BLOCKING = ("error", "critical")
 NAME_CHARACTERS = 48
 INFORMATIVE = 0.25
 """Level of probabilities: known well enough where its 95 % interval lies within this share of the expectation."""
-LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "calibration_mae"})
-JUDGED_BY = ("roc_auc", "lift_at_10pct", "log_loss")
-"""A simpler rule that is clearly better in one of these is worth mentioning first: ranking, its top, probabilities."""
+TONES = {"ready": "good", "usable with care": "care", "not ready": "stop", "not judged": "unknown"}
+WORDS = {"good": "Ready", "care": "Usable with care", "stop": "Not ready", "unknown": "Not judged here"}
+BUDGET = "10pct"
+"""The budget that is spoken of; the table has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The opening of the report: ``tone`` in good, care, stop, unknown; one headline; the sentences under it."""
+    """The opening of the report and the model card.
+
+    Attributes:
+        tone: good, care, stop or unknown.
+        headline: one sentence for everybody.
+        why: why not better than that, one sentence each; empty where the model is ready or was not judged.
+        reasons: what the model can do, in sentences.
+    """
 
     tone: str
     headline: str
+    why: tuple[str, ...]
     reasons: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word or two."""
+        return WORDS[self.tone]
 
 
 def compared(difference: dict[str, float | None] | None, *, name: str) -> str:
@@ -53,23 +67,74 @@ def compared(difference: dict[str, float | None] | None, *, name: str) -> str:
 
 def verdict(content: ReportContent) -> Verdict:
     """What a head of growth should take away about the model, most important first."""
-    blocking = [alert for alert in content.alerts if alert.get("severity") in BLOCKING]
-    lift = metric(content, "lift_at_10pct")
-    reasons = tuple(filter(None, (_capture(content), _against_baselines(content), _calibrated(content))))
-    if blocking:
-        return Verdict(tone="stop", headline="Do not act on these scores yet: an alert is open.", reasons=reasons)
+    plain = plain_verdict(content.metrics, validation=content.validation, alerts=content.warnings())
+    tone = TONES[plain.level]
+    why = plain.reasons if tone in ("care", "stop") else ()
+    level_is_off = _level(content) not in ("", "no clear difference")
+    calibrated = "" if level_is_off and tone == "care" else _calibrated(content)
+    reasons = tuple(filter(None, (_capture(content), _against_baselines(content), calibrated)))
+    return Verdict(tone=tone, headline=_headline(content, tone=tone), why=why, reasons=reasons)
+
+
+def _headline(content: ReportContent, *, tone: str) -> str:
+    lift, failed = metric(content, "lift_at_10pct"), (content.validation or {}).get("failed") or []
+    if any(alert.get("severity") in BLOCKING for alert in content.alerts):
+        return "Do not act on these scores yet: an alert is open."
     if lift["value"] is None:
-        return Verdict(tone="unknown", headline="These scores come without a proof of their own.", reasons=reasons)
+        return "These scores come without a proof of their own."
     if lift["low"] is None or lift["low"] <= 1:
-        headline = "Not proven: in the top tenth, the model may rank leads no better than chance."
-        return Verdict(tone="stop", headline=headline, reasons=reasons)
+        return "Not proven: in the top tenth, the model may rank leads no better than chance."
+    if failed:
+        gates = f"{len(failed)} promotion gates" if len(failed) > 1 else "a promotion gate"
+        return f"The model beats chance ({times(lift['value'])} in the top tenth), but failed {gates}."
+    if tone == "stop":
+        return "Do not act on these scores yet: the model may know what it cannot know."
     better = _better_baselines(content)
     if better:
-        headline = f"The model beats chance ({times(lift['value'])} in the top tenth), but not {joined(better)}."
-        return Verdict(tone="care", headline=headline, reasons=reasons)
-    headline = f"The model ranks leads {lift['value']:.1f} times better than chance in the top tenth."
-    careful = content.warnings() or _level(content) not in ("", "no clear difference")
-    return Verdict(tone="care" if careful else "good", headline=headline, reasons=reasons)
+        return f"The model beats chance ({times(lift['value'])} in the top tenth), but not {joined(better)}."
+    return f"The model ranks leads {lift['value']:.1f} times better than chance in the top tenth."
+
+
+def budget_sentence(content: ReportContent) -> str:
+    """What working only the best leads collects, and how much more that is than by the best simpler rule."""
+    found = (content.metrics or {}).get("value_at_budget") or {}
+    own = ((found.get("models") or {}).get("model") or {}).get(BUDGET)
+    if not own or own["value_captured"]["value"] is None or not found["value"]:
+        return ""
+    show = {end: money(own["value_captured"][end], currency=content.currency) for end in ("value", "low", "high")}
+    span = f" (95% interval {show['low']} to {show['high']})" if own["value_captured"]["low"] is not None else ""
+    said = (
+        f"On the judged leads, working only the best tenth would have collected {show['value']}{span} of "
+        f"{money(found['value'], currency=content.currency)}: {percent(own['value_share']['value'], digits=0)} of the "
+        f"value for a tenth of the work."
+    )
+    more = {name: (rows.get(BUDGET) or {}).get("value_captured") for name, rows in found["differences"].items()}
+    rivals = {name: d for name, d in more.items() if name != "constant" and d and d["value"] is not None}
+    if not rivals:
+        return said
+    rival = min(sorted(rivals), key=lambda name: rivals[name]["value"])
+    amount, low, high = (rivals[rival][end] for end in ("value", "low", "high"))
+    name = BASELINE_NAMES.get(rival, rival).lower().replace("campaign's", "the campaign's")
+    difference = f"{money(abs(amount), currency=content.currency)} {'more' if amount >= 0 else 'less'} than by {name}"
+    if low is None or high is None:
+        return f"{said} That is {difference}."
+    chance = "; the difference may be chance" if low <= 0 <= high else ""
+    low, high = (money(end, currency=content.currency) for end in (low, high))
+    return f"{said} That is {difference} (95% interval of the difference {low} to {high}{chance})."
+
+
+def missing(content: ReportContent) -> tuple[str, ...]:
+    """What the run does not have: its own sentences, and optional facts that no step delivered."""
+    optional = {
+        "the promotion gates": content.validation is None,
+        "grades": content.grades is None and not content.has("grade"),
+        "reasons of single leads": not content.has("reason_1"),
+        "rates by attribute value": content.insights is None,
+        "the effect of single features": content.partial_dependence is None,
+        "a challenger to compare with": content.overlap is None,
+    }
+    names = [name for name, absent in optional.items() if absent]
+    return (*content.absent, f"Not part of this run: {joined(names)}.") if names else content.absent
 
 
 def _capture(content: ReportContent) -> str:

@@ -101,9 +101,13 @@ def board(campaigns: int, *, with_spend: bool = True, name: str = "Campaign {}")
             | {"lead_count": leads, "predicted_elv": elv}
             | {"spend": float(leads) if with_spend else None, "elv_per_lead": elv / leads, "mean_p": 0.08}
             | {"elv_low": elv - leads, "elv_high": elv + leads, "low_volume": leads < 30, "rank": campaigns - i}
+            | {"own_rows": leads // 2, "own_positives": leads // 20, "evidence": "own outcomes"}
+            | {"shrunk_elv_per_lead": elv / leads}
             | (ratio if with_spend else dict.fromkeys(ratio))
+            | {f"shrunk_{key}": value if with_spend else None for key, value in ratio.items()}
         )
-    money = ("spend", "elv_per_spend", "elv_per_spend_low", "elv_per_spend_high")
+    per_spend = ("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high")
+    money = ("spend", *per_spend, *(f"shrunk_{key}" for key in per_spend))
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(money, pl.Float64)).sort("rank")
 
 

@@ -27,7 +27,8 @@ def level(*, predicted: float, low: float, high: float) -> str:
     judged = metrics()
     judged["models"]["model"]["mean_prediction"]["value"] = predicted
     judged["test"] |= {"base_rate_low": low, "base_rate_high": high}
-    return verdict(full_content(metrics=judged)).reasons[-1]
+    found = verdict(full_content(metrics=judged, findings=()))
+    return found.why[0] if found.why else found.reasons[-1]
 
 
 def test_the_level_of_the_probabilities_is_judged_by_what_the_interval_can_tell() -> None:
@@ -35,8 +36,8 @@ def test_the_level_of_the_probabilities_is_judged_by_what_the_interval_can_tell(
     assert level(predicted=0.081, low=0.0648, high=0.0985) == (
         f"On average its probabilities can be taken at face value: {figures}, no clear difference."
     )
-    assert "run high: expected 20%" in level(predicted=0.2, low=0.0648, high=0.0985)
-    assert "run low: expected 3.0%" in level(predicted=0.03, low=0.0648, high=0.0985)
+    assert "run high: 20.0% expected on the later leads" in level(predicted=0.2, low=0.0648, high=0.0985)
+    assert "run low: 3.0% expected on the later leads" in level(predicted=0.03, low=0.0648, high=0.0985)
 
 
 def test_four_qualified_leads_do_not_prove_any_level() -> None:

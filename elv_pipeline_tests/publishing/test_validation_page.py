@@ -94,6 +94,21 @@ def test_ready_exports_have_nothing_to_fix(tmp_path: Path) -> None:
     assert "None" not in text
 
 
+def test_realised_values_stand_with_the_outcomes_as_aggregates(tmp_path: Path) -> None:
+    write_exports(tmp_path)
+    assert "With a value" not in Page(body(render_validation(profiled(tmp_path)))).text
+    header, *rows = (tmp_path / "outcomes.csv").read_text(encoding="utf-8").splitlines()
+    valued = [f"{row},{'' if at % 4 == 0 else 120}" for at, row in enumerate(rows)]
+    write(tmp_path, "outcomes.csv", "\n".join([f"{header},value", *valued[:-1], f"{rows[-1]},98765.43"]) + "\n")
+    profile = profiled(tmp_path)
+    text = Page(body(render_validation(profile))).text
+    assert "With a value 207 of 276 mean 596.55 EUR, median 120.00 EUR, 0.0 % worth nothing, the largest" in text
+    assert "98,765" not in text
+    assert "98765" not in text
+    del profile["values"]  # as a home of an earlier version has it
+    assert "With a value" not in Page(body(render_validation(profile))).text
+
+
 def test_every_figure_has_its_place_and_its_data(tmp_path: Path) -> None:
     write_exports(tmp_path, lost_weeks=range(8, 11))
     document = body(render_validation(profiled(tmp_path)))
