@@ -46,15 +46,17 @@ ui: setup ## Open the Dagster UI on the state that the demo left
 doctor: setup ## Check this machine and the home folder
 	$(BIN)/elv doctor
 
-bench: setup ## Measure features next to plain pandas, ingest, a year of bookkeeping, intervals (about 20 minutes)
+bench: setup ## Measure features next to plain pandas, ingest, learning, a year of bookkeeping, intervals (about 20 minutes)
 	$(BIN)/python -m benchmarks.features.run
 	$(BIN)/python -m benchmarks.ingest --large
+	$(BIN)/python -m benchmarks.learning
 	$(BIN)/python benchmarks/event_log.py
 	$(BIN)/python benchmarks/event_log.py --assets 16 --partitions 365 --skip-stock
 	$(BIN)/python benchmarks/interval_coverage.py
 
-bench-large: setup ## Measure features of 5 million leads and the cost per lead (8 GB, a few minutes)
+bench-large: setup ## Measure features of 5 million leads (8 GB) and what young leads teach (many minutes)
 	$(BIN)/python -m benchmarks.features.run --large
+	$(BIN)/python -m benchmarks.censoring
 
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-strip-extras --quiet

@@ -95,8 +95,12 @@ class Lake:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def scan_days(self, table: str, *, first: date, last: date, schema: dict[str, Any] | None = None) -> pl.LazyFrame:
+    def scan_days(
+        self, table: str, *, first: date, last: date, schema: dict[str, Any] | None = None, grown: bool = False
+    ) -> pl.LazyFrame:
         """Rows of the written days from ``first`` to ``last``; days that were never written contribute nothing.
+
+        With ``grown`` the table may have gained columns since its oldest days were written: there they are null.
 
         Raises:
             ElvError: no day of the range is written and no ``schema`` says what an empty table looks like.
@@ -109,6 +113,12 @@ class Lake:
                 f"{table}: no partition between {first} and {last} is materialised. "
                 f"Run 'elv build-table' or materialise {table} for those days first."
             )
+        if grown:
+            newest = pl.read_parquet_schema(files[-1])
+            known = {name: kind for file in files[:1] for name, kind in pl.read_parquet_schema(file).items()}
+            return pl.scan_parquet(
+                files, schema={**known, **newest}, missing_columns="insert", extra_columns="ignore"
+            ).select(list(newest))
         _require_one_schema(files, table=table)
         return pl.scan_parquet(files)
 

@@ -72,7 +72,7 @@ def configuration(folder: Path, **keys: object) -> Path:
         "org_id": "acme",
         "paths": paths,
         "value_per_qualified": 120,
-        "model": {"bootstrap_samples": 50},
+        "model": {"bootstrap_samples": 50, "model_type": "lgbm"},
         **keys,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
@@ -137,9 +137,14 @@ def test_training_judges_on_later_leads_only(journey: Journey) -> None:
     assert manifest["kind"] == "train"
     assert manifest["metric_summary"]["roc_auc"] > 0.5
     metrics = journey.document("train", "metrics.json")
-    assert set(metrics["models"]) == {"model", "constant", "campaign_rate", "logistic_regression"}
+    baselines = {"constant", "campaign_rate", "cost_per_lead", "logistic_regression"}
+    assert set(metrics["models"]) == {"model"} | baselines
     assert metrics["psi_train_test"]
-    assert "promoted to champion; first model" in journey.answers["train"].out
+    assert "Decision: promoted; all 5 gates passed; it is the first model" in journey.answers["train"].out
+    assert "Verdict: " in journey.answers["train"].out
+    validation = journey.document("train", "validation_metrics.json")
+    assert (validation["passed"], validation["candidate_version"]) == (True, "1")
+    assert manifest["verdict"]["level"] in ("ready", "usable with care", "not ready")
 
 
 def test_scores_of_the_last_four_weeks_are_published_once(journey: Journey) -> None:
@@ -189,9 +194,68 @@ def test_a_repeated_score_changes_no_row_of_the_table_of_scores(journey: Journey
 def test_training_again_keeps_the_champion(journey: Journey) -> None:
     before = journey.document("train", "metadata.json")
     answer = journey.run("train again", "train")
-    assert "champion kept; the candidate already is the champion" in answer.out
+    assert "Decision: kept; the candidate already is the champion" in answer.out
     after = journey.document("train again", "metadata.json")
     assert (after["model_sha256"], after["content_checksums"]) == (before["model_sha256"], before["content_checksums"])
+
+
+def test_scores_come_with_grade_range_and_reasons(journey: Journey) -> None:
+    scored = journey.table("score", "predictions.csv")
+    assert set(scored["grade"]) <= {"A", "B", "C", "D"}
+    assert (scored["elv_low"] <= scored["elv"]).all()
+    assert (scored["elv"] <= scored["elv_high"]).all()
+    reasons = pl.concat([scored[f"reason_{place}"].drop_nulls() for place in (1, 2, 3)])
+    assert reasons.len() > scored.height
+    assert reasons.str.len_chars().max() <= 150  # type: ignore[operator]
+    assert (reasons.str.starts_with("raises: ") | reasons.str.starts_with("lowers: ")).all()
+    for file in ("gains.csv", "capture_at_k.csv", "grades.csv", "insights.csv", "reliability.csv"):
+        assert pl.read_csv(journey.bundle("train") / file).height > 0, file
+    columns = pl.read_csv(journey.bundle("train") / "gains.csv").columns
+    assert columns == ["decile", "n", "positives", "lift", "capture", "mean_predicted", "observed"]
+
+
+def test_a_person_can_judge_explain_challenge_and_go_back(journey: Journey) -> None:
+    def ask(*arguments: str) -> Any:
+        return elv(arguments[0], "--config", journey.config, *arguments[1:], home=journey.home)
+
+    judged = ask("validate-model")
+    assert judged.code == 0
+    assert "every gate passed" in judged.out
+    listed = ask("models")
+    assert "champion" in listed.out
+    lead = journey.table("score", "predictions.csv")["lead_id"][0]
+    explained = ask("explain", "--lead-id", lead)
+    assert explained.code == 0
+    assert f"Lead {lead}: probability" in explained.out
+    assert "the average lead" in explained.out
+    unknown = ask("explain", "--lead-id", "nobody")
+    assert unknown.code == 5
+    assert "lead 'nobody' is not in the feature table" in unknown.err
+    assert "There is no challenger" in ask("challenger").out
+    alone = ask("rollback")
+    assert alone.code == 7
+    assert "only champion this configuration has had" in alone.err
+    assert ask("approve").code == 7
+    strict = yaml.safe_load(journey.config.read_text()) | {"promotion": {"min_test_positives": 100_000}}
+    harsh = journey.config.with_name("harsh.yaml")
+    harsh.write_text(yaml.safe_dump(strict))
+    failed = elv("validate-model", "--config", harsh, home=journey.home)
+    assert failed.code == 7
+    assert "failed: test_positives" in failed.out
+    assert ask("validate-model").code == 0  # and the verdict of the right thresholds stands again
+
+
+def test_a_backtest_shows_each_origin_with_its_interval(journey: Journey) -> None:
+    last = str(LAST_DAY - timedelta(days=20))
+    answer = journey.run("backtest", "backtest", "--to", last, "--every", "5")
+    assert "observed where" in answer.out
+    document = json.loads((journey.bundle("backtest") / "backtest.json").read_text())
+    assert document["refused"]
+    assert "labelled (mature) rows" in document["refused"][0]["reason"]
+    judged = [entry for entry in document["origins"] if entry["models"] is not None]
+    assert judged
+    assert all(entry["origin"] <= last for entry in document["origins"])
+    assert (journey.bundle("backtest") / "report.html").is_file()
 
 
 def test_days_outside_the_data_are_refused(journey: Journey) -> None:

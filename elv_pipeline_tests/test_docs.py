@@ -48,7 +48,10 @@ def keys_of_the_settings() -> dict[str, Any]:
             if hasattr(field.annotation, "model_fields"):
                 yield from flat(field.annotation, f"{prefix}{name}.")
             else:
-                yield prefix + name, ... if field.is_required() else field.default
+                default = (
+                    None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+                )
+                yield prefix + name, ... if field.is_required() else default
 
     return dict(flat(PipelineConfig, ""))
 
@@ -56,7 +59,8 @@ def keys_of_the_settings() -> dict[str, Any]:
 def flattened(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in document.items():
-        found |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        nested = isinstance(value, dict) and value  # an empty one is the value of a key, as of model.monotone
+        found |= flattened(value, f"{prefix}{key}.") if nested else {prefix + key: value}
     return found
 
 
@@ -79,6 +83,8 @@ def test_a_shown_command_exists_with_its_options(line: str) -> None:
         parsed_by_the_command(words[1:])
     elif words[0] == "make":
         assert words[1] in make_targets(), f"no such target: {line}"
+    elif words[:2] == ["python", "-m"]:
+        assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), f"no such module: {line}"
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file(), f"no such script: {line}"
     else:

@@ -45,11 +45,45 @@ def test_defaults_are_the_documented_ones(file: Path) -> None:
         14,
         1,
     )
-    assert (config.model.model_type, config.model.min_labelled_rows, config.model.min_positives) == ("lgbm", 200, 30)
+    assert (config.model.model_type, config.model.min_labelled_rows, config.model.min_positives) == ("auto", 200, 30)
+    assert (config.model.search_candidates, config.model.monotone, config.model.learn_from_young) == (8, {}, False)
+    assert (config.proof.rule, config.proof.accepted_leaks, config.reporting.unspoken) == (None, (), ())
     assert config.reporting.min_segment_leads == 30
     assert (config.label_column, config.probability_column) == ("qualified_within_14d", "p_qualified_14d")
     assert config.observed_from_moment is None
     assert config.origin_day_offset == 1
+
+
+def test_gates_are_relative_unless_somebody_asks_for_absolute_ones(file: Path) -> None:
+    promotion = load(file, MINIMAL).promotion
+    assert (promotion.evidence, promotion.baseline, promotion.require_approval) == ("point", "campaign_rate", False)
+    relative = (promotion.min_pr_auc_gain, promotion.max_champion_log_loss)
+    assert relative == (0.05, 0.01)
+    assert (promotion.max_calibration_error, promotion.max_miscalibrated_share) == (0.4, 0.2)
+    assert (promotion.min_test_positives, promotion.forbid_leaks) == (10, True)
+    absolute = promotion.absolute
+    assert not absolute.enabled
+    assert (absolute.min_roc_auc, absolute.min_lift_at_10pct) == (0.70, 2.0)
+    assert (absolute.max_calibration_mae, absolute.max_calibration_mae_high_volume) == (0.10, 0.05)
+
+
+def test_a_gate_is_turned_off_with_null(file: Path) -> None:
+    names = [
+        "min_pr_auc_gain",
+        "max_champion_log_loss",
+        "max_calibration_error",
+        "max_miscalibrated_share",
+        "min_test_positives",
+    ]
+    promotion = load(file, MINIMAL + "promotion:\n" + "".join(f"  {name}: null\n" for name in names)).promotion
+    assert [getattr(promotion, name) for name in names] == [None] * len(names)
+
+
+def test_directions_and_words_are_read_as_written(file: Path) -> None:
+    text = MINIMAL + "model:\n  monotone: {'*_ctr_*': 1, ad_cpc_7d: -1}\nreporting:\n  unspoken: [zodiac]\n"
+    config = load(file, text)
+    assert config.model.monotone == {"*_ctr_*": 1, "ad_cpc_7d": -1}
+    assert config.reporting.unspoken == ("zodiac",)
 
 
 def test_every_optional_path_may_be_null(file: Path) -> None:
@@ -126,6 +160,17 @@ def test_a_missing_or_empty_environment_variable_is_named(
         (MINIMAL + "value_per_qualified: .nan\n", ["value_per_qualified is nan"]),
         (MINIMAL + "model:\n  model_type: xgboost\n", ["model.model_type is 'xgboost'", "lgbm", "logreg"]),
         (MINIMAL + "contracts:\n  ads:\n    on_negative_spend: keep\n", ["on_negative_spend is 'keep'", "drop"]),
+        (MINIMAL + "model:\n  monotone: {ad_ctr_7d: 2}\n", ["model.monotone.ad_ctr_7d is 2", "-1 or 1"]),
+        (MINIMAL + "model:\n  search_candidates: 51\n", ["model.search_candidates is 51", "less than or equal to 50"]),
+        (MINIMAL + "promotion:\n  evidence: mean\n", ["promotion.evidence is 'mean'", "'point' or 'interval'"]),
+        (MINIMAL + "promotion:\n  baseline: trees\n", ["promotion.baseline is 'trees'", "campaign_rate"]),
+        (MINIMAL + "promotion:\n  max_calibration_error: 0\n", ["promotion.max_calibration_error is 0"]),
+        (
+            MINIMAL + "promotion:\n  absolute:\n    min_auc: 0.7\n",
+            ["promotion.absolute.min_auc", "does not exist", "promotion.absolute.min_roc_auc"],
+        ),
+        (MINIMAL + "proof:\n  rule: ''\n", ["proof.rule is ''"]),
+        (MINIMAL + "require_approval: true\n", ["require_approval", "Did you mean promotion.require_approval?"]),
         (MINIMAL + "org_id: 12\n", ["org_id is 12"]),
         (
             MINIMAL + "start_date: 2024-03-01\nend_date: 2024-02-01\n",

@@ -47,7 +47,8 @@ MEANINGS: dict[str, str] = {
     "newest moment in leads and outcomes.",
     "label_window_days": "An outcome counts within this many days of the lead; also every gap of the split.",
     "feature_lag_days": "The newest day of ads that a lead's features may use is its own day minus this.",
-    "value_per_qualified": "What one qualified lead is worth: ELV = probability x this.",
+    "value_per_qualified": "What one qualified lead is worth, where realised values do not say: ELV = probability x "
+    "this.",
     "currency": "Label of amounts in the report; nothing is converted.",
     "paths.leads_path": "The leads export. Relative to the configuration file, or beginning with `${VARIABLE}`.",
     "paths.ads_path": "The daily ads export. Null: no spend, no names and no delivery features; the outputs say so.",
@@ -81,7 +82,8 @@ MEANINGS: dict[str, str] = {
     "contracts.outcomes.on_unknown_lead": "An outcome of a lead that is not in the leads export: refuse, or drop it.",
     "contracts.outcomes.on_before_lead": "An outcome before its lead: refuse, or drop it; the lead then stays "
     "unlabelled instead of becoming a negative.",
-    "model.model_type": "Gradient-boosted trees (LightGBM) or penalised logistic regression.",
+    "model.model_type": "`auto`: gradient-boosted trees (LightGBM) and a penalised logistic regression are both fitted "
+    "and the better one on later calibration leads is judged; or one of them by name.",
     "model.seed": "Seed of the trees' subsampling, the bootstrap and the permutations.",
     "model.min_labelled_rows": "Training is refused with fewer labelled (mature) leads.",
     "model.min_positives": "Training is refused with fewer positives among them.",
@@ -92,10 +94,47 @@ MEANINGS: dict[str, str] = {
     "model.training_window_days": "Leads older than this before the origin are not used.",
     "model.bootstrap_samples": "Resamples behind every interval of the metrics.",
     "model.threads": "Threads of LightGBM while fitting; the result does not depend on it.",
-    "reporting.min_segment_leads": "A segment with fewer leads is marked `low_volume` and ranks after the others.",
+    "model.search_candidates": "Settings of the trees that are tried beside the defaults, at one fit each and two more "
+    "to confirm the best. 0: no search.",
+    "model.monotone": "Numeric feature, or a pattern such as `'*_ctr_*'`, to `1` (the score may only rise with it) or "
+    "`-1` (only fall). Write it only where you are sure.",
+    "model.learn_from_young": "Leads whose outcome window is still open take part in the training with estimated "
+    "labels. For new campaigns; costs several times the training time, and the model without them stays as a baseline.",
+    "model.value_model": "The richest way in which realised values (column `value` of the outcomes export) are used: "
+    "`learned`, `segment` (means by campaign and ad set), or `constant`: always `value_per_qualified`.",
+    "model.widest_window_days": "Where outcomes are too rare to train on, the refusal names the smallest outcome "
+    "window up to this that would hold enough. It is advice; nothing is widened by itself.",
+    "proof.rule": "A rule of yours to beat: an SQL expression over the feature columns, the higher the better. Null: "
+    "none.",
+    "proof.accepted_leaks": "Feature columns (or codes of findings) that look like the future to the leakage probes "
+    "and are known in time; they are listed and block nothing.",
+    "promotion.require_approval": "A candidate that passes every gate waits for `elv approve` instead of scoring at "
+    "once.",
+    "promotion.evidence": "What must meet a threshold: `point`, the figure itself; `interval`, the unfavourable end of "
+    "its 95 % interval.",
+    "promotion.baseline": "Baseline of the gate `baseline`.",
+    "promotion.min_pr_auc_gain": "Gate `baseline`: PR-AUC at least this share above the baseline's. Null: off.",
+    "promotion.max_champion_log_loss": "Gate `champion`: log loss at most this share above the champion's, and not "
+    "surely above it. Null: off.",
+    "promotion.max_calibration_error": "Gate `calibration`: calibration MAE at most this share of the base rate, or "
+    "what chance alone does. Null: off.",
+    "promotion.max_miscalibrated_share": "Gate `segment_calibration`: at most this share of the judged leads in "
+    "segments whose probabilities are surely off. Null: off.",
+    "promotion.min_test_positives": "Gate `test_positives`: at least so many of the judged leads qualified. Null: off.",
+    "promotion.forbid_leaks": "Gate `leakage`: no finding of the leakage probes that is not accepted.",
+    "promotion.absolute.enabled": "Turns the three absolute gates on.",
+    "promotion.absolute.min_roc_auc": "Gate `absolute_roc_auc`: ROC-AUC at least this.",
+    "promotion.absolute.min_lift_at_10pct": "Gate `absolute_lift_at_10pct`: lift of the best tenth at least this.",
+    "promotion.absolute.max_calibration_mae": "Gate `absolute_calibration_mae`: calibration MAE at most this.",
+    "promotion.absolute.max_calibration_mae_high_volume": "The same where the model is judged on many leads.",
+    "promotion.absolute.high_volume_rows": "Judged leads from which on that stricter limit holds.",
+    "reporting.min_segment_leads": "A segment with fewer leads is marked `low_volume`; its place among the others "
+    "already allows for how little is known of it.",
     "reporting.leaderboard_days": "Leaderboards count the scored days among this many; also the default range of "
     "`elv score`.",
     "reporting.drift_days": "Drift compares the leads of this many days with the model's reference.",
+    "reporting.unspoken": "Words: a feature column whose name contains one is never part of a reason or an insight, "
+    "nor a value that contains one part of a reason; in addition to the sensitive attributes that never are.",
     "schedules.daily_cron": "When yesterday's leads are scored, in `timezone`.",
     "schedules.labels_cron": "When labels whose windows are closing are refreshed.",
     "schedules.weekly_cron": "When a model is trained; `{weekday}` stands for `origin_weekday`.",
@@ -188,9 +227,11 @@ def _meaning(key: str) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "(required)"
-    value = field.default
+    value = field.get_default(call_default_factory=True, validated_data={})
     if value is None:
         return "null"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"  # as a configuration file writes it
     return "`[]`" if value == () else f"`{value}`"
 
 
@@ -198,6 +239,8 @@ def _allowed(field: FieldInfo) -> str:
     words = _choices(field.annotation)
     if words:
         return ", ".join(f"`{word}`" for word in words)
+    if field.annotation is bool:
+        return "`true`, `false`"
     bounds = [text for item in field.metadata if (text := _bound(item))]
     return " and ".join(bounds) or _kind(str(field.annotation))
 
@@ -219,7 +262,13 @@ def _bound(item: Any) -> str | None:
 
 
 def _kind(annotation: str) -> str:
-    for part, word in (("tuple", "list of texts"), ("datetime.datetime", "date or moment"), ("datetime.date", "date")):
+    kinds = (
+        ("dict", "features and 1 or -1"),
+        ("tuple", "list of texts"),
+        ("datetime.datetime", "date or moment"),
+        ("datetime.date", "date"),
+    )
+    for part, word in kinds:
         if part in annotation:
             return word
     return "text"

@@ -106,6 +106,14 @@ OUTCOMES = TableContract(
             "When the outcome was taken back; from then on the lead counts as not qualified. Empty: it stands.",
             nullable=True,
         ),
+        Column(
+            "value_micros",
+            pl.Int64,
+            "What the outcome was worth, known from recorded_time on; empty where the export does not say (yet).",
+            unit="millionths of the currency",
+            nullable=True,
+            checks=(at_least(0),),
+        ),
         Column("day", pl.Date, "Local day of recorded_time in the configured time zone."),
     ),
 )
@@ -185,6 +193,16 @@ OUTCOMES_SOURCE = TableContract(
             "When the outcome was taken back (a disqualified lead); empty or absent: it stands.",
             nullable=True,
             required=False,
+        ),
+        Column(
+            "value",
+            pl.Float64,
+            "What the outcome turned out to be worth, in the configured currency, decimal point, no sign; 0 is worth "
+            "nothing, empty or absent is not known (yet). Counts as known from recorded_time on.",
+            unit="currency",
+            nullable=True,
+            required=False,
+            checks=(at_least(0),),
         ),
     ),
 )

@@ -21,6 +21,7 @@ class ChampionComparison:
 
     Attributes:
         rows: how many; 0 where there is no comparison.
+        positives: outcomes among them.
         log_loss: the champion's mean log loss.
         difference: candidate minus champion: ``value``, ``low``, ``high`` of the 95 % paired interval.
         obstacle: why there is no comparison; empty where there is one.
@@ -28,6 +29,7 @@ class ChampionComparison:
     """
 
     rows: int = 0
+    positives: int = 0
     log_loss: float | None = None
     difference: dict[str, float | None] = field(default_factory=dict)
     obstacle: str = ""
@@ -74,6 +76,7 @@ def compare(
     )
     return ChampionComparison(
         rows=int(y.size),
+        positives=int(y.sum()),
         log_loss=judged["models"]["champion"]["log_loss"]["value"],
         difference=judged["differences"]["champion"]["log_loss"],
     )

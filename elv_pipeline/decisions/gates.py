@@ -16,6 +16,8 @@ from typing import Any, Literal
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
 from elv_pipeline.settings import Promotion
 
+_OWN_NAMES = {"logreg": "logistic_regression"}
+"""Baseline that a model of this type would be."""
 Verdict = Literal["pass", "fail", "not applicable"]
 
 
@@ -93,18 +95,25 @@ def failed(gates: Sequence[Gate]) -> list[Gate]:
 
 
 def validation_document(
-    gates: Sequence[Gate], *, candidate: str, champion: str | None, comparison: ChampionComparison | None
+    gates: Sequence[Gate],
+    *,
+    candidate: str,
+    sha256: str,
+    champion: str | None,
+    comparison: ChampionComparison | None,
 ) -> dict[str, Any]:
     """Content of ``validation_metrics.json``.
 
     Args:
         gates: the judged gates.
         candidate: registry version of the candidate.
+        sha256: of its file: version numbers of other homes mean other models.
         champion: version that scores now; None where none does.
         comparison: with the champion.
     """
     return {
         "candidate_version": candidate,
+        "candidate_sha256": sha256,
         "champion_version": champion,
         "passed": not failed(gates),
         "failed": [gate.name for gate in failed(gates)],
@@ -157,6 +166,16 @@ def _baseline(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
         return None
     name = settings.baseline
     asks = f"PR-AUC above the {_words(name)} baseline's on the same rows"
+    if name == _OWN_NAMES.get(metrics["model_type"]):
+        return Gate(
+            name="baseline",
+            asks=asks,
+            rule="at least",
+            threshold=None,
+            value=None,
+            verdict="not applicable",
+            reason=f"the model is the {_words(name)} itself",
+        )
     if name not in metrics["models"]:
         return Gate(
             name="baseline",
@@ -195,6 +214,18 @@ def _champion(compared: ChampionComparison | None, settings: Promotion) -> Gate 
             value=None,
             verdict="fail" if blocks else "not applicable",
             reason=f"{why}: the champion stays" if blocks else why,
+        )
+    least = settings.min_test_positives or 1
+    if compared.positives < least:
+        return Gate(
+            name="champion",
+            asks=asks,
+            rule="at most",
+            threshold=settings.max_champion_log_loss,
+            value=None,
+            verdict="fail",
+            reason=f"only {compared.positives} outcomes on the {compared.rows} rows that neither learned from; it "
+            f"takes {least} to tell which is better (promotion.min_test_positives): the champion stays",
         )
     figure = _relative(compared.difference, to=compared.log_loss)
     gate = _judged(

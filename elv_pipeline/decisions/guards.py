@@ -30,7 +30,7 @@ def guards(
     """Every reason to withhold scores.
 
     Args:
-        scored: the scored rows.
+        scored: the scored rows; with ``day``, a day of equal scores in a range counts as it would alone.
         probability_column: name of the probability.
         base_rate: rate of the rows that the model learned from.
         recent: labels of the leads that matured last; None without outcomes.
@@ -38,7 +38,9 @@ def guards(
     Returns:
         Alerts with ``severity`` critical, ``code``, ``message`` and ``action``; empty where scores may be published.
     """
-    return [*_constant(scored[probability_column]), *_vanished(recent, base_rate)]
+    days = [part[probability_column] for part in scored.partition_by("day")] if "day" in scored.columns else []
+    constant = next((found for p in [*days, scored[probability_column]] if (found := _constant(p))), [])
+    return [*constant, *_vanished(recent, base_rate)]
 
 
 def _constant(p: pl.Series) -> list[dict[str, str]]:

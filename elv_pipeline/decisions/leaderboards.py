@@ -13,9 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import betainc, pdtr
 
+from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.tables.windows import in_units
 
 CONFIDENCE = 0.95
+CONFORMAL_LEADS = 100
+"""Below, chance is so large that both errors give the same interval."""
 MEASURES = (
     *("lead_count", "spend", "predicted_elv", "elv_per_lead", "elv_low", "elv_high"),
     *("elv_per_spend", "elv_per_spend_low", "elv_per_spend_high", "mean_p", "low_volume"),
@@ -62,6 +65,7 @@ def leaderboard(
     value_spread: float,
     min_segment_leads: int,
     segment_error: float,
+    size_errors: ValueIntervals | None = None,
 ) -> pl.DataFrame | None:
     """Rank segments by expected value per unit of spend, or by expected value where no spend is known.
 
@@ -76,6 +80,8 @@ def leaderboard(
             outcome is worth the same.
         min_segment_leads: below this a segment is ``low_volume`` and ranks after all others.
         segment_error: relative error of the model's sums over such segments (``learning/segment_error.py``).
+        size_errors: conformal errors by number of leads; the larger of the two counts from ``CONFORMAL_LEADS`` on,
+            where there are groups enough to measure it.
 
     Returns:
         One row a segment: ids, names, ``lead_count, spend, predicted_elv, elv_low, elv_high`` (95 % interval of the
@@ -97,10 +103,12 @@ def leaderboard(
         )
         .with_columns(pl.col("p").list.sum().alias("expected"))
     )
-    errors = _errors(segments, segment_error=segment_error, value_spread=value_spread)
+    errors = _errors(
+        segments, segment_error=_count_errors(segments, segment_error, size_errors), value_spread=value_spread
+    )
     intervals = [
-        count_interval(np.asarray(p, dtype=float), relative_error=error)
-        for p, error in zip(segments["p"].to_list(), errors, strict=True)
+        count_interval(np.asarray(p, dtype=float), relative_error=error, bounded=not differ)
+        for p, error, differ in zip(segments["p"].to_list(), *errors, strict=True)
     ]
     # Rounded, or a count at the very end of an interval would lie outside it by the last bits of a quotient.
     quotient = (pl.col("predicted_elv") / pl.col("expected")).round_sig_figs(12)
@@ -119,8 +127,21 @@ def _squared_value(probability_column: str) -> pl.Expr:
     return pl.when(p > 0).then(pl.col("elv") ** 2 / p).otherwise(0.0)
 
 
-def _errors(segments: pl.DataFrame, *, segment_error: float, value_spread: float) -> list[float]:
-    """Relative error of each segment's sum: that of its count, and that of values which differ between outcomes.
+def _count_errors(
+    segments: pl.DataFrame, segment_error: float, size_errors: ValueIntervals | None
+) -> NDArray[np.float64]:
+    """Relative error of each segment's expected count."""
+    errors = [
+        max(segment_error, size_errors.error_for(leads)) if size_errors and leads >= CONFORMAL_LEADS else segment_error
+        for leads in segments["lead_count"].to_list()
+    ]
+    return np.asarray(errors, dtype=np.float64)
+
+
+def _errors(
+    segments: pl.DataFrame, *, segment_error: NDArray[np.float64], value_spread: float
+) -> tuple[list[float], list[bool]]:
+    """Relative error of each segment's sum, that of its count and of values that differ; and whether they do.
 
     A sum of n outcomes with values of relative variance s^2 has s^2 / n more relative variance than n outcomes of
     equal value (compound counts). s^2 holds how values differ between leads, and around their predictions.
@@ -132,7 +153,7 @@ def _errors(segments: pl.DataFrame, *, segment_error: float, value_spread: float
     extra = np.where(known, relative / np.where(known, expected, 1.0), 0.0)
     # Equal values leave rounding errors that must not move an interval.
     extra = np.where(relative < 1e-9, 0.0, extra)
-    return [float(error) for error in np.sqrt(segment_error**2 + extra)]
+    return np.sqrt(segment_error**2 + extra).tolist(), (extra > 0).tolist()
 
 
 def latest_names(ads: pl.DataFrame, *, spec: LeaderboardSpec) -> pl.DataFrame:
@@ -144,7 +165,7 @@ def latest_names(ads: pl.DataFrame, *, spec: LeaderboardSpec) -> pl.DataFrame:
     )
 
 
-def count_interval(p: NDArray[np.float64], *, relative_error: float) -> tuple[float, float]:
+def count_interval(p: NDArray[np.float64], *, relative_error: float, bounded: bool = True) -> tuple[float, float]:
     """Central interval of the number of outcomes among leads with probabilities ``p``, which may all be off together.
 
     Its variance is that of independent leads, plus that of a common factor with mean 1 and standard deviation
@@ -156,7 +177,8 @@ def count_interval(p: NDArray[np.float64], *, relative_error: float) -> tuple[fl
     variance = float((p * (1 - p)).sum()) + (relative_error * mean) ** 2
     if mean == 0:
         return 0.0, 0.0
-    low, high = (_smallest_count(share, mean=mean, variance=variance, most=p.size) for share in (tail, 1 - tail))
+    most = p.size if bounded else p.size + int(20 * np.sqrt(variance)) + 1
+    low, high = (_smallest_count(share, mean=mean, variance=variance, most=most) for share in (tail, 1 - tail))
     # Counts are whole, expectations are not: with very few leads the expectation can lie outside the quantiles.
     return min(float(low), mean), max(float(high), mean)
 

@@ -112,7 +112,8 @@ def _proof(mature: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> d
         clusters=day_clusters(mature["created_time"], timezone=timezone),
     )
     weeks = _by_week(mature, timezone=timezone)
-    won = sum(week["difference"] < 0 for week in weeks)
+    differing = [week for week in weeks if week["difference"] != 0]  # a tie is neither won nor lost
+    won = sum(week["difference"] < 0 for week in differing)
     return {
         "rows": mature.height,
         "positives": positives,
@@ -121,7 +122,7 @@ def _proof(mature: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> d
         "difference": {name: judged["differences"]["champion"][name] for name in ("log_loss", "pr_auc", "roc_auc")},
         "weeks": weeks,
         "weeks_won": won,
-        "sign_test_p": float(binomtest(won, len(weeks)).pvalue),
+        "sign_test_p": float(binomtest(won, len(differing)).pvalue) if differing else 1.0,
     }
 
 

@@ -109,8 +109,9 @@ def by_hand(
     """
     if gates_failed and not despite_gates:
         raise PromotionRefusedError(
-            f"{action} refused: the gate(s) {', '.join(gates_failed)} failed for this version (elv validate-model "
-            f"shows the figures). To overrule them on your own responsibility: --despite-gates --reason '...'"
+            f"{action} refused: gates that failed for this version: {', '.join(gates_failed)} (elv validate-model "
+            f"shows the figures). To overrule them on your own responsibility: elv promote --despite-gates --reason "
+            f"'...'"
         )
     if gates_failed and not reason.strip():
         raise PromotionRefusedError("overruling a gate needs a reason for the audit log: --reason '...'")
@@ -123,18 +124,19 @@ def by_hand(
     )
 
 
-def previous_champion(log: Sequence[tuple[str, str]], *, current: str) -> str:
+def previous_champion(log: Sequence[tuple[str, str]], *, current: str, left: Sequence[str] = ()) -> str:
     """Return the version that scored before the current one.
 
     Args:
         log: (from version, to version) of each change of the champion, oldest first.
         current: version that scores now.
+        left: versions that a person took out of use: a second rollback goes further back, and not forth again.
 
     Raises:
         PromotionRefusedError: no other version ever scored.
     """
     for before, after in reversed(log):
-        if after == current and before not in ("none", current):
+        if after == current and before not in ("none", current, *left):
             return before
     raise PromotionRefusedError(
         f"rollback refused: version {current} is the only champion this configuration has had. Name a version: "

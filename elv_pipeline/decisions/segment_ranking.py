@@ -31,6 +31,10 @@ LEAST_ERROR = 0.1
 """Siblings are never taken to be more alike than this: a difference of two measured errors can come out as nothing."""
 SMALLEST_ERROR = 0.01
 """A model without any error would let no outcome speak."""
+NOT_YET_LEARNED = 0.5
+"""Share of the outcomes' evidence that counts: new predictions already rest on past outcomes of the same segments (the
+features of outcome history), and a factor of the past does not last for ever. A power prior (Ibrahim and Chen,
+Statistical Science 2000) of one half, the value without a reason to lean to either side."""
 OWN, PARENT = "own outcomes", "mostly the parent"
 
 
@@ -69,7 +73,7 @@ class Matured:
         known = (self.variance > 0) & (self.expected > 0)
         expected = np.where(known, self.expected, 1.0)
         scale = np.where(known, expected / np.where(known, self.variance, 1.0), 1.0)
-        weight = scale / (1 + scale * error**2 * self.squares / expected)
+        weight = NOT_YET_LEARNED * scale / (1 + scale * error**2 * self.squares / expected)
         return self.expected * weight, self.observed * weight
 
 

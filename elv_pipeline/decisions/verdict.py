@@ -80,6 +80,7 @@ def plain_verdict(
         *_level_off(metrics, model),
         *_segments_off(metrics),
         *_few_positives(metrics),
+        *_ungated(validation),
         *_warnings(alerts),
     ]
     if blocking:
@@ -133,6 +134,11 @@ def _failed_gates(validation: Document | None) -> Iterator[str]:
     for gate in (validation or {}).get("gates") or []:
         if gate["verdict"] == "fail":
             yield f"The gate “{gate['name'].replace('_', ' ')}” failed: {_sentence(gate['reason'])}"
+
+
+def _ungated(validation: Document | None) -> Iterator[str]:
+    if validation is None:
+        yield "The promotion gates of this model were never judged here (elv validate-model)."
 
 
 def _leaks(metrics: Document, validation: Document | None) -> Iterator[str]:

@@ -15,6 +15,7 @@ _WORDS = {
     "test_leads": "test leads of the form tool left out",
     "times_moved_out_of_clock_change": "times that the clock change skips, moved forward",
     "totals_row": "rows of totals left out, which no ad delivered",
+    "value_without_outcome": "values above 0 of leads without a qualified_time, left out",
     "withdrawn": "outcomes withdrawn later",
 }
 

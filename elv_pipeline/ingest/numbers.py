@@ -76,14 +76,38 @@ def micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
     """
     if frame.schema[column] == pl.Int64:
         return frame[column]
+    remedy = f"Export {column} as a raw number such as 1234.50, and 0 where nothing was spent."
+    return _micros(frame, column=column, place=place, remedy=remedy)
+
+
+def known_micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
+    """Amounts about people of which some are not known: as ``micros_column`` reads them, null where empty.
+
+    Args:
+        frame: with ``source_row`` and the column as text.
+        column: its name.
+        place: what messages call the file.
+
+    Raises:
+        ContractError: a value is no plain number; its form is told, not the text, which may be somebody's name.
+    """
+    known = frame[column].is_not_null()
+    amounts = pl.repeat(None, frame.height, dtype=pl.Int64, eager=True).alias(column)
+    if not known.any():
+        return amounts
+    remedy = f"Export {column} as a raw number such as 1234.50, 0 for worth nothing, and leave it empty while unknown."
+    parsed = _micros(frame.filter(known), column=column, place=place, remedy=remedy, about_people=True)
+    return amounts.scatter(known.arg_true(), parsed)
+
+
+def _micros(frame: pl.DataFrame, *, column: str, place: str, remedy: str, about_people: bool = False) -> pl.Series:
     direct = _micros_by_float(frame[column])
     if direct is not None:
         return direct
     text = pl.col(column)
     rule = "it must be plain digits with a decimal point, without currency signs or thousands separators, below 10^12"
     readable = text.str.contains(_MONEY) | text.str.contains(_SCIENTIFIC)
-    remedy = f"Export {column} as a raw number such as 1234.50, and 0 where nothing was spent."
-    _require(frame, column, readable, place=place, rule=rule, remedy=remedy)
+    _require(frame, column, readable, place=place, rule=rule, remedy=remedy, about_people=about_people)
     fraction = text.str.extract(r"\.([0-9]+)").fill_null("").str.pad_end(7, "0")
     whole = text.str.extract(r"^[-+]?([0-9]+)").fill_null("0").cast(pl.Int64)
     magnitude = whole * MICROS + (fraction.str.slice(0, 7).cast(pl.Int64) + 5) // 10
@@ -92,7 +116,7 @@ def micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
     micros = pl.when(text.str.contains(_SCIENTIFIC)).then(scientific).otherwise(sign * magnitude)
     parsed = frame.select(micros.alias(column)).to_series()
     small = (parsed.abs() <= _LARGEST_MONEY * MICROS).fill_null(False)
-    _require(frame, column, pl.lit(small), place=place, rule=rule, remedy=remedy)
+    _require(frame, column, pl.lit(small), place=place, rule=rule, remedy=remedy, about_people=about_people)
     return parsed
 
 
@@ -156,11 +180,28 @@ def _longest(text: pl.Series) -> int:
     return int(text.str.len_bytes().max() or 0)  # type: ignore[arg-type]
 
 
-def _require(frame: pl.DataFrame, column: str, holds: pl.Expr, *, place: str, rule: str, remedy: str) -> None:
+def _require(
+    frame: pl.DataFrame,
+    column: str,
+    holds: pl.Expr,
+    *,
+    place: str,
+    rule: str,
+    remedy: str,
+    about_people: bool = False,
+) -> None:
     broken = frame.filter(~holds.fill_null(False)).select(SOURCE_ROW, column)
     if broken.is_empty():
         return
-    row, value = broken.row(0)
-    raise ContractError(
-        violation(place=place, row=row, column=column, value=value, count=broken.height, rule=rule, remedy=remedy)
+    row, value = broken.sort(SOURCE_ROW).row(0)
+    text = violation(
+        place=place,
+        row=row,
+        column=column,
+        value=value,
+        count=broken.height,
+        rule=rule,
+        remedy=remedy,
+        about_people=about_people,
     )
+    raise ContractError(text)

@@ -21,6 +21,7 @@ from elv_pipeline.ingest.fix_first import broken_contracts, fix_first
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.matching import id_coverage, matching
 from elv_pipeline.ingest.maturity import maturity
+from elv_pipeline.ingest.outcome_values import outcome_values
 from elv_pipeline.ingest.profile_markdown import profile_markdown
 from elv_pipeline.ingest.readiness import NOT_READY, Readiness, Verdict, readiness, verdict_word
 from elv_pipeline.ingest.sources import Examination, Sources, configured_paths
@@ -62,6 +63,7 @@ def profile(sources: Sources, found: list[Finding], verdicts: Readiness, config:
         "id_coverage": id_coverage(sources),
         "matching": matching(sources),
         "maturity": maturity(sources, config),
+        "values": outcome_values(sources),
         "times": [asdict(times) for times in times_read(sources, config)],
     }
     return _with_verdict(document)
@@ -73,7 +75,7 @@ def _broken(examination: Examination, config: PipelineConfig) -> dict[str, Any]:
     refused = {"ready": False, "verdict": NOT_READY, "reasons": reasons, "counts": {}, "rules": []}
     document = {
         **_settings(config),
-        **dict.fromkeys(("observed_until", "first_day", "last_day", "matching", "maturity")),
+        **dict.fromkeys(("observed_until", "first_day", "last_day", "matching", "maturity", "values")),
         "errors": dict(examination.errors),
         "tables": {name: _table(table) for name, table in examination.tables.items() if name not in examination.errors},
         "findings": [],

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from elv_pipeline.ingest.data_checks import DATA_CHECKS
+from elv_pipeline.ingest.outcome_values import values_in_words
 
 
 def profile_markdown(content: Mapping[str, Any]) -> str:
@@ -26,7 +27,7 @@ def profile_markdown(content: Mapping[str, Any]) -> str:
         lines.append(f"- **{finding['severity']}** `{finding['code']}`: {_text(finding['message'])}{remedy}")
     if not content["findings"]:
         lines.append("- none")
-    lines += ["", *_outcomes(content.get("maturity")), *_matches(content.get("matching"))]
+    lines += ["", *_outcomes(content), *_matches(content.get("matching"))]
     lines += _coverage(content.get("id_coverage") or ())
     for name, table in content["tables"].items():
         lines += _table_lines(name, table)
@@ -93,7 +94,8 @@ def _checks(checks: Iterable[Mapping[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def _outcomes(found: Mapping[str, Any] | None) -> list[str]:
+def _outcomes(content: Mapping[str, Any]) -> list[str]:
+    found, values = content.get("maturity"), content.get("values")
     if not found:
         return []
     start = found["observed_from"] or "not set"
@@ -104,8 +106,14 @@ def _outcomes(found: Mapping[str, Any] | None) -> list[str]:
         f"- Known until: {found['observed_until']}; leads whose window of {found['window_days']} days was still open "
         f"then: {found['young']:,}; the last of them has an outcome on {found['last_matures_on']}.",
         f"- Qualified {found['positive']:,}, not qualified {found['negative']:,}, unclear {found['unclear']:,}.",
+        *([_values(values, currency=content["currency"])] if values else []),
         "",
     ]
+
+
+def _values(found: Mapping[str, Any], *, currency: str) -> str:
+    spread = values_in_words(found, currency=currency)
+    return f"- Outcomes with a value: {found['known']:,} of {found['outcomes']:,}{'; ' + spread if spread else ''}."
 
 
 def _matches(found: Mapping[str, Any] | None) -> list[str]:

@@ -23,7 +23,7 @@ class RowRule:
     """One rule: a code for the profile, the column and wording for messages, and the way out if there is one.
 
     ``setting`` is the configuration key that turns the error into a drop; None for a rule that always refuses.
-    ``further`` says what else the key offers.
+    ``further`` says what else the key offers, or how to fix the export where there is none.
     """
 
     code: str
@@ -36,7 +36,11 @@ class RowRule:
     @property
     def remedy(self) -> str:
         """What the user can do."""
-        return f"Fix the export or set {self.setting}: drop.{self.further}" if self.setting else "Fix the export."
+        return (
+            f"Fix the export or set {self.setting}: drop.{self.further}"
+            if self.setting
+            else f"Fix the export.{self.further}"
+        )
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from elv_pipeline.ingest.categories import has_one
 from elv_pipeline.ingest.delivery import SHIFTED, read_delivery
 from elv_pipeline.ingest.exports import open_export
 from elv_pipeline.ingest.ingested import NEVER_SO_FAR, Ingested, finish
+from elv_pipeline.ingest.numbers import known_micros_column
 from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of, unique_by_lead
-from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings import OutcomesRules, PipelineConfig
 
 
 def read_ads(path: Path | str, config: PipelineConfig) -> Ingested:
@@ -92,20 +93,15 @@ def read_outcomes(path: Path | str, config: PipelineConfig) -> Ingested:
     """Read the outcomes export; rows without qualified_time mean "never so far" and are counted, not stored.
 
     A ``recorded_time`` that is absent or empty is the qualified_time. Where only a date is known, the outcome counts
-    as recorded at the end of that local day: at its start it may not have happened yet.
+    as recorded at the end of that local day: at its start it may not have happened yet. A ``value`` that is absent or
+    empty is not known yet; one that is there counts as known from the recorded time on.
 
     Raises:
         ContractError: naming file, row, column, value, rule and remedy.
     """
     rules = config.contracts.outcomes
     source = open_export(path, config=config, source=OUTCOMES_SOURCE, allow_no_rows=True)
-    times = ("qualified_time", "recorded_time", "withdrawn_time")
-    texts = contract_texts(source, contract_names=OUTCOMES_SOURCE.names, rules=rules, times=times)
-    rows = SiftedRows(source.name, texts)
-    rows = rows.require(filled("lead_id", "every outcome belongs to a lead"), violates=pl.col("lead_id").is_null())
-    happened = pl.col("qualified_time").is_not_null()
-    unique = unique_by_lead("outcomes", "lead_id must be unique", rules)
-    rows = rows.require_unique(unique, key=("lead_id",), prefer=happened)
+    rows = _with_values(_one_row_a_lead(source, rules))
     qualified = times_of(rows, table="outcomes", column="qualified_time", rules=rules, config=config)
     known = times_of(rows, table="outcomes", column="qualified_time", rules=rules, config=config, end_of_day=True)
     recorded = times_of(rows, table="outcomes", column="recorded_time", rules=rules, config=config, end_of_day=True)
@@ -117,23 +113,44 @@ def read_outcomes(path: Path | str, config: PipelineConfig) -> Ingested:
     frame = rows.frame.with_columns(qualified.moments.alias("qualified"), arrived)
     day = pl.col("recorded").dt.convert_time_zone(config.timezone).dt.date()
     frame = frame.with_columns(
-        _pending=~happened,
+        _pending=pl.col("qualified_time").is_null(),
         qualified_time=pl.col("qualified"),
         recorded_time=pl.col("recorded"),
         withdrawn_time=pl.lit(withdrawn.moments),
         day=day,
     )
     frame = frame.with_columns(_taken_back())
-    never = int(frame["_pending"].sum())
-    counts = {**rows.dropped, **({NEVER_SO_FAR: never} if never else {})}
+    never = frame.filter(pl.col("_pending"))
+    counts = {**rows.dropped, **({NEVER_SO_FAR: never.height} if never.height else {})}
     rows = SiftedRows(source.name, frame.filter(~pl.col("_pending")), counts)
     shapes = {"qualified_time": qualified.shape, "recorded_time": recorded.shape}
     notes = {
         SHIFTED: qualified.shifted,
         "recorded_before_qualified": early,
+        "value_without_outcome": int((never["value_micros"] > 0).sum()),
         "withdrawn": rows.frame["withdrawn_time"].len() - rows.frame["withdrawn_time"].null_count(),
     }
     return finish(rows, contract=OUTCOMES, source=source, time_shapes=shapes, notes=notes)
+
+
+def _one_row_a_lead(source: SourceFile, rules: OutcomesRules) -> SiftedRows:
+    """The texts of an outcomes export; where repeated rows of a lead may be dropped, one that happened stays."""
+    times = ("qualified_time", "recorded_time", "withdrawn_time")
+    texts = contract_texts(source, contract_names=OUTCOMES_SOURCE.names, rules=rules, times=times)
+    rows = SiftedRows(source.name, texts)
+    rows = rows.require(filled("lead_id", "every outcome belongs to a lead"), violates=pl.col("lead_id").is_null())
+    unique = unique_by_lead("outcomes", "lead_id must be unique", rules)
+    return rows.require_unique(unique, key=("lead_id",), prefer=pl.col("qualified_time").is_not_null())
+
+
+def _with_values(rows: SiftedRows) -> SiftedRows:
+    """Realised values in millionths, null where none is known."""
+    micros = known_micros_column(rows.frame, column="value", place=rows.place).alias("value_micros")
+    # As a number it may be told: a text could be anything, and of outcomes only its form is.
+    told = rows.frame.with_columns(micros, pl.col("value").cast(pl.Float64, strict=False))
+    further = " Net a refund against the value that it belongs to, or leave the value empty."
+    rule = RowRule("negative_value", "value", "value must be >= 0", further=further)
+    return SiftedRows(rows.place, told, rows.dropped).require(rule, violates=pl.col("value_micros") < 0)
 
 
 def _taken_back() -> pl.Expr:

@@ -41,6 +41,8 @@ class OriginRows:
         version: of the model.
         rows: ``lead_id``, ``created_time``, ``y`` (1 or 0), sorted by (created_time, lead_id).
         predictions: probabilities by name; the model's is ``model``.
+        worth: predicted value of an outcome of each row.
+        realised: what each row brought.
         reference_rate: the rate that was known at the origin.
         waiting: leads of the same weeks whose outcome is still open.
     """
@@ -50,6 +52,8 @@ class OriginRows:
     version: str
     rows: pl.DataFrame
     predictions: Mapping[str, FloatArray]
+    worth: FloatArray
+    realised: FloatArray
     reference_rate: float
     waiting: int
 
@@ -105,7 +109,7 @@ def _origin(found: OriginRows, spec: LearningSpec) -> dict[str, Any]:
         "models": document["models"],
         "differences": document["differences"],
         "calibration": ratio,
-        "value": _value(ratio, spec),
+        "value": _value([found], [np.ones(found.rows.height, dtype=bool)]),
     }
 
 
@@ -124,11 +128,16 @@ def _ratio(rows: pl.DataFrame, p: FloatArray, spec: LearningSpec) -> dict[str, f
     }
 
 
-def _value(ratio: Mapping[str, float], spec: LearningSpec) -> dict[str, float]:
-    worth = spec.value_per_outcome
+def _value(origins: Sequence[OriginRows], masks: Sequence[npt.NDArray[np.bool_]]) -> dict[str, float]:
+    """Sum what was promised and what came over the chosen rows, in currency."""
+    promised = [
+        found.predictions["model"][mine] * found.worth[mine] for found, mine in zip(origins, masks, strict=True)
+    ]
+    came = [found.realised[mine] for found, mine in zip(origins, masks, strict=True)]
+    # Sorted, because sums of floats depend on the order.
     return {
-        "predicted": ratio["expected"] * worth,
-        "realised": ratio["observed"] * worth,
+        "predicted": float(np.sort(np.concatenate(promised)).sum()),
+        "realised": float(np.sort(np.concatenate(came)).sum()),
     }
 
 
@@ -153,7 +162,7 @@ def _pooled(origins: Sequence[OriginRows], spec: LearningSpec) -> dict[str, Any]
     return {
         **judged(rows, predictions, spec, reference_rate=reference),
         "calibration": ratio,
-        "value": _value(ratio, spec),
+        "value": _value([found for found, _ in kept], [mine for _, mine in kept]),
     }
 
 

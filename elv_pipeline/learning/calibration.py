@@ -24,6 +24,7 @@ IntArray = npt.NDArray[np.int8]
 MIN_POSITIVES_BETA = 100
 MIN_POSITIVES_ISOTONIC = 1_000
 PRIOR_POSITIVES = 25.0  # the slope's prior weighs as much as this many positives, and fades out at 100
+PRIOR_OF_BETA = 1.0  # a standard deviation of 1 around the identity; a thousand positives speak for themselves
 LEAST_SLOPE = 0.01  # never zero: even a weak model keeps its ranking, and no calibrator reverses it
 SHARE_TO_FIT = 2 / 3
 
@@ -76,6 +77,9 @@ class BetaCalibrator:
 
     Kull, Silva Filho and Flach, "Beta calibration" (AISTATS 2017). Contains the identity (a = b = 1, c = 0) and bends
     the two tails separately, which a sigmoid cannot.
+
+    Where all margins lie on one side, as at a low rate, one of the two terms hardly varies, and a hundred positives
+    leave its coefficient free to explode just beyond them. So a and b have normal priors around 1, the identity.
     """
 
     method: ClassVar[str] = "beta"
@@ -85,8 +89,8 @@ class BetaCalibrator:
 
     @classmethod
     def fit(cls, margin: FloatArray, y: IntArray) -> Self:
-        """Fit by maximum likelihood under a, b >= 0."""
-        return cls(*_fit_logistic(cls._terms(margin), y, start=[1.0, 1.0], prior=0.0))
+        """Fit by penalised maximum likelihood under a, b >= 0."""
+        return cls(*_fit_logistic(cls._terms(margin), y, start=[1.0, 1.0], prior=PRIOR_OF_BETA))
 
     def predict(self, margin: FloatArray) -> FloatArray:
         """Return probabilities."""

@@ -28,13 +28,12 @@ def learn_value(known: pl.DataFrame, spec: LearningSpec) -> ValueFit | None:
         spec: the learning task; ``value_model`` says what is allowed.
 
     Returns:
-        None where every outcome is worth the configured value: nothing is learned, and a changed configuration counts
-        at once.
+        None where the export carries no values. Its report says why where values are known and nothing was learned.
     """
-    if spec.value_model == "constant" or COLUMN not in known.columns or not known[COLUMN].count():
+    if COLUMN not in known.columns or not known[COLUMN].count():
         return None
     outcomes = known.filter(pl.col("y") == 1)
-    fit = fit_value_model(
+    return fit_value_model(
         outcomes,
         _values(outcomes),
         ValueSpec(
@@ -47,17 +46,26 @@ def learn_value(known: pl.DataFrame, spec: LearningSpec) -> ValueFit | None:
             seed=spec.seed,
         ),
     )
-    return None if fit.report["chosen"] == "constant" else fit
+
+
+def is_learned(fit: ValueFit | None) -> bool:
+    """Whether outcomes differ in value; else the configured value counts, at once where it is changed."""
+    return fit is not None and fit.report["chosen"] != "constant"
 
 
 def value_of(rows: pl.DataFrame, fit: ValueFit | None, spec: LearningSpec) -> FloatArray:
     """Return the predicted value of an outcome of each row, in currency."""
-    return np.full(rows.height, spec.value_per_outcome) if fit is None else fit.model.predict(rows)
+    return (
+        fit.model.predict(rows) if fit is not None and is_learned(fit) else np.full(rows.height, spec.value_per_outcome)
+    )
 
 
-def realised(rows: pl.DataFrame, predicted: FloatArray) -> FloatArray:
-    """Return what each row brought: 0 without an outcome, its value where known, else the predicted one."""
-    if COLUMN not in rows.columns:
+def realised(rows: pl.DataFrame, predicted: FloatArray, *, learned: bool) -> FloatArray:
+    """Return what each row brought: 0 without an outcome, its value where known, else the predicted one.
+
+    Where the configured value counts for all, it counts here, too: another price list is no error of the model.
+    """
+    if not learned or COLUMN not in rows.columns:
         return labels(rows) * predicted
     values = _values(rows)
     return np.where(labels(rows) == 1, np.where(np.isfinite(values), values, predicted), 0.0)

@@ -32,6 +32,7 @@ BoolArray = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int8]
 ITERATIONS = 4
 FOLDS = 4
+ALMOST_CERTAIN = 1 - 1e-6
 SETTLED = 1e-3  # mean change of the open leads' probability below which another round is a waste of fits
 MICROSECONDS_OF_DAY = 86_400_000_000
 LABEL_COLUMNS = (
@@ -280,7 +281,10 @@ def _training_rows(
     hard, twice = np.flatnonzero(kept & ~known.open), np.flatnonzero(kept & known.open)
     rows = np.concatenate([hard, twice, twice])
     y = np.concatenate([known.converted[hard], np.ones(len(twice)), np.zeros(len(twice))]).astype(np.int8)
-    weight = np.concatenate([np.ones(len(hard)), positive[twice], 1 - positive[twice]])
+    # A young lead that has converted is certain, but must not judge: early positives without the early negatives
+    # would make every rate too high. A weight below 1 learns and does not judge.
+    certain = np.where(known.mature[hard], 1.0, ALMOST_CERTAIN)
+    weight = np.concatenate([certain, positive[twice], 1 - positive[twice]])
     order = np.lexsort((y, rows))
     return rows[order], y[order], weight[order]
 

@@ -21,7 +21,7 @@ from elv_pipeline.learning.contributions import ExplanationReference
 from elv_pipeline.learning.fitting import labels
 from elv_pipeline.learning.importance import permutation_importance
 from elv_pipeline.learning.leakage import leakage_probes
-from elv_pipeline.learning.outcome_value import learn_value, realised, value_of
+from elv_pipeline.learning.outcome_value import is_learned, learn_value, realised, value_of
 from elv_pipeline.learning.proof import Proof, prevalence, prove, value_ranges
 from elv_pipeline.learning.segment_error import segment_error
 from elv_pipeline.learning.spec import LearningSpec
@@ -84,22 +84,23 @@ def train(
         y = labels(test)
         value = learn_value(labelled.filter(pl.col("split").is_in(["train", "calibration"])), spec)
         worth = value_of(test, value, spec)
+        brought = realised(test, worth, learned=is_learned(value))
         proof = prove(
             test,
             predictions,
             spec,
             reference_rate=_rate(baselines),
             worth=worth,
-            realised=realised(test, worth),
+            realised=brought,
         )
         bundle.metadata["segment_error"] = segment_error(test, predictions["model"], y, spec)
         bundle.metadata["explanation"] = ExplanationReference.of(
             bundle, labelled.filter(pl.col("split") == "train")
         ).to_dict()
         bundle.metadata["value_intervals"], coverage = value_ranges(
-            test, predictions["model"], spec, value=worth, realised=realised(test, worth), spread=_spread(value)
+            test, predictions["model"], spec, value=worth, realised=brought, spread=_spread(value)
         )
-        if value is not None:
+        if value is not None and is_learned(value):
             bundle.metadata["value_model"] = value.model.to_dict()
             bundle.metadata["value_spread"] = _spread(value)
         importance = permutation_importance(bundle, test, y, seed=spec.seed)

@@ -42,10 +42,8 @@ from elv_pipeline.learning.segment_error import relative_error
 from elv_pipeline.learning.value_sums import (
     SIZE_BUCKETS,
     Grouping,
-    GroupSums,
     bucket_of,
     needed_error,
-    sum_interval,
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -126,14 +124,6 @@ class ValueIntervals:
         """Return the relative error of the sum over a group of so many leads."""
         return self.sizes[bucket_of(leads)].error
 
-    def of_sum(self, p: FloatArray, *, value: FloatArray | float) -> tuple[float, float]:
-        """Return the interval of the value that a group of leads with these probabilities and values will realise."""
-        if not p.size:
-            return 0.0, 0.0
-        sums = GroupSums.of_one(p, np.broadcast_to(np.asarray(value, dtype=float), p.shape), spread=self.value_spread)
-        low, high = sum_interval(sums, errors=np.array([self.error_for(p.size)]), confidence=self.confidence)
-        return float(low[0]), float(high[0])
-
     def of_lead(self, p: FloatArray, *, value: FloatArray | float) -> tuple[FloatArray, FloatArray]:
         """Return ``elv_low`` and ``elv_high`` of each lead; both ends lie around p x value, and within 0..value."""
         tail, elv = (1 - self.confidence) / 2, p * value
@@ -180,15 +170,6 @@ def fit_value_intervals(rows: pl.DataFrame, spec: IntervalSpec) -> ValueInterval
         sizes=_size_errors(grouping, spec, measured=measured),
         bands=_score_bands(grouping, spec),
     )
-
-
-def value_spread(realised: FloatArray, predicted: FloatArray) -> float:
-    """Return the standard deviation of realised values of outcomes relative to their predictions (> 0).
-
-    Around the prediction and not around its own mean, so that a wrong level widens the interval, too. Both are best
-    taken from rows the value model has not seen.
-    """
-    return float(np.sqrt(np.mean((realised / predicted - 1) ** 2))) if realised.size else 0.0
 
 
 def conformal_quantile(scores: FloatArray, clusters: npt.NDArray[np.int64], *, confidence: float) -> float | None:

@@ -8,12 +8,15 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+import numpy as np
 import polars as pl
 from pydantic import Field
 
-from elv_pipeline.errors import ElvError
+from elv_pipeline.errors import ElvError, ScoringRefusedError
 from elv_pipeline.learning.backtest import OriginRows, backtest
 from elv_pipeline.learning.baselines import Baselines, ConstantRate
+from elv_pipeline.learning.outcome_value import COLUMN, realised
+from elv_pipeline.learning.value_model import value_model_from_dict
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_learning import REFUSED, learning_spec
 from elv_pipeline.orchestration.deployment import Deployment
@@ -23,7 +26,7 @@ from elv_pipeline.publishing.backtest_page import backtest_charts, backtest_tabl
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.model_registry import load_model, read_handle
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
-from elv_pipeline.tables.labels import with_status
+from elv_pipeline.tables.labels import with_status, with_value
 
 
 class BacktestConfig(dg.Config):
@@ -137,23 +140,31 @@ def gather(deployment: Deployment, config: BacktestConfig) -> tuple[list[OriginR
             f"{deployment.name}: no origin of {config.first or 'the calendar'} to {config.last or 'today'} has a "
             f"model. Backfill candidate_model over the weeks, or run 'elv backtest'.{reasons}"
         )
-    return [_origin_rows(deployment, day, horizon_days=config.horizon_days) for day in trained], refused
+    found = []
+    for day in trained:
+        try:
+            found.append(_origin_rows(deployment, day, horizon_days=config.horizon_days))
+        except ScoringRefusedError as error:  # one model that cannot be used must not hide what the others showed
+            refused[day] = f"its model cannot be used: {error}"
+    if not found:
+        raise ElvError(f"{deployment.name}: no model of these origins can be used; train again: {refused}")
+    return found, refused
 
 
 def _origin_rows(deployment: Deployment, origin: date, *, horizon_days: int) -> OriginRows:
     handle = read_handle(deployment.home.models(deployment.name) / origin.isoformat() / "candidate.json")
     model, baselines = load_model(handle), Baselines.from_dict(handle.evidence().baselines)
+    if not baselines.by_name:
+        raise ScoringRefusedError(f"the model of {origin} was trained by an earlier version; train that week again")
+    value = model.metadata.get("value_model")
     last = origin + timedelta(days=horizon_days - 1)
-    status = with_status(
-        deployment.scan("matured_labels", first=origin, last=last), observation=deployment.observation()
-    )
-    rows = (
-        deployment.scan("features", first=origin, last=last)
-        .join(status.select("lead_id", "mature", "y"), on="lead_id", how="inner", validate="1:1")
-        .sort("created_time", "lead_id")
-        .collect(engine="streaming")
-    )
+    rows = _labelled_rows(deployment, first=origin, last=last)
     known = rows.filter(pl.col("y").is_not_null())
+    worth = (
+        np.full(known.height, deployment.config.value_per_qualified)
+        if value is None
+        else value_model_from_dict(value).predict(known)
+    )
     constant = baselines.by_name["constant"]
     assert isinstance(constant, ConstantRate)
     return OriginRows(
@@ -162,6 +173,26 @@ def _origin_rows(deployment: Deployment, origin: date, *, horizon_days: int) -> 
         version=handle.version,
         rows=known.select("lead_id", "created_time", "y"),
         predictions={"model": model.predict(known), **baselines.predict(known)},
+        worth=worth,
+        realised=realised(known, worth, learned=value is not None),
         reference_rate=constant.rate,
         waiting=int((~rows["mature"]).sum()),
+    )
+
+
+def _labelled_rows(deployment: Deployment, *, first: date, last: date) -> pl.DataFrame:
+    """Features of the leads between two days with what is known of their outcomes now; none where no day is there."""
+    if not all(
+        any(first <= day <= last for day in deployment.lake.days(name)) for name in ("features", "matured_labels")
+    ):
+        newest = deployment.lake.days("features")[-1]
+        columns = deployment.scan("features", first=newest, last=newest).collect().clear()
+        return columns.with_columns(pl.lit(None, pl.Boolean).alias("mature"), pl.lit(None, pl.Int8).alias("y"))
+    labels = with_value(deployment.scan("matured_labels", first=first, last=last), column=COLUMN)
+    status = with_status(labels, observation=deployment.observation()).select("lead_id", "mature", "y", COLUMN)
+    return (
+        deployment.scan("features", first=first, last=last)
+        .join(status, on="lead_id", how="inner", validate="1:1")
+        .sort("created_time", "lead_id")
+        .collect(engine="streaming")
     )

@@ -16,6 +16,7 @@ from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, Lea
 from elv_pipeline.decisions.segment_ranking import rank_segments
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.assets_scoring import compatible_model
 from elv_pipeline.orchestration.deployment import Deployment
@@ -32,7 +33,12 @@ from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.publishing import charts
 from elv_pipeline.tables.joins import ID_COLUMNS, fill_parents
 from elv_pipeline.tables.labels import with_status
+from elv_pipeline.tables.training_table import MOMENTS
 
+TIMES: dict[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(MOMENTS, pl.Datetime("us", "UTC")),
+    "outcome_observed": pl.Boolean,
+}
 MATURED_DAYS = 90
 """Days before a board whose matured leads say what a segment has really brought."""
 
@@ -60,8 +66,8 @@ def _board_asset(
     @asset(
         **parts.daily(noun, group="scoring", kinds={"polars", "parquet"}, deps=deps),
         description=f"Each {level} by expected value per unit of spend over the scored days among the last {reach}, "
-        f"with an interval that holds chance and the model's own error; segments with few leads are marked and ranked "
-        f"last.",
+        f"with an interval that holds chance and the model's own error; segments with few leads are marked; the "
+        f"rank corrects each by the outcomes known of it and its parents.",
     )
     def board(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
         days = day_range(context)
@@ -166,6 +172,7 @@ class BoardRows:
         Outcomes of earlier leads correct each segment as far as they were known at the end of the last day.
         """
         config = deployment.config
+        ranges = model.metadata.get("value_intervals")  # measured on campaigns
         board = leaderboard(
             self.scored.filter(pl.col("day").is_in(days)),
             None if self.ads is None else self.ads.filter(pl.col("day").is_in(days)),
@@ -175,14 +182,16 @@ class BoardRows:
             value_spread=float(model.metadata.get("value_spread", 0.0)),
             min_segment_leads=config.reporting.min_segment_leads,
             segment_error=model.metadata["segment_error"][spec.segment],
+            size_errors=ValueIntervals.from_dict(ranges) if ranges and spec is CAMPAIGN_BOARD else None,
         )
         if board is None:
             return None
         known = deployment.observation(origin=deployment.midnight(max(days) + timedelta(days=1)))
+        # The same days whatever range is computed at once.
+        first = max(days) - timedelta(days=config.reporting.leaderboard_days - 1 + MATURED_DAYS)
+        earlier = self.unlearned.filter(pl.col("day").is_between(first, max(days)))
         labelled = config.paths.outcomes_path is not None
-        status = with_status(self.unlearned.lazy(), observation=known, labelled=labelled).filter(
-            pl.col("y").is_not_null()
-        )
+        status = with_status(earlier.lazy(), observation=known, labelled=labelled).filter(pl.col("y").is_not_null())
         return rank_segments(
             board,
             status.collect(),
@@ -194,12 +203,13 @@ class BoardRows:
 
 def _unlearned(deployment: Deployment, judged: pl.DataFrame | None, *, days: list[date]) -> pl.DataFrame:
     """Scores that no model learned from, with the times of their outcomes."""
-    first, last = min(days) - timedelta(days=MATURED_DAYS), max(days)
+    reach = deployment.config.reporting.leaderboard_days + MATURED_DAYS
+    first, last = min(days) - timedelta(days=reach), max(days)
     source = deployment.scan("predictions", first=first, last=last) if judged is None else judged.lazy()
-    labels = deployment.scan("matured_labels", first=first, last=last).drop("created_time", "day")
-    return (
-        source.filter(~pl.col("split").is_in(["train", "calibration"]) & pl.col("day").is_between(first, last))
-        .select("lead_id", "created_time", "day", *ID_COLUMNS, deployment.config.probability_column)
-        .join(labels, on="lead_id", how="inner", validate="1:1")
-        .collect()
-    )
+    scored = source.filter(
+        ~pl.col("split").is_in(["train", "calibration"]) & pl.col("day").is_between(first, last)
+    ).select("lead_id", "created_time", "day", *ID_COLUMNS, deployment.config.probability_column)
+    times = pl.LazyFrame(schema={"lead_id": pl.String, **TIMES})
+    if any(first <= day <= last for day in deployment.lake.days("matured_labels")):
+        times = deployment.scan("matured_labels", first=first, last=last).select("lead_id", *TIMES)
+    return scored.join(times, on="lead_id", how="inner", validate="1:1").collect()

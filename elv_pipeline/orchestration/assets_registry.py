@@ -68,11 +68,14 @@ def _validation_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
             registry = ModelRegistry(deployment.home)
             candidate = _candidate(deployment, origin)
             current = registry.champion(deployment.name)
-            compared = _against_champion(deployment, candidate, current)
+            compared = _known_comparison(deployment, candidate, current) or _against_champion(
+                deployment, candidate, current
+            )
             gates = evaluate_gates(candidate.evidence().metrics, deployment.config.promotion, against_champion=compared)
             document = validation_document(
                 gates,
                 candidate=candidate.version,
+                sha256=candidate.sha256,
                 champion=current.version if current else None,
                 comparison=compared,
             )
@@ -132,7 +135,9 @@ def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
                 if current is not None and decision.decision == "rolled back":
                     registry.tag_rolled_back(current)
                 registry.set_champion(target)
-            elif decision.decision in ("awaiting approval", "challenges") or decision.failed:
+            elif decision.decision in ("awaiting approval", "challenges") or (
+                decision.failed and not _is_older(deployment, target, registry.challenger(deployment.name))
+            ):
                 registry.set_challenger(target)
             _remember_pending(deployment, target, decision)
             scoring = target if decision.changes_champion else current
@@ -169,8 +174,17 @@ def _decision(
     if config.action == "rollback":
         if current is None:
             raise PromotionRefusedError(f"{deployment.name}: rollback refused: no model scores yet. Run 'elv train'.")
-        earlier = config.version or previous_champion(_audit_log(context, deployment), current=current.version)
+        earlier = config.version or previous_champion(
+            _audit_log(context, deployment),
+            current=current.version,
+            left=[handle.version for handle, tags in registry.versions(deployment.name) if "rolled_back" in tags],
+        )
         target = _usable(deployment, registry, earlier)
+        if not registry.was_champion(target):
+            raise PromotionRefusedError(
+                f"rollback refused: version {earlier} has never scored. 'elv promote --version {earlier}' promotes it "
+                f"by its gates."
+            )
         if target.version == current.version:
             raise PromotionRefusedError(f"rollback refused: version {earlier} already scores. Name an earlier one.")
         return target, Decision(decision="rolled back", reason=config.reason or "no reason given")
@@ -211,7 +225,7 @@ def validation_of(deployment: Deployment, candidate: ModelHandle) -> dict[str, A
     """
     origin = candidate.origin_day(deployment.config.zone)
     document: dict[str, Any] | None = deployment.lake.read_json(f"model_validation/{origin}")
-    if document is None or document["candidate_version"] != candidate.version:
+    if document is None or document["candidate_sha256"] != candidate.sha256:
         raise PromotionRefusedError(
             f"{deployment.name}: the gates of version {candidate.version} (origin {origin}) were not judged. Run "
             f"'elv validate-model --origin {origin}', or materialise model_validation for that week."
@@ -244,8 +258,17 @@ def _pending_version(deployment: Deployment) -> str:
 def _remember_pending(deployment: Deployment, target: ModelHandle, decision: Decision) -> None:
     """Keep which version waits; a champion that changes, or a newer candidate that fails, ends the waiting."""
     waits = decision.decision == "awaiting approval"
+    pending = deployment.lake.read_json(PENDING)
+    if pending and not decision.changes_champion and target.origin < pending["origin"]:
+        return  # a backfilled candidate neither replaces nor ends what waits
     if waits or decision.changes_champion or decision.failed:
         deployment.lake.write_json(PENDING, {"version": target.version, "origin": target.origin} if waits else None)
+
+
+def _is_older(deployment: Deployment, target: ModelHandle, other: ModelHandle | None) -> bool:
+    """Whether a candidate is older than the model that challenges already: a backfill must not take its place."""
+    zone = deployment.config.zone
+    return other is not None and target.origin_day(zone) < other.origin_day(zone)
 
 
 def _audit_log(context: dg.AssetExecutionContext, deployment: Deployment) -> list[tuple[str, str]]:
@@ -269,7 +292,8 @@ def _who(context: dg.AssetExecutionContext) -> str:
 def _evidence(deployment: Deployment, target: ModelHandle) -> dict[str, Any]:
     """The judged gates of the version that the entry is about; empty where they were judged in another home."""
     origin = target.origin_day(deployment.config.zone)
-    return deployment.lake.read_json(f"model_validation/{origin}") or {}
+    document: dict[str, Any] = deployment.lake.read_json(f"model_validation/{origin}") or {}
+    return document if document.get("candidate_sha256") == target.sha256 else {}
 
 
 def _candidate(deployment: Deployment, origin: str | None) -> ModelHandle:
@@ -278,6 +302,18 @@ def _candidate(deployment: Deployment, origin: str | None) -> ModelHandle:
     if not origins or not (folder / origins[-1] / "candidate.json").is_file():
         raise ScoringRefusedError(f"{deployment.name}: there is no candidate model to promote. Run 'elv train' first.")
     return read_handle(folder / origins[-1] / "candidate.json")
+
+
+def _known_comparison(
+    deployment: Deployment, candidate: ModelHandle, current: ModelHandle | None
+) -> ChampionComparison | None:
+    """What was found when the present champion was a candidate: judged again, it must not forget a failed gate."""
+    if current is None or current.version != candidate.version:
+        return None
+    document = deployment.lake.read_json(f"model_validation/{candidate.origin_day(deployment.config.zone)}")
+    if not document or document["candidate_sha256"] != candidate.sha256 or document["comparison"] is None:
+        return None
+    return ChampionComparison(**document["comparison"])
 
 
 def _against_champion(

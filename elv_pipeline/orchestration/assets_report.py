@@ -128,6 +128,7 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
         model=model,
         predictions=_ranked(deployment, rows),
         board_rows=board_rows,
+        board_days=days,
         drift=drift_of_days(deployment, model, [days[-1]])[days[-1]],
         notes=withheld(deployment, rows, model),
     )
@@ -185,6 +186,9 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
             leads = read_leads(config.leads_path, _without_start(deployment)).frame
             features = batch_features(deployment, leads)
             scored = score(features, model, run=scoring_run(deployment, run_id=context.run.run_id, handle=handle))
+            broken = withheld(deployment, scored.drop("day"), model)
+            if broken:
+                raise ScoringRefusedError(" ".join(f"{alert['message']} {alert['action']}" for alert in broken))
             run = ScoredRun(
                 run_id=context.run.run_id,
                 kind="batch",

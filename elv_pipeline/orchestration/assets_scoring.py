@@ -194,9 +194,11 @@ def _recent_labels(deployment: Deployment, scored: pl.DataFrame) -> RecentLabels
     """Labels of the ``reporting.leaderboard_days`` of leads that had matured when the scored ones came in."""
     if deployment.config.paths.outcomes_path is None or scored.is_empty():
         return None
-    newest: date = scored.select(pl.col("created_time").max().dt.date()).item()
+    newest: date = scored.select(pl.col("created_time").max().dt.date()).item()  # a day more or less does not matter
     last = newest - timedelta(days=deployment.config.label_window_days + 1)
     first = last - timedelta(days=deployment.config.reporting.leaderboard_days)
+    if not any(first <= day <= last for day in deployment.lake.days("matured_labels")):
+        return None  # a calendar so young that no lead in it has matured
     status = with_status(
         deployment.scan("matured_labels", first=first, last=last), observation=deployment.observation()
     )

@@ -24,6 +24,7 @@ from elv_pipeline.orchestration.describe import (
     table_metadata,
 )
 from elv_pipeline.orchestration.lineage import LABEL_STATUS, LABEL_TIMES, Sources, carried
+from elv_pipeline.orchestration.outcome_rows import complete_columns
 from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.charts import label_maturity
@@ -159,6 +160,7 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
                 observed_until=until,
                 unobserved=deployment.unobserved_leads(),
             ).collect()
+            complete_columns(deployment.lake, "matured_labels", labels.schema)
             rows = deployment.lake.write_days("matured_labels", labels, days=days.days)
         note_partition_rows(context, rows)
         status = _status(deployment, labels.lazy())

@@ -133,6 +133,8 @@ class Session:
 
     def validate_model(self, origin: date | None = None) -> dict[str, Any]:
         """Judge the gates of an origin's candidate (default: the newest one's) and return the document."""
+        if origin is not None:
+            self._require_origin(origin)
         chosen = origin.isoformat() if origin else self._newest_candidate()
         self._run("validation", origin=chosen)
         return dict(self.deployment.lake.read_json(f"model_validation/{chosen}") or {})

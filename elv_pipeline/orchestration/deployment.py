@@ -44,6 +44,10 @@ SUMMARY_DAYS = 400
 RAW_SCHEMAS = {contract.name: contract.schema for contract in (ADS, LEADS, OUTCOMES, ADS_PLACEMENT, ADS_GEO)}
 
 
+PUBLISHED = ("predictions", "challenger_predictions", "campaign_leaderboard", "adset_leaderboard")
+"""Tables that are not computed anew for days that were published; a newer version may have added columns."""
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A configuration with its home. Cheap to make; reads nothing until asked."""
@@ -139,7 +143,9 @@ class Deployment:
 
     def scan(self, table: str, *, first: date, last: date) -> pl.LazyFrame:
         """Rows of a table for the days that exist between two days."""
-        return self.lake.scan_days(table, first=first, last=last, schema=RAW_SCHEMAS.get(table))
+        return self.lake.scan_days(
+            table, first=first, last=last, schema=RAW_SCHEMAS.get(table), grown=table in PUBLISHED
+        )
 
     def scan_once_a_lead(self, table: str, *, first: date, last: date) -> pl.LazyFrame:
         """Rows of a table that has one row a lead.

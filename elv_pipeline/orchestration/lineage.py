@@ -40,6 +40,7 @@ LABEL_TIMES: dict[str, Sources] = {
     "outcome_time": (("outcomes", "qualified_time"),),
     "outcome_recorded_time": (("outcomes", "recorded_time"),),
     "outcome_withdrawn_time": (("outcomes", "withdrawn_time"),),
+    "outcome_value_micros": (("outcomes", "value_micros"),),
     "outcome_observed": (("outcomes", "lead_id"),),
     "labels_observed_until": (("leads", "created_time"), ("outcomes", "recorded_time")),
 }

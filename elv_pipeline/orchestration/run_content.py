@@ -6,7 +6,7 @@ Belongs here: reading and arranging. Does not belong here: computing any of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class ScoredRun:
         model: the loaded model.
         predictions: scored rows, ranked among each other, with ``day``.
         board_rows: rows that the leaderboards count (they may reach further back than the run).
+        board_days: the scored days that the boards cover, those without leads included: they cost money, too; empty
+            for the days of ``board_rows``.
         drift: PSI results.
         notes: further alerts.
         joined: the joined leads of a batch; None where the lake's are meant.
@@ -53,6 +55,7 @@ class ScoredRun:
     predictions: pl.DataFrame
     board_rows: pl.DataFrame
     drift: Sequence[dict[str, Any]]
+    board_days: Sequence[date] = ()
     notes: Sequence[dict[str, str]] = ()
     joined: pl.DataFrame | None = None
 
@@ -63,7 +66,7 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     profile = deployment.lake.read_json("data_profile") or {}
     labels = label_summary(deployment)
     joins = join_summary(deployment, _joined(deployment, run))
-    days = sorted(run.board_rows["day"].unique().to_list())
+    days = list(run.board_days) or sorted(run.board_rows["day"].unique().to_list())
     rows = BoardRows.read(
         deployment,
         run.board_rows,
@@ -92,13 +95,11 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     )
     truth = _truth(deployment, run.predictions, truth_path)
     validation = _validation(deployment, run.handle)
-    verdict = plain_verdict(evidence.metrics, validation=validation, alerts=raised)
     content = ReportContent(
         manifest={
             **document,
             "row_counts": _row_counts(deployment),
             "truth": truth,
-            "verdict": verdict.as_dict(),
         },
         predictions=run.predictions.drop("day"),
         metrics=evidence.metrics,
@@ -125,8 +126,9 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         features=_definitions(deployment, run.model),
         truth=truth,
     )
+    verdict = plain_verdict(evidence.metrics, validation=validation, alerts=content.warnings())
     return BundleInputs(
-        content=content,
+        content=replace(content, manifest={**content.manifest, "verdict": verdict.as_dict()}),
         config=deployment.config,
         handle=run.handle,
         profile=profile,
@@ -139,7 +141,7 @@ def _validation(deployment: Deployment, handle: ModelHandle) -> dict[str, Any] |
     document: dict[str, Any] | None = deployment.lake.read_json(
         f"model_validation/{handle.origin_day(deployment.config.zone)}"
     )
-    return document if document and document["candidate_version"] == handle.version else None
+    return document if document and document["candidate_sha256"] == handle.sha256 else None
 
 
 def _joined(deployment: Deployment, run: ScoredRun) -> pl.DataFrame:

@@ -21,7 +21,9 @@ BASELINE_STYLES: dict[str, tuple[list[int], str]] = {
     "campaign_rate": ([6, 3], ORANGE),
     "cost_per_lead": ([2, 2], "#c9a227"),
     "logistic_regression": ([8, 2, 2, 2], "#2f9e7f"),
+    "boosted_trees": ([8, 2, 2, 2], "#2f9e7f"),
     "rule": ([4, 2, 1, 2], "#8b6fc0"),
+    "without_young_leads": ([10, 2], "#a0522d"),
 }
 """Dashes and colour of each baseline; the dashes keep them apart in print."""
 WIDTH = 640

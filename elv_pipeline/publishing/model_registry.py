@@ -32,8 +32,11 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 NOT_VALIDATED = "not validated"
 """Stands for the failed gates of a version whose gates were never judged."""
+FIRST_FRAMES = ("calibration_bins", "gains", "importance", "scored")
+FIRST_DOCUMENTS = ("metrics", "context")
+"""What models of every version have."""
 FRAMES = (
-    *("calibration_bins", "gains", "importance", "scored"),
+    *FIRST_FRAMES,
     *("reliability_curve", "capture_at_k", "segments", "example"),
     *("grades", "insights", "factors", "partial_dependence"),
 )
@@ -119,14 +122,20 @@ class CandidateEvidence:
         """
         tables = {name: folder / f"{name}.parquet" for name in FRAMES}
         texts = {name: folder / f"{name}.json" for name in DOCUMENTS}
-        missing = [file for file in (*tables.values(), *texts.values()) if not file.is_file()]
+        needed = [tables[name] for name in FIRST_FRAMES] + [texts[name] for name in FIRST_DOCUMENTS]
+        missing = [file for file in needed if not file.is_file()]
         if missing:
             raise ScoringRefusedError(
                 f"{missing[0]}: this part of the model's evidence is missing; it belongs beside model.joblib. "
                 f"Give --model a model.joblib inside its run bundle, or train again."
             )
-        frames: dict[str, Any] = {name: pl.read_parquet(file) for name, file in tables.items()}
-        documents: dict[str, Any] = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in texts.items()}
+        # A model of an earlier version lacks what was not measured then; reports say that it is not available.
+        frames: dict[str, Any] = {
+            name: pl.read_parquet(file) if file.is_file() else pl.DataFrame() for name, file in tables.items()
+        }
+        documents: dict[str, Any] = {
+            name: json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for name, file in texts.items()
+        }
         return cls(**frames, **documents)
 
 
@@ -290,6 +299,9 @@ class ModelRegistry:
     def set_champion(self, handle: ModelHandle) -> None:
         """Point the champion alias at a version, which is no challenger any more. Idempotent."""
         self._client.set_registered_model_alias(handle.name, CHAMPION, handle.version)
+        self._client.set_model_version_tag(handle.name, handle.version, "was_champion", "true")
+        if self.was_rolled_back(handle):  # a person has decided anew
+            self._client.delete_model_version_tag(handle.name, handle.version, "rolled_back")
         challenger = self.challenger(handle.name)
         if challenger is not None and challenger.version == handle.version:
             self.remove_challenger(handle.name)
@@ -338,6 +350,10 @@ class ModelRegistry:
     def tag_rolled_back(self, handle: ModelHandle) -> None:
         """Note that a person took the version out of use, so that no gate brings it back by itself. Idempotent."""
         self._client.set_model_version_tag(handle.name, handle.version, "rolled_back", "true")
+
+    def was_champion(self, handle: ModelHandle) -> bool:
+        """Whether the version ever scored."""
+        return "was_champion" in self._client.get_model_version(handle.name, handle.version).tags
 
     def was_rolled_back(self, handle: ModelHandle) -> bool:
         """Whether a person took the version out of use."""

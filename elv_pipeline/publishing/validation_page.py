@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from elv_pipeline.ingest.data_checks import DATA_CHECKS
+from elv_pipeline.ingest.outcome_values import values_in_words
 from elv_pipeline.publishing.content import number, percent
 from elv_pipeline.publishing.page import Figure, drawn, rendered_page
 from elv_pipeline.publishing.validation_charts import match_chart, outcome_chart, rows_chart
@@ -136,7 +137,7 @@ def _card(name: str, table: Mapping[str, Any], profile: Mapping[str, Any]) -> di
         "warnings": warnings,
         "tone": "care" if warnings else "good",
         "figure": f"rows_{name}" if table["rows_over_time"] else None,
-        "facts": _facts(table),
+        "facts": [*_facts(table), *(_value_facts(profile) if name == "outcomes" else [])],
         "required": [column["name"] for column in columns if column["required"]],
         "optional": [column["name"] for column in columns if not column["required"] and column["present"]],
         "not_there": [column["name"] for column in columns if not column["required"] and not column["present"]],
@@ -163,6 +164,15 @@ def _facts(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         facts.append(("Currency", table["currency"] or "not named", currency))
     facts.append(("Read as", CONNECTORS.get(table["connector"], table["connector"]), "format of the file"))
     return facts
+
+
+def _value_facts(profile: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """How many outcomes carry a value, and how it is spread."""
+    found = profile.get("values")  # a profile of an older home has none
+    if not found:
+        return []
+    spread = values_in_words(found, currency=profile["currency"]) or "too few to describe"
+    return [("With a value", f"{found['known']:,} of {found['outcomes']:,}", spread)]
 
 
 def _gap(gap: Mapping[str, Any]) -> str:

@@ -75,7 +75,9 @@ def build_account(spec: AdvertiserSpec, *, rng: np.random.Generator) -> Account:
     creative = rng.integers(0, len(FORMATS), spec.ad_count)
     theme_quality, theme_clicks = np.array([row[1:] for row in THEMES]).T
     format_quality, format_clicks = np.array([row[1:] for row in FORMATS]).T
-    campaign_quality = theme_quality[theme] + _even_normal(rng, count=spec.campaigns) * CAMPAIGN_SIGMA
+    campaign_quality = theme_quality[theme] + even_normal(rng, count=spec.campaigns) * CAMPAIGN_SIGMA
+    if spec.late_campaign is not None:
+        campaign_quality[-1] = campaign_quality[:-1].mean() + spec.late_campaign.quality
     own = (
         (campaign_quality - theme_quality[theme])[campaign]
         + rng.standard_normal(adset_count)[adset] * ADSET_SIGMA
@@ -86,6 +88,7 @@ def build_account(spec: AdvertiserSpec, *, rng: np.random.Generator) -> Account:
     budget = np.exp(BUDGET_SIGMA * rng.standard_normal(spec.campaigns))[campaign]
     budget *= np.exp(0.4 * rng.standard_normal(adset_count))[adset] * np.exp(0.4 * rng.standard_normal(spec.ad_count))
     start, stop = _flights(spec, campaign=campaign, rng=rng)
+    budget = _with_late_share(budget, spec=spec, campaign=campaign, click_rate=np.exp(clicks), stop=stop)
     pause_start, pause_stop = _pauses(start, stop=stop, rng=rng)
     return Account(
         names=_names(spec, adset=adset, theme=theme, creative=creative, rng=rng),
@@ -107,7 +110,7 @@ def _shuffled_cycle(rng: np.random.Generator, *, count: int, kinds: int) -> Inte
     return rng.permutation(np.arange(count) % kinds)
 
 
-def _even_normal(rng: np.random.Generator, *, count: int) -> Floats:
+def even_normal(rng: np.random.Generator, *, count: int) -> Floats:
     """Normal draws whose spread does not depend on luck: centred and scaled to unit variance where count > 2.
 
     With a dozen campaigns the variance of plain draws differs twofold between seeds, and with it how hard the task is.
@@ -138,6 +141,8 @@ def _flights(spec: AdvertiserSpec, *, campaign: Integers, rng: np.random.Generat
     early = rng.random(count) < 0.2
     closing = np.where(early, opening + np.ceil((0.4 + 0.6 * rng.random(count)) * (days - opening)), days)
     opening[0], closing[0] = 0, days
+    if spec.late_campaign is not None:
+        opening[-1], closing[-1] = spec.late_campaign.opens_on_day, days
     first, last = opening[campaign], closing.astype(np.int64)[campaign]
     flight = last - first
     at_opening = rng.random(spec.ad_count) < 0.4
@@ -146,6 +151,25 @@ def _flights(spec: AdvertiserSpec, *, campaign: Integers, rng: np.random.Generat
     stop = np.minimum(start + length, last)
     always = np.arange(spec.ad_count) % (spec.adsets_per_campaign * spec.ads_per_adset) == 0
     return np.where(always, first, start), np.where(always, last, stop)
+
+
+def _with_late_share(
+    budget: Floats, *, spec: AdvertiserSpec, campaign: Integers, click_rate: Floats, stop: Integers
+) -> Floats:
+    """Budgets with that of a late campaign set by its share of the clicks, as if every other ad ran from then on.
+
+    An ad's pause or end does not matter: the budget of a campaign goes to whichever of its ads run.
+    """
+    late = spec.late_campaign
+    if late is None:
+        return budget
+    own = campaign == spec.campaigns - 1
+    last_day = np.zeros(spec.campaigns, dtype=np.int64)
+    np.maximum.at(last_day, campaign, stop)
+    others = ~own & (last_day[campaign] > late.opens_on_day)
+    clicks = budget * click_rate
+    factor = clicks[others].sum() / clicks[own].sum() * late.share / (1 - late.share)
+    return np.where(own, budget * factor, budget)
 
 
 def _pauses(start: Integers, *, stop: Integers, rng: np.random.Generator) -> tuple[Integers, Integers]:

@@ -28,6 +28,7 @@ from elv_pipeline.synthetic.breakdowns import (
 from elv_pipeline.synthetic.delivery import Delivery, deliver
 from elv_pipeline.synthetic.leads import arrive, leads_table, outcomes_table, true_probability_ever, truth_table
 from elv_pipeline.synthetic.spec import AdvertiserSpec
+from elv_pipeline.synthetic.values import draw_values, with_expected, with_realised
 
 __all__ = ["EXPORTS", "Advertiser", "AdvertiserSpec", "generate", "write"]
 
@@ -46,9 +47,12 @@ class Advertiser:
         adset_targeting: Audience keywords of each ad set from a day on.
         ad_creatives: Kind of creative of each ad.
         leads: One row per lead, by created_time.
-        outcomes: Recorded outcomes; qualified_time is null for a disqualified lead.
+        outcomes: Recorded outcomes; qualified_time is null for a disqualified lead. With `values`, what each outcome
+            was worth (null for a disqualified lead).
         truth: lead_id, true_p (probability of qualifying within the window, exactly that of the generating process),
-            true_qualified_within_window, true_qualified_time (uncensored, null if never).
+            true_qualified_within_window, true_qualified_time (uncensored, null if never). With `values` also
+            true_value (expected value of the lead's outcome, should it qualify) and true_elv (true_p * true_value),
+            in units of the currency.
     """
 
     ads: pl.DataFrame
@@ -64,9 +68,9 @@ class Advertiser:
 def generate(spec: AdvertiserSpec) -> Advertiser:
     """Generate the advertiser of a spec; columnar throughout, so that millions of leads fit in memory."""
     # A stream of its own for every part: a change in one part must not reshuffle all the others.
-    streams = np.random.default_rng(spec.seed).spawn(9)
+    streams = np.random.default_rng(spec.seed).spawn(10)
     account_rng, delivery_rng, arrival_rng, truth_rng, outcome_rng, lead_rng = streams[:6]
-    placement_rng, region_rng, targeting_rng = streams[6:]
+    placement_rng, region_rng, targeting_rng, value_rng = streams[6:]
     account = build_account(spec, rng=account_rng)
     delivery = deliver(account, spec=spec, rng=delivery_rng)
     arrivals = arrive(delivery, spec=spec, rng=arrival_rng)
@@ -77,6 +81,11 @@ def generate(spec: AdvertiserSpec) -> Advertiser:
     regions = region_shares(delivery, account=account, rng=region_rng)
     leads = leads_table(arrivals, delivery=delivery, account=account, spec=spec, rng=lead_rng)
     platform = platforms(arrivals.delivery_row, placements, rng=placement_rng)
+    outcomes = outcomes_table(arrivals, truth=truth, spec=spec, rng=outcome_rng)
+    if spec.values:
+        campaign = account.campaign[delivery.ad[arrivals.delivery_row]]
+        values = draw_values(campaign, platform=platform, campaigns=spec.campaigns, rng=value_rng)
+        outcomes, truth = with_realised(outcomes, truth=truth, values=values), with_expected(truth, values=values)
     return Advertiser(
         ads=ads,
         ads_placement=by_value(
@@ -93,7 +102,7 @@ def generate(spec: AdvertiserSpec) -> Advertiser:
         adset_targeting=targeting_table(account, spec=spec, rng=targeting_rng),
         ad_creatives=creatives_table(account),
         leads=leads.insert_column(leads.get_column_index("campaign_id") + 1, platform),
-        outcomes=outcomes_table(arrivals, truth=truth, spec=spec, rng=outcome_rng),
+        outcomes=outcomes,
         truth=truth,
     )
 

@@ -17,6 +17,21 @@ MAX_LEADS = 50_000_000  # beyond it the number of clicks leaves the range of num
 
 
 @dataclass(frozen=True, kw_only=True)
+class LateCampaign:
+    """A campaign that opens late and is unlike the others, as the account's last one.
+
+    Attributes:
+        opens_on_day: Index of its first local day; it runs to the end.
+        share: About what part of the leads it brings from then on.
+        quality: How much better (or worse, below 0) it is than the mean of the others, before the logit is scaled.
+    """
+
+    opens_on_day: int
+    share: float = 0.3
+    quality: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdvertiserSpec:
     """Size, calendar and behaviour of one synthetic advertiser; equal specs give equal bytes.
 
@@ -36,6 +51,8 @@ class AdvertiserSpec:
         left_truncation_days: Outcomes earlier than this many days after the start were never recorded (a log that
             starts late).
         personal_columns: Whether the leads carry invented names, addresses and telephone numbers, as real exports do.
+        late_campaign: Makes the last campaign one that opens late; None for none.
+        values: Whether outcomes carry what they were worth, and the truth what each lead's outcome is worth on average.
 
     Raises:
         ConfigError: A value is outside its range; the message names value, rule and remedy.
@@ -55,6 +72,8 @@ class AdvertiserSpec:
     timezone: str = "UTC"
     left_truncation_days: int = 0
     personal_columns: bool = True
+    late_campaign: LateCampaign | None = None
+    values: bool = False
 
     def __post_init__(self) -> None:
         _require(MIN_LEADS <= self.leads <= MAX_LEADS, "leads", self.leads, f"between {MIN_LEADS} and {MAX_LEADS}")
@@ -65,6 +84,12 @@ class AdvertiserSpec:
         _require(0 < self.drift_starts_at < 1, "drift_starts_at", self.drift_starts_at, "between 0 and 1, exclusive")
         truncation = self.left_truncation_days
         _require(0 <= truncation < self.days, "left_truncation_days", truncation, f"at least 0 and below {self.days}")
+        late = self.late_campaign
+        if late is not None:
+            _require(self.campaigns >= 2, "campaigns", self.campaigns, "at least 2 where one of them opens late")
+            rule = f"at least 0 and below {self.days}"
+            _require(0 <= late.opens_on_day < self.days, "late_campaign.opens_on_day", late.opens_on_day, rule)
+            _require(0 < late.share < 1, "late_campaign.share", late.share, "between 0 and 1, exclusive")
         ceiling = 0.9 * delay_cdf(self.outcome_window_days)
         rule = (
             f"above 0 and below {ceiling:.3f}, the share of all qualifications that fall within the window, less 10 %"

@@ -20,6 +20,7 @@ OUTCOME_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "outcome_time": pl.Datetime("us", "UTC"),
     "outcome_recorded_time": pl.Datetime("us", "UTC"),
     "outcome_withdrawn_time": pl.Datetime("us", "UTC"),
+    "outcome_value_micros": pl.Int64,
 }
 
 
@@ -56,25 +57,27 @@ def label_times(
 
     Args:
         joined: ``lead_id`` (unique), ``created_time``, ``day``.
-        outcomes: ``lead_id`` (unique), ``qualified_time``, ``recorded_time``, ``withdrawn_time``; None without an
-            outcomes export.
+        outcomes: ``lead_id`` (unique), ``qualified_time``, ``recorded_time``, ``withdrawn_time``, ``value_micros``
+            (absent where all days were written before outcomes had values); None without an outcomes export.
         observed_until: how far the outcome log reached when this was written; kept so that a reader can tell whether
             the rows must be refreshed.
         unobserved: leads whose outcome row was dropped as contradictory: their absence of an outcome says nothing.
 
     Returns:
-        ``lead_id, created_time, day, outcome_time, outcome_recorded_time, outcome_withdrawn_time, outcome_observed,
-        labels_observed_until`` in order of (day, created_time, lead_id).
+        ``lead_id, created_time, day, outcome_time, outcome_recorded_time, outcome_withdrawn_time,
+        outcome_value_micros, outcome_observed, labels_observed_until`` in order of (day, created_time, lead_id). The
+        value is null where it is not known (yet).
     """
     leads = joined.select("lead_id", "created_time", "day")
     times = (
         pl.LazyFrame(schema=OUTCOME_SCHEMA)
         if outcomes is None
-        else outcomes.select(
+        else with_value(outcomes, column="value_micros").select(
             "lead_id",
             pl.col("qualified_time").alias("outcome_time"),
             pl.col("recorded_time").alias("outcome_recorded_time"),
             pl.col("withdrawn_time").alias("outcome_withdrawn_time"),
+            pl.col("value_micros").alias("outcome_value_micros"),
         )
     )
     return (
@@ -85,6 +88,13 @@ def label_times(
         )
         .sort("day", "created_time", "lead_id")
     )
+
+
+def with_value(rows: pl.LazyFrame, *, column: str) -> pl.LazyFrame:
+    """Rows with a column of values; those written before outcomes had values know of none."""
+    if column in rows.collect_schema():
+        return rows
+    return rows.with_columns(pl.lit(None, pl.Int64).alias(column))
 
 
 def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: bool = True) -> pl.LazyFrame:

@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from elv_pipeline.errors import TrainingRefusedError
-from elv_pipeline.tables.labels import Observation, with_status
+from elv_pipeline.tables.labels import Observation, with_status, with_value
 
 MOMENTS = (
     *("outcome_time", "outcome_recorded_time", "outcome_withdrawn_time"),
     *("outcome_observed", "labels_observed_until"),
 )
 """When outcomes happened and were known: what a model that learns from young leads needs."""
+VALUE = "outcome_value_micros"
+"""What the outcome was worth, in millionths of the currency: what a model of values learns from, never a feature."""
 
 
 def training_table(
@@ -31,8 +33,9 @@ def training_table(
         labelled: whether an outcomes export exists.
 
     Returns:
-        Rows in order of (created_time, lead_id): key columns, ``label_status, mature, y``, ``MOMENTS`` as far as they
-        were recorded before the origin, then the features.
+        Rows in order of (created_time, lead_id): key columns, ``label_status, mature, y``, ``MOMENTS`` and ``VALUE`` as
+        far as they were recorded before the origin, then the features. An outcome that came after its window, or that
+        was withdrawn before the origin, keeps its value although ``y`` is 0.
 
     Raises:
         TrainingRefusedError: some labels were written before their leads had matured, so a late positive would be
@@ -42,14 +45,15 @@ def training_table(
         raise ValueError("a training table needs an origin")
     before = pl.col("created_time") < observation.origin
     _refuse_stale(labels.filter(before), observation)
-    status = with_status(labels.filter(before), observation=observation, labelled=labelled).select(
+    known = with_value(labels.filter(before), column=VALUE)
+    status = with_status(known, observation=observation, labelled=labelled).select(
         "lead_id", "label_status", "mature", "y", *_moments(observation.origin)
     )
     table = features.filter(before).join(status, on="lead_id", how="left", validate="1:1")
     names = features.collect_schema().names()
     split = names.index("join_method") + 1
     collected = (
-        table.select(*names[:split], "label_status", "mature", "y", *MOMENTS, *names[split:])
+        table.select(*names[:split], "label_status", "mature", "y", *MOMENTS, VALUE, *names[split:])
         .sort("created_time", "lead_id")
         .collect(engine="streaming")
     )
@@ -58,7 +62,7 @@ def training_table(
 
 
 def _moments(origin: datetime) -> list[pl.Expr]:
-    """The moments of outcomes without what was recorded at or after the origin."""
+    """The moments and values of outcomes without what was recorded at or after the origin."""
     recorded, withdrawn = pl.col("outcome_recorded_time"), pl.col("outcome_withdrawn_time")
     return [
         pl.when(recorded < origin).then("outcome_time").alias("outcome_time"),
@@ -67,6 +71,7 @@ def _moments(origin: datetime) -> list[pl.Expr]:
         pl.col("outcome_observed"),
         # Refreshed later, labels are known for longer; the table as of the origin must not change with that.
         pl.min_horizontal("labels_observed_until", pl.lit(origin).cast(pl.Datetime("us", "UTC"))),
+        pl.when(recorded < origin).then(VALUE).alias(VALUE),
     ]
 
 

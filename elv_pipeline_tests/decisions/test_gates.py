@@ -24,6 +24,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
         "calibration_mae": interval(0.02, 0.01, 0.03),
     }
     document: dict[str, Any] = {
+        "model_type": "lgbm",
         "test": {"rows": 2_000, "positives": 200, "base_rate": 0.1},
         "models": {"model": model, "campaign_rate": {"pr_auc": interval(0.20)}},
         "differences": {"campaign_rate": {"pr_auc": interval(0.10, 0.05, 0.15)}},
@@ -35,7 +36,7 @@ def metrics(**changes: Any) -> dict[str, Any]:
 
 
 def compared(value: float, low: float | None, high: float | None) -> ChampionComparison:
-    return ChampionComparison(rows=500, log_loss=0.5, difference=interval(value, low, high))
+    return ChampionComparison(rows=500, positives=50, log_loss=0.5, difference=interval(value, low, high))
 
 
 def gate(name: str, document: dict[str, Any], champion: ChampionComparison | None = None, **settings: Any) -> Gate:
@@ -105,6 +106,18 @@ def test_a_candidate_that_is_surely_worse_fails_even_within_the_margin() -> None
     found = gate("champion", metrics(), compared(0.004, 0.001, 0.006))
     assert found.verdict == "fail"
     assert "whole interval lies above zero" in found.reason
+
+
+def test_a_handful_of_common_outcomes_cannot_tell_which_is_better() -> None:
+    few = ChampionComparison(rows=20, positives=2, log_loss=0.5, difference=interval(-0.2, -0.3, -0.1))
+    found = gate("champion", metrics(), few)
+    assert found.verdict == "fail"
+    assert "only 2 outcomes" in found.reason
+
+
+def test_a_model_is_no_baseline_of_itself() -> None:
+    found = gate("baseline", metrics(model_type="logreg"), baseline="logistic_regression")
+    assert found.verdict == "not applicable"
 
 
 def test_without_a_champion_its_gate_does_not_apply() -> None:
@@ -208,7 +221,8 @@ def test_the_document_is_json_and_names_what_failed() -> None:
     gates = evaluate_gates(CASES["leakage"][0], Promotion(), against_champion=None)
     document = json.loads(
         json.dumps(
-            validation_document(gates, candidate="3", champion="2", comparison=compared(0.1, 0.0, 0.2)), allow_nan=False
+            validation_document(gates, candidate="3", sha256="abc", champion="2", comparison=compared(0.1, 0.0, 0.2)),
+            allow_nan=False,
         )
     )
     assert (document["passed"], document["failed"]) == (False, ["leakage"])

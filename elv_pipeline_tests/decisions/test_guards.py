@@ -25,6 +25,12 @@ def test_one_score_for_all_is_withheld() -> None:
     assert codes([0.1] * 20) == ["constant_scores"]
 
 
+def test_a_day_of_equal_scores_is_noticed_among_others() -> None:
+    scored = pl.DataFrame({"p": [*VARIED, *[0.1] * 30], "day": [1] * 50 + [2] * 30})
+    found = guards(scored, probability_column="p", base_rate=0.1, recent=None)
+    assert [alert["code"] for alert in found] == ["constant_scores"]
+
+
 def test_a_handful_of_equal_leads_is_no_alarm() -> None:
     assert codes([0.1] * 19) == []
 

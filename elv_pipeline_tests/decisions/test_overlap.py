@@ -41,6 +41,7 @@ def test_the_same_model_agrees_with_itself_everywhere() -> None:
     assert found["rank_shift"]["largest"] == 0
     assert found["rank_correlation"] == pytest.approx(1)
     assert found["proof"]["difference"]["log_loss"]["value"] == 0
+    assert found["proof"]["sign_test_p"] == 1
     assert "undecided" in found["sentence"]
 
 

@@ -105,7 +105,7 @@ def test_what_a_person_rolled_back_is_not_promoted_by_itself() -> None:
 
 
 def test_a_person_may_overrule_a_gate_only_with_a_reason() -> None:
-    with pytest.raises(PromotionRefusedError, match=r"leakage failed.*--despite-gates"):
+    with pytest.raises(PromotionRefusedError, match=r"leakage .*--despite-gates"):
         by_hand("promote", gates_failed=["leakage"], despite_gates=False, reason="I know")
     with pytest.raises(PromotionRefusedError, match="needs a reason"):
         by_hand("promote", gates_failed=["leakage"], despite_gates=True, reason=" ")
@@ -131,6 +131,11 @@ def test_an_approval_keeps_its_reason() -> None:
 )
 def test_a_rollback_returns_to_the_champion_before(log: list[tuple[str, str]], current: str, expected: str) -> None:
     assert previous_champion(log, current=current) == expected
+
+
+def test_a_second_rollback_goes_further_back() -> None:
+    log = [("none", "1"), ("1", "2"), ("2", "3"), ("3", "2")]
+    assert previous_champion(log, current="2", left=["3"]) == "1"
 
 
 def test_without_an_earlier_champion_a_rollback_is_refused() -> None:

@@ -13,8 +13,11 @@ CARE = "usable with care"
 WARNING = {"severity": "warning", "code": "score_drift", "message": "Scores have moved"}
 
 
+PASSED: dict[str, Any] = {"passed": True, "failed": [], "gates": []}
+
+
 def judged(
-    document: dict[str, Any] | None, *, gates: dict[str, Any] | None = None, alerts: tuple[Any, ...] = ()
+    document: dict[str, Any] | None, *, gates: dict[str, Any] | None = PASSED, alerts: tuple[Any, ...] = ()
 ) -> Any:
     return plain_verdict(document, validation=gates, alerts=alerts)
 
@@ -107,7 +110,7 @@ def test_each_rule_alone_changes_the_verdict_and_says_why(
     level: str,
     reason: str,
 ) -> None:
-    found = judged(document, gates=gates, alerts=alerts)
+    found = judged(document, gates=gates or PASSED, alerts=alerts)
     assert found.level == level
     assert reason in found.reasons[0]
 
@@ -168,3 +171,9 @@ def test_a_backtest_is_judged_by_its_pooled_leads() -> None:
     off = backtest_verdict(backtest_document(pooled=pooled(observed=0.6)))
     assert (off.level, "surely too few for chance" in off.reasons[0]) == (CARE, True)
     assert backtest_verdict(backtest_document(pooled=None)).level == "not judged"
+
+
+def test_a_model_whose_gates_were_never_judged_is_used_with_care() -> None:
+    found = judged(metrics(), gates=None)
+    assert found.level == "usable with care"
+    assert "never judged here" in " ".join(found.reasons)

@@ -11,6 +11,7 @@ import pytest
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.tables import read_ads, read_lead_to_ad_map, read_leads, read_outcomes
+from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
 READERS: dict[str, Callable[..., Ingested]] = {
@@ -244,3 +245,69 @@ def test_nothing_is_recorded_before_it_happens(tmp_path: Path) -> None:
     assert outcomes.frame["recorded_time"][0] == datetime(2025, 1, 5, 10, tzinfo=UTC)
     assert outcomes.frame["day"][0] == date(2025, 1, 5)
     assert outcomes.profile.notes["recorded_before_qualified"] == 1
+
+
+VALUED = """lead_id,qualified_time,value
+L1,2025-01-05T10:00:00Z,0
+L2,2025-01-06T10:00:00Z,1234.5
+L3,2025-01-06T10:00:00Z,
+L4,2025-01-06T10:00:00Z,0.30000000000000004
+L5,,
+L6,2025-01-06T10:00:00Z,5000000.000001
+"""
+
+
+def test_realised_values_are_exact_and_null_where_not_known(tmp_path: Path) -> None:
+    found = read(tmp_path, "outcomes", VALUED)
+    assert found.frame.schema["value_micros"] == pl.Int64
+    assert dict(found.frame.select("lead_id", "value_micros").rows()) == {
+        "L1": 0,
+        "L2": 1_234_500_000,
+        "L3": None,
+        "L4": 300_000,
+        "L6": 5_000_000_000_001,
+    }
+    header, *rows = VALUED.splitlines()
+    turned = read(tmp_path, "outcomes", "\n".join([header, *reversed(rows)]) + "\n")
+    assert turned.frame.equals(found.frame)
+
+
+def test_an_export_without_values_reads_as_before_with_an_empty_column(tmp_path: Path) -> None:
+    without = read(tmp_path, "outcomes", OUTCOMES)
+    unfilled = read(tmp_path, "outcomes", "lead_id,qualified_time,value\nL1,2025-01-05T10:00:00Z,\nL2,,\n")
+    assert without.frame.equals(unfilled.frame)
+    assert without.frame["value_micros"].to_list() == [None]
+    assert without.profile.notes == {}
+
+
+def test_negative_values_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    text = VALUED + "L7,2025-01-06T10:00:00Z,-3.20\nL8,2025-01-06T10:00:00Z,-1\n"
+    assert refusal(tmp_path, "outcomes", text) == (
+        "outcomes.csv row 8: value is -3.2 (and 1 more row); value must be >= 0. Fix the export. Net a refund against "
+        "the value that it belongs to, or leave the value empty."
+    )
+
+
+@pytest.mark.parametrize("value", ["€ 3.20", '"1,234.50"', "Eve Adams", "eve@example.com", "NaN", "inf", "1e99"])
+def test_unreadable_values_are_refused_and_never_shown(tmp_path: Path, value: str) -> None:
+    first = f"L0,2025-01-06T10:00:00Z,{value}\n"
+    text = refusal(tmp_path, "outcomes", VALUED + "L7,2025-01-06T10:00:00Z,5\n" + first)
+    assert text.startswith("outcomes.csv row 9: value is ")
+    assert "it must be plain digits with a decimal point" in text
+    assert "Export value as a raw number such as 1234.50" in text
+    assert value.strip('"') not in text
+    assert "decimal_comma" not in text  # outcomes have no such rule
+
+
+def test_a_value_with_a_decimal_comma_where_the_configuration_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PipelineConfig, "has_decimal_comma", lambda config, table: table == "outcomes")
+    text = 'lead_id,qualified_time,value\nL1,2025-01-05T10:00:00Z,"1.234,50"\nL2,2025-01-05T10:00:00Z,\n'
+    assert read(tmp_path, "outcomes", text).frame["value_micros"].to_list() == [1_234_500_000, None]
+
+
+def test_a_value_of_a_lead_that_has_not_qualified_is_left_out_and_counted(tmp_path: Path) -> None:
+    found = read(tmp_path, "outcomes", "lead_id,qualified_time,value\nL1,,0\nL2,,7.5\nL3,2025-01-05T10:00:00Z,9\n")
+    assert found.frame["value_micros"].to_list() == [9_000_000]
+    assert found.profile.notes == {"value_without_outcome": 1}

@@ -32,6 +32,8 @@ def origin_rows(week: int, *, rows: int = 600, skill: float = 1.0, shift: float 
         version=str(week),
         rows=frame,
         predictions={"model": model, "constant": np.full(rows, 0.15)},
+        worth=np.full(rows, 50.0),
+        realised=50.0 * y,
         reference_rate=0.15,
         waiting=3,
     )
@@ -84,6 +86,8 @@ def test_an_origin_with_hardly_an_outcome_is_listed_without_figures() -> None:
         version="8",
         rows=empty.rows.clear(),
         predictions={name: p[:0] for name, p in empty.predictions.items()},
+        worth=np.empty(0),
+        realised=np.empty(0),
         reference_rate=0.15,
         waiting=600,
     )

@@ -59,10 +59,16 @@ def test_a_value_of_the_rows_that_judge_teaches_nothing() -> None:
 
 def test_an_outcome_whose_value_is_not_known_yet_counts_as_predicted() -> None:
     rows = pl.DataFrame({"y": [1, 1, 0], COLUMN: [30_000_000, None, None]}, schema_overrides={"y": pl.Int8})
-    assert realised(rows, np.array([10.0, 20.0, 30.0])).tolist() == [30.0, 20.0, 0.0]
+    assert realised(rows, np.array([10.0, 20.0, 30.0]), learned=True).tolist() == [30.0, 20.0, 0.0]
 
 
-def test_constant_values_may_be_asked_for() -> None:
+def test_where_a_constant_is_asked_for_the_export_moves_no_money() -> None:
+    """The real values lie far from the configured one: that is another price list, not an error of the model."""
     table, origin = valued()
-    result = train(table, make_spec(value_model="constant", value_per_outcome=7.0), origin=origin)  # type: ignore[arg-type]
-    assert result.metrics["value"] is None
+    spec = make_spec(value_model="constant", value_per_outcome=7.0)
+    result = train(table, spec, origin=origin)  # type: ignore[arg-type]
+    plain = train(table.drop(COLUMN), spec, origin=origin)  # type: ignore[arg-type]
+    assert result.metrics["value"]["chosen"] == "constant"
+    assert "value_model" not in result.bundle.metadata
+    assert result.bundle.metadata["value_intervals"] == plain.bundle.metadata["value_intervals"]
+    assert result.metrics["value_at_budget"] == plain.metrics["value_at_budget"]

@@ -13,7 +13,6 @@ from elv_pipeline.learning.value_intervals import (
     ValueIntervals,
     conformal_quantile,
     fit_value_intervals,
-    value_spread,
 )
 from elv_pipeline_tests.learning.interval_data import VALUE, Advertiser, halves, judged
 
@@ -37,7 +36,7 @@ def test_sums_and_expectations_are_covered_in_later_periods(advertiser: Advertis
     for seed in range(5):
         earlier, later = halves(judged(advertiser, stretches=4, seed=seed), stretch=2)
         won = earlier.filter(pl.col("realised") > 0)
-        spread = value_spread(won["realised"].to_numpy(), won["value"].to_numpy()) if advertiser.tail else 0.0
+        spread = float(((won["realised"] / won["value"] - 1) ** 2).mean() ** 0.5) if advertiser.tail else 0.0
         spec = IntervalSpec(timezone="UTC", value_spread=spread)
         intervals = fit_value_intervals(earlier, spec)
         truth.append(coverage_of_truth(later, intervals))
@@ -82,14 +81,11 @@ def test_a_lead_interval_holds_the_estimate_and_a_certain_model_gives_narrow_one
     assert ((inner_high - inner_low) < 0.6 * (high - low)).all()
 
 
-def test_the_sum_of_a_board_uses_the_error_of_its_size() -> None:
+def test_each_size_of_group_has_its_own_error() -> None:
     intervals = fit_value_intervals(judged(Advertiser(), stretches=2, seed=5), SPEC)
-    p = np.full(400, 0.05)
-    low, high = intervals.of_sum(p, value=VALUE)
-    assert low < p.sum() * VALUE < high
-    relative = [np.subtract(*intervals.of_sum(p[:n], value=VALUE)[::-1]) / n for n in (3, 30, 400)]
-    assert relative[0] > relative[1] > relative[2]
-    assert intervals.of_sum(p[:0], value=VALUE) == (0.0, 0.0)
+    errors = [intervals.error_for(leads) for leads in (1, 30, 100, 400)]
+    assert all(0 < error < 3 for error in errors)
+    assert errors[-1] == next(size.error for size in reversed(intervals.sizes) if size.smallest <= 400)
 
 
 def test_neither_row_order_nor_json_changes_a_bit() -> None:

@@ -262,7 +262,7 @@ def test_a_batch_of_a_known_day_has_the_features_of_its_partition_whatever_came_
         new = joined.join(known, on="lead_id", how="anti")
         planted = new.with_columns(end.alias("qualified_time"), end.alias("recorded_time"), pl.lit(day).alias("day"))
         planted = planted.with_columns(pl.lit(None, rows.schema["withdrawn_time"]).alias("withdrawn_time"))
-        return pl.concat([rows, planted.select(rows.columns)])
+        return pl.concat([rows, planted], how="diagonal").select(rows.columns)
 
     rewrite(copy, "outcomes", DayRange(day, day), everybody_qualifies)
     assert_frame_equal(batch_features(copy.deployment, leads), expected, check_exact=True)

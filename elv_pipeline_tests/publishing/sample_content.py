@@ -164,6 +164,7 @@ def full_content(**changes: Any) -> ReportContent:
         "manifest": MANIFEST,
         "predictions": predictions(),
         "metrics": metrics(),
+        "validation": {"passed": True, "failed": [], "gates": [], "candidate_version": "3", "champion_version": "2"},
         "calibration_bins": calibration_bins(),
         "gains": gains(),
         "campaign_leaderboard": board(8),

@@ -13,6 +13,7 @@ import elv_pipeline.synthetic
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.synthetic.advertiser import EXPORTS, Advertiser, AdvertiserSpec, generate, write
 from elv_pipeline.synthetic.delay import delay_cdf, draw_delay_seconds
+from elv_pipeline.synthetic.spec import LateCampaign
 
 AD_NAMES = ["campaign_id", "campaign_name", "adset_id", "adset_name", "ad_id", "ad_name"]
 AD_COLUMNS = ["date", *AD_NAMES, "impressions", "clicks", "spend"]
@@ -319,3 +320,26 @@ def test_the_package_stands_beside_the_layers() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert all(name.startswith(allowed + standard) for name in names), (path.name, names)
+
+
+def test_a_late_campaign_opens_on_its_day_with_about_its_share_and_quality() -> None:
+    late = LateCampaign(opens_on_day=150, share=0.3, quality=1.0)
+    found = generate(AdvertiserSpec(leads=20_000, days=180, late_campaign=late))
+    newest = f"cmp{AdvertiserSpec().campaigns:06d}"
+    opening = AdvertiserSpec().start_date + timedelta(days=late.opens_on_day)
+    ads = found.ads.filter(pl.col("campaign_id") == newest)
+    assert ads["date"].min() == opening
+    assert ads["date"].n_unique() == 30
+    since = found.leads.join(found.truth, on="lead_id", validate="1:1").filter(
+        pl.col("created_time").dt.date() >= opening
+    )
+    mine = since["campaign_id"] == newest
+    assert 0.2 < mine.mean() < 0.5  # type: ignore[operator]
+    assert since.filter(mine)["true_p"].mean() > 1.5 * since.filter(~mine)["true_p"].mean()  # type: ignore[operator]
+
+
+def test_a_late_campaign_that_never_opens_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"late_campaign\.opens_on_day is 240; .* below 240"):
+        AdvertiserSpec(late_campaign=LateCampaign(opens_on_day=240))
+    with pytest.raises(ConfigError, match=r"late_campaign\.share is 1"):
+        AdvertiserSpec(late_campaign=LateCampaign(opens_on_day=1, share=1))

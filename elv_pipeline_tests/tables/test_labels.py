@@ -180,6 +180,23 @@ def test_label_times_keep_facts_for_every_lead_in_order_and_refuse_a_second_outc
         label_times(joined, pl.concat([outcomes, outcomes.head(1)]).lazy(), observed_until=CREATED).collect()
 
 
+def test_labels_carry_what_the_outcome_was_worth() -> None:
+    world = random_world(1)
+    joined = joined_leads(world).lazy()
+    outcomes = frame(world.outcomes, OUTCOMES_SCHEMA)
+    values = [None, 0, *range(1_000_000, 1_000_000 + outcomes.height - 2)]
+    with_values = outcomes.with_columns(pl.Series("value_micros", values, pl.Int64))
+    table = label_times(joined, with_values.lazy(), observed_until=CREATED).collect()
+    assert table.schema["outcome_value_micros"] == pl.Int64
+    found = dict(table.drop_nulls("outcome_time").select("lead_id", "outcome_value_micros").rows())
+    assert found == dict(zip(outcomes["lead_id"], values, strict=True))
+    # Outcomes of a home that was written before there were values, and no outcomes at all.
+    for older in (outcomes.lazy(), None):
+        known = label_times(joined, older, observed_until=CREATED).collect()
+        assert known.schema == table.schema
+        assert known["outcome_value_micros"].null_count() == known.height
+
+
 def test_counts_by_week_begin_on_monday_and_cover_every_lead() -> None:
     days = [date(2024, 6, 2), date(2024, 6, 3), date(2024, 6, 9), date(2024, 6, 9), date(2024, 6, 24)]
     table = pl.DataFrame({"day": days, "label_status": ["positive", "negative", "unknown", "positive", "negative"]})

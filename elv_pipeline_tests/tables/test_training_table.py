@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from elv_pipeline.errors import TrainingRefusedError
+from elv_pipeline.learning.soft_labels import known_at_origin
 from elv_pipeline.tables.labels import Observation, label_times
-from elv_pipeline.tables.training_table import MOMENTS, training_table
+from elv_pipeline.tables.training_table import MOMENTS, VALUE, training_table
 from elv_pipeline_tests.tables import reference
 from elv_pipeline_tests.tables.world import (
     OUTCOMES_SCHEMA,
@@ -26,8 +27,11 @@ ORIGIN = datetime(2024, 4, 1, tzinfo=UTC)
 MUCH_LATER = datetime(2024, 9, 1, tzinfo=UTC)
 
 
+VALUED_SCHEMA = {**OUTCOMES_SCHEMA, "value_micros": pl.Int64}
+
+
 def labels(world: World, *, observed_until: datetime = MUCH_LATER) -> pl.LazyFrame:
-    outcomes = frame(world.outcomes, OUTCOMES_SCHEMA).lazy()
+    outcomes = frame(world.outcomes, VALUED_SCHEMA).lazy()
     return label_times(
         joined_leads(world).lazy(), outcomes, observed_until=observed_until, unobserved=sorted(world.unobserved)
     )
@@ -57,7 +61,7 @@ def test_features_come_unchanged_after_the_labels() -> None:
     table = training_table(source.lazy(), labels(world), observation=observation(), labelled=True)
     split = source.columns.index("join_method") + 1
     head, tail = source.columns[:split], source.columns[split:]
-    assert table.columns == [*head, "label_status", "mature", "y", *MOMENTS, *tail]
+    assert table.columns == [*head, "label_status", "mature", "y", *MOMENTS, VALUE, *tail]
     kept = source.filter(pl.col("created_time") < ORIGIN).sort("created_time", "lead_id")
     assert table.select(source.columns).equals(kept)
 
@@ -69,8 +73,61 @@ def test_outcomes_recorded_after_the_origin_change_nothing() -> None:
     full, then = (
         training_table(features(w).lazy(), labels(w), observation=observation(), labelled=True) for w in (world, known)
     )
-    names = ["lead_id", "label_status", "mature", "y", *MOMENTS]
+    names = ["lead_id", "label_status", "mature", "y", *MOMENTS, VALUE]
     assert full.select(names).equals(then.select(names))
+
+
+def valued(world: World, *, before: int, later: int) -> World:
+    """The world with one value for all outcomes recorded before the origin, and another for those at or after it."""
+    rows = [{**row, "value_micros": before if row["recorded_time"] < ORIGIN else later} for row in world.outcomes]
+    return replace(world, outcomes=tuple(rows))
+
+
+def test_values_are_known_from_the_recorded_time_of_their_outcome_on() -> None:
+    world = random_world(3)
+    at_origin = {**world.outcomes[0], "recorded_time": ORIGIN}
+    world = replace(world, outcomes=(at_origin, *world.outcomes[1:]))
+    tables = [
+        training_table(features(world).lazy(), labels(valued(world, before=7, later=later)), observation=observation(),
+                       labelled=True)
+        for later in (9, 10**15)
+    ]  # fmt: skip
+    assert tables[0].equals(tables[1])
+    known = tables[0].filter(pl.col("outcome_recorded_time").is_not_null())
+    assert 0 < known.height < tables[0].height
+    assert known.schema[VALUE] == pl.Int64
+    assert set(known[VALUE]) == {7}
+    assert tables[0].filter(pl.col("outcome_recorded_time").is_null())[VALUE].null_count() == (
+        tables[0].height - known.height
+    )
+    assert at_origin["lead_id"] not in set(known["lead_id"])
+
+
+def test_values_change_no_label_and_no_feature() -> None:
+    world = random_world(3)
+    without, with_values = (
+        training_table(features(w).lazy(), labels(w), observation=observation(), labelled=True)
+        for w in (world, valued(world, before=7, later=9))
+    )
+    assert without[VALUE].null_count() == without.height
+    assert without.drop(VALUE).equals(with_values.drop(VALUE))
+
+
+def test_what_learns_from_young_leads_takes_the_table_with_values() -> None:
+    world = valued(random_world(0), before=7, later=9)
+    table = training_table(features(world).lazy(), labels(world), observation=observation(), labelled=True)
+    known = known_at_origin(table, observation=observation())
+    assert known.drop(VALUE).equals(known_at_origin(table.drop(VALUE), observation=observation()))
+
+
+def test_labels_of_an_older_version_know_no_values() -> None:
+    world = random_world(0)
+    older = labels(world).drop(VALUE)
+    table, newer = (
+        training_table(features(world).lazy(), rows, observation=observation(), labelled=True)
+        for rows in (older, labels(world))
+    )
+    assert table.equals(newer)
 
 
 def test_labels_written_before_their_leads_matured_are_refused() -> None:

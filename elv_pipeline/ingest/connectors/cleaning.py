@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from elv_pipeline.contracts.messages import and_more, shown, violation
+from elv_pipeline.contracts.messages import ABOUT_PEOPLE, and_more, shown, violation
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.connectors.base import Draft, Step
 from elv_pipeline.ingest.source_file import SOURCE_ROW
@@ -33,12 +33,11 @@ def with_decimal_point(draft: Draft, columns: tuple[str, ...]) -> Draft:
     if not present:
         return draft
     if not draft.config.has_decimal_comma(draft.table):
+        offered = hasattr(getattr(draft.config.contracts, draft.table), "decimal_comma")
+        way_out = f"; if the comma is the decimal mark, set {setting}: true." if offered else "."
         for column in present:
             rule = "it must be plain digits with a decimal point, without thousands separators"
-            remedy = (
-                f"Export {column} as a raw number such as 1234.50; if the comma is the decimal mark, set "
-                f"{setting}: true."
-            )
+            remedy = f"Export {column} as a raw number such as 1234.50{way_out}"
             _refuse(draft, column, pl.col(column).str.contains(",", literal=True), rule=rule, remedy=remedy)
         return draft
     tight = draft.frame.with_columns(pl.col(present).str.replace_all(_GROUPING, ""))
@@ -127,6 +126,14 @@ def _refuse(draft: Draft, column: str, broken: pl.Expr, *, rule: str, remedy: st
     if bad.is_empty():
         return
     row, value = bad.row(0)
-    raise ContractError(
-        violation(place=draft.file, row=row, column=column, value=value, count=bad.height, rule=rule, remedy=remedy)
+    text = violation(
+        place=draft.file,
+        row=row,
+        column=column,
+        value=value,
+        count=bad.height,
+        rule=rule,
+        remedy=remedy,
+        about_people=draft.table in ABOUT_PEOPLE,
     )
+    raise ContractError(text)
