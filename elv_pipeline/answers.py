@@ -159,7 +159,8 @@ def print_truth(result: CommandResult) -> None:
         f"Against the truth on {truth['rows']:,} scored leads the model never saw: ROC-AUC "
         f"{number_of(model['roc_auc'])} (a perfect model: {number_of(perfect['roc_auc'])}), log loss "
         f"{number_of(model['log_loss'])} ({number_of(perfect['log_loss'])}), mean prediction "
-        f"{truth['mean_prediction']:.1%} (truth {truth['mean_truth']:.1%}).",
+        f"{truth['mean_prediction']:.1%} (truth {truth['mean_truth']:.1%}). The 90 % range of the expected value holds "
+        f"the true one of {truth['ranges']['held']} of {truth['ranges']['segments']} campaigns.",
         markup=False,
     )
 

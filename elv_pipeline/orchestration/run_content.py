@@ -25,7 +25,7 @@ from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, manifest
 from elv_pipeline.publishing.model_registry import ModelHandle
 from elv_pipeline.publishing.run_bundle import BundleInputs
-from elv_pipeline.synthetic.truth import compare_with_truth
+from elv_pipeline.synthetic.truth import compare_with_truth, ranges_against_truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +194,11 @@ def _truth(deployment: Deployment, predictions: pl.DataFrame, truth_path: str) -
         return None
     # Leads the model was fitted on would flatter it.
     unseen = predictions.filter(~pl.col("split").is_in(["train", "calibration"]))
-    compared = compare_with_truth(
-        unseen, pl.read_parquet(Path(truth_path)), probability=deployment.config.probability_column
-    )
+    known = pl.read_parquet(Path(truth_path))
+    compared = compare_with_truth(unseen, known, probability=deployment.config.probability_column)
     return {
         **{key: value for key, value in compared.items() if key not in ("predicted", "perfect")},
         "model": compared["predicted"],
         "perfect": compared["perfect"],
+        "ranges": ranges_against_truth(unseen, known),
     }

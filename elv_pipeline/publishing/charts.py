@@ -212,7 +212,8 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
     return finished(
         (even + ranges + points + notes) if has_spend and limit >= 1 else ranges + points + notes,
         title=_leader_title(rows, level=level, unit=unit),
-        subtitle=f"{part} by rank; bars are 95% intervals of the value realised (chance and the model's own error), "
+        subtitle=f"{part} by rank, which weighs in known outcomes; bars are 95% intervals of the value realised "
+        "(chance and the model's own error), "
         "pale means too few leads to judge"
         + (", the dashed line is where expected value equals spend." if has_spend and limit >= 1 else "."),
         height=alt.Step(24),

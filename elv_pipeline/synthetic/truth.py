@@ -62,6 +62,36 @@ def compare_with_truth(
     }
 
 
+def ranges_against_truth(
+    predictions: pl.DataFrame, truth: pl.DataFrame, *, segment: str = "campaign_id", least: int = 10
+) -> dict[str, int]:
+    """Count the segments whose true expected value lies within the range that was told for leads like theirs.
+
+    Args:
+        predictions: ``lead_id``, ``value``, ``elv_low``, ``elv_high`` and the segment.
+        truth: ``lead_id`` and ``true_p``.
+        segment: column whose groups are judged, by the mean of their leads.
+        least: leads below which a segment is left out.
+
+    Returns:
+        ``segments`` judged and ``held`` among them.
+    """
+    means = (
+        predictions.select("lead_id", "value", "elv_low", "elv_high", segment)
+        .join(truth.select("lead_id", "true_p"), on="lead_id", how="inner", validate="1:1")
+        .drop_nulls()
+        .group_by(segment)
+        .agg(
+            pl.len().alias("leads"),
+            pl.col("elv_low", "elv_high").sort().mean(),
+            (pl.col("true_p") * pl.col("value")).sort().mean().alias("true_elv"),
+        )
+        .filter(pl.col("leads") >= least)
+    )
+    held = means.filter(pl.col("true_elv").is_between("elv_low", "elv_high"))
+    return {"segments": means.height, "held": held.height}
+
+
 def _scores(y: npt.NDArray[np.int8], *, p: npt.NDArray[np.float64]) -> dict[str, float | None]:
     from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 

@@ -312,7 +312,7 @@ def test_a_failed_gate_is_shown_with_its_reason() -> None:
 
 
 def test_what_no_step_delivered_is_named_in_one_sentence() -> None:
-    text = text_of(full_report(validation=None))
+    text = text_of(render_report(full_content(validation=None)))
     assert "Not part of this run: the promotion gates, grades, reasons of single leads, rates by" in text
     assert "Not part of this run" not in text_of(proven_report())
 

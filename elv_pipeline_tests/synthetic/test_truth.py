@@ -8,7 +8,7 @@ import pytest
 
 from elv_pipeline.errors import ContractError
 from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate
-from elv_pipeline.synthetic.truth import compare_with_truth
+from elv_pipeline.synthetic.truth import compare_with_truth, ranges_against_truth
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +89,18 @@ def test_importing_it_does_not_load_sklearn() -> None:
     modules = "elv_pipeline.synthetic.truth, elv_pipeline.synthetic.advertiser"
     code = f"import sys, {modules}; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_ranges_are_judged_by_the_mean_of_a_segment() -> None:
+    predictions = pl.DataFrame(
+        {
+            "lead_id": [f"l{index}" for index in range(40)],
+            "campaign_id": ["right"] * 15 + ["wrong"] * 15 + ["few"] * 10,
+            "value": [100.0] * 40,
+            "elv_low": [8.0] * 40,
+            "elv_high": [12.0] * 40,
+        }
+    )
+    true_p = [0.05, 0.10, 0.15] * 5 + [0.2] * 15 + [0.5] * 10
+    truth = pl.DataFrame({"lead_id": predictions["lead_id"], "true_p": true_p})
+    assert ranges_against_truth(predictions, truth, least=11) == {"segments": 2, "held": 1}
