@@ -204,25 +204,25 @@ def champion_of(copy: Copy) -> str:
 
 
 def test_a_failing_gate_blocks_promotion_and_leaves_the_champion(finished: Finished, copy: Copy) -> None:
-    strict = {**copy.deployment.config.promotion.model_dump(), "min_test_positives": 5_000}
+    strict = {**copy.deployment.config.promotion.model_dump(), "min_pr_auc_gain": 50.0}
     harsh = copy.with_changes(promotion=strict)
     origin = finished.origin - timedelta(days=7)
     harsh.run("training_table", "candidate_model", origin=origin)
     judged = harsh.run("model_validation", origin=origin)
-    (check,) = [found for found in judged.get_asset_check_evaluations() if found.check_name == "test_positives"]
+    (check,) = [found for found in judged.get_asset_check_evaluations() if found.check_name == "baseline"]
     assert not check.passed
-    assert "it must be at least 5000" in str(check.description)
+    assert "it must be at least +5000.0%" in str(check.description)
     document = harsh.deployment.lake.read_json(f"model_validation/{origin}")
-    assert document["failed"] == ["test_positives"]
+    assert document["failed"] == ["baseline"]
     registry = ModelRegistry(harsh.deployment.home)
     version = document["candidate_version"]
-    assert registry.failed_gates(registry.version(NAME, version)) == ["test_positives"]
-    with pytest.raises(PromotionRefusedError, match=r"test_positives .*--despite-gates"):
+    assert registry.failed_gates(registry.version(NAME, version)) == ["baseline"]
+    with pytest.raises(PromotionRefusedError, match=r"baseline .*--despite-gates"):
         decided(harsh, action="promote", version=version)
     assert champion_of(harsh) == "1"
     entry = decided(harsh, action="promote", version=version, despite_gates=True, reason="we know them all", who="Ada")
     assert (entry["decision"], entry["to_version"], entry["who"]) == ("promoted", version, "Ada")
-    assert "overruled: test_positives" in entry["reason"]
+    assert "overruled: baseline" in entry["reason"]
     assert champion_of(harsh) == version
 
 
