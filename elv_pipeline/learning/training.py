@@ -149,9 +149,11 @@ def labelled_rows(table: pl.DataFrame, plan: SplitPlan) -> pl.DataFrame:
 
 
 def _bundle(chosen: Chosen, labelled: pl.DataFrame, spec: LearningSpec, *, plan: SplitPlan) -> ModelBundle:
+    # The roles in this model's life: one that learns from young leads has no gap.
+    roles = labelled.with_columns(chosen.split.split_names(pl.col("created_time")))
     counts = {
         name: {"rows": rows, "positives": positives}
-        for name, rows, positives in labelled.group_by("split")
+        for name, rows, positives in roles.group_by("split")
         .agg(rows=pl.len(), positives=pl.col("y").cast(pl.Int64).sum())
         .sort("split")
         .iter_rows()

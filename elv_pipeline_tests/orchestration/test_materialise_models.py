@@ -395,3 +395,8 @@ def test_a_model_may_learn_from_young_leads_and_is_judged_on_mature_ones(finishe
     # It learned from every lead before the test, so none of them may be called unseen.
     plan = ModelBundle.load(Path(handle.path)).metadata["split"]
     assert plan["train_until"] == plan["test_from"] == told["split"]["test_from"]
+    metadata = ModelBundle.load(Path(handle.path)).metadata
+    earlier = table.filter(
+        pl.col("y").is_not_null() & (pl.col("created_time") < datetime.fromisoformat(plan["test_from"]))
+    )
+    assert (metadata["training_rows"], metadata["training_positives"]) == (earlier.height, earlier["y"].sum())
