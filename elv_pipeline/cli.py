@@ -277,6 +277,7 @@ def demo(
         with demo_session(Home.from_environment(), AdvertiserSpec(leads=leads, seed=seed, drift=drift)) as session:
             result = run_demo(session)
     answers.print_metrics(result.training)
+    answers.print_decision(result.decision)
     answers.print_truth(result.scoring)
     answers.print_top_campaigns(result.scoring)
     answers.print_alerts(result.scoring)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,9 +25,10 @@ NAME = "demo"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The two runs a newcomer looks at."""
+    """The two runs a newcomer looks at, and what became of the model in between."""
 
     training: CommandResult
+    decision: dict[str, Any]
     scoring: CommandResult
 
 
@@ -62,7 +64,12 @@ def demo_session(home: Home, spec: AdvertiserSpec) -> Iterator[Session]:
 
 
 def run_demo(session: Session) -> DemoResult:
-    """History in one ranged run, one weekly training, and the last four weeks scored as the daily job would."""
+    """History in one ranged run, one weekly training, and the last four weeks scored as the daily job would.
+
+    With few leads the first model may fail its gates; then nothing scores by itself, and the demo names the model.
+    """
     session.build_history()
     training = session.train_only(session.default_origin())
-    return DemoResult(training=training, scoring=session.score(last=session.last_day()))
+    decision: dict[str, Any] = session.deployment.lake.read_json("champion") or {}
+    model = str(training.bundle / "model.joblib") if decision["to_version"] == "none" else ""
+    return DemoResult(training=training, decision=decision, scoring=session.score(last=session.last_day(), model=model))
