@@ -16,7 +16,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import CONTRACTS
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, Finished, _isolate, configuration
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]  # trains with 248 features
 TABLES = ("ads", "leads", "outcomes")
 ENRICHMENTS = ("ads_placement", "ads_geo", "adset_targeting", "ad_creatives")
 
