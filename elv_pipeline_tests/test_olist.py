@@ -115,10 +115,16 @@ def test_an_origin_with_too_little_behind_it_is_refused_with_its_counts(home: Pa
     before = {name: digest for name, digest in outputs(home).items() if name.startswith("models/")}
     answer = elv("train", "--config", CONFIG, "--origin", "2018-02-05", home=home)
     assert answer.code == 4
-    for fragment in ("labelled (mature) rows with", "positives", "200 labelled rows (model.min_labelled_rows)"):
+    fragments = ("labelled (mature) rows with", "positives", "200 labelled rows (model.min_labelled_rows)")
+    for fragment in fragments:
         assert fragment in answer.err
     after = {name: digest for name, digest in outputs(home).items() if name.startswith("models/")}
-    assert after == before
+    # Nothing is trained or replaced; the backtest is told why this origin has no model.
+    assert after.keys() - before.keys() == {"models/olist/2018-02-05/refused.json"}
+    assert before.items() <= after.items()
+    reason = json.loads((home / "models" / "olist" / "2018-02-05" / "refused.json").read_text(encoding="utf-8"))
+    for fragment in fragments:
+        assert fragment in reason["reason"]
 
 
 def test_leaderboards_without_spend_and_without_ad_sets(home: Path, scored: Answer) -> None:

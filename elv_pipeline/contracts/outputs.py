@@ -15,87 +15,95 @@ SPLITS: tuple[str, ...] = ("train", "gap", "calibration", "test", "young", "scor
 
 _REMEDY = "Nothing was published. This is a fault of the pipeline, not of the input: please report it with the run id."
 
+_SCORED_LEAD = (
+    Column("run_id", pl.String, "Run that made the score."),
+    Column("lead_id", pl.String, "The lead."),
+    Column("created_time", UTC_TIME, "When the lead was created: the prediction time."),
+    Column("split", pl.String, "Role of the lead in the model's life.", checks=(one_of(*SPLITS),)),
+)
+_LEAD_VALUE = (
+    Column(
+        "value",
+        pl.Float64,
+        "What an outcome of this lead is worth: learned from realised values, else as configured.",
+        unit="currency",
+        checks=(at_least(0),),
+    ),
+    Column(
+        "elv",
+        pl.Float64,
+        "Expected lead value: probability times value.",
+        unit="currency",
+        checks=(at_least(0),),
+    ),
+    Column(
+        "elv_low",
+        pl.Float64,
+        "Lower end of the 90 % range of the expected value: how far off probabilities like this were.",
+        "currency",
+        nullable=True,
+        checks=(at_least(0),),
+    ),
+    Column("elv_high", pl.Float64, "Upper end of that range.", "currency", nullable=True, checks=(at_least(0),)),
+)
+_PLACE_AMONG_LEADS = (
+    Column("rank", pl.Int64, "1 is the best lead of the run.", checks=(at_least(1),)),
+    Column("decile", pl.Int64, "1 holds the best tenth.", checks=(between(1, 10),)),
+    Column(
+        "grade",
+        pl.String,
+        "A: at least twice the average lead's probability; B: at least it; C: at least half of it; D: below.",
+        nullable=True,
+        checks=(one_of("A", "B", "C", "D"),),
+    ),
+    Column(
+        "percentile",
+        pl.Float64,
+        "Share of the judged leads with a lower score, in per cent.",
+        "percent",
+        nullable=True,
+        checks=(between(0, 100),),
+    ),
+    Column(
+        "score_change",
+        pl.Float64,
+        "Probability minus that of the model before, in percentage points; empty where none scored the lead.",
+        "percentage points",
+        nullable=True,
+    ),
+    *(
+        Column(f"reason_{place}", pl.String, "What raises or lowers the score most, in words.", nullable=True)
+        for place in (1, 2, 3)
+    ),
+)
+_MADE_BY = (
+    Column("cutoff", UTC_TIME, "The model saw nothing recorded at or after this moment."),
+    Column("calibration_method", pl.String, "How margins became probabilities."),
+    Column("model_version", pl.String, "Version of the model in the registry."),
+    Column("scored_at", UTC_TIME, "When the score was made."),
+)
+_LEAD_SEGMENTS = (
+    Column("campaign_id", pl.String, "Campaign of the lead; empty where unknown.", nullable=True),
+    Column("adset_id", pl.String, "Ad set of the lead; empty where unknown.", nullable=True),
+    Column("ad_id", pl.String, "Ad of the lead; empty where unknown.", nullable=True),
+)
+
 
 def predictions_contract(probability_column: str) -> TableContract:
     """Contract of the predictions; the probability is named after its outcome window, e.g. ``p_qualified_14d``."""
+    probability = Column(
+        probability_column,
+        pl.Float64,
+        "Calibrated probability of the outcome within its window.",
+        unit="probability",
+        checks=(between(0, 1),),
+    )
     return TableContract(
         name="predictions",
         description="One row a scored lead, best first.",
         key=("lead_id",),
         remedy=_REMEDY,
-        columns=(
-            Column("run_id", pl.String, "Run that made the score."),
-            Column("lead_id", pl.String, "The lead."),
-            Column("created_time", UTC_TIME, "When the lead was created: the prediction time."),
-            Column("split", pl.String, "Role of the lead in the model's life.", checks=(one_of(*SPLITS),)),
-            Column(
-                probability_column,
-                pl.Float64,
-                "Calibrated probability of the outcome within its window.",
-                unit="probability",
-                checks=(between(0, 1),),
-            ),
-            Column(
-                "value",
-                pl.Float64,
-                "What an outcome of this lead is worth: learned from realised values, else as configured.",
-                unit="currency",
-                checks=(at_least(0),),
-            ),
-            Column(
-                "elv",
-                pl.Float64,
-                "Expected lead value: probability times value.",
-                unit="currency",
-                checks=(at_least(0),),
-            ),
-            Column(
-                "elv_low",
-                pl.Float64,
-                "Lower end of the 90 % range of the expected value: how far off probabilities like this were.",
-                "currency",
-                nullable=True,
-                checks=(at_least(0),),
-            ),
-            Column(
-                "elv_high", pl.Float64, "Upper end of that range.", "currency", nullable=True, checks=(at_least(0),)
-            ),
-            Column("rank", pl.Int64, "1 is the best lead of the run.", checks=(at_least(1),)),
-            Column("decile", pl.Int64, "1 holds the best tenth.", checks=(between(1, 10),)),
-            Column(
-                "grade",
-                pl.String,
-                "A: at least twice the average lead's probability; B: at least it; C: at least half of it; D: below.",
-                nullable=True,
-                checks=(one_of("A", "B", "C", "D"),),
-            ),
-            Column(
-                "percentile",
-                pl.Float64,
-                "Share of the judged leads with a lower score, in per cent.",
-                "percent",
-                nullable=True,
-                checks=(between(0, 100),),
-            ),
-            Column(
-                "score_change",
-                pl.Float64,
-                "Probability minus that of the model before, in percentage points; empty where none scored the lead.",
-                "percentage points",
-                nullable=True,
-            ),
-            *(
-                Column(f"reason_{place}", pl.String, "What raises or lowers the score most, in words.", nullable=True)
-                for place in (1, 2, 3)
-            ),
-            Column("cutoff", UTC_TIME, "The model saw nothing recorded at or after this moment."),
-            Column("calibration_method", pl.String, "How margins became probabilities."),
-            Column("model_version", pl.String, "Version of the model in the registry."),
-            Column("scored_at", UTC_TIME, "When the score was made."),
-            Column("campaign_id", pl.String, "Campaign of the lead; empty where unknown.", nullable=True),
-            Column("adset_id", pl.String, "Ad set of the lead; empty where unknown.", nullable=True),
-            Column("ad_id", pl.String, "Ad of the lead; empty where unknown.", nullable=True),
-        ),
+        columns=(*_SCORED_LEAD, probability, *_LEAD_VALUE, *_PLACE_AMONG_LEADS, *_MADE_BY, *_LEAD_SEGMENTS),
     )
 
 

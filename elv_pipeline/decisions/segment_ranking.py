@@ -115,7 +115,7 @@ def rank_segments(
     probability_column: str,
     confidence: float = 0.9,
 ) -> pl.DataFrame:
-    """Shrink the segments of a leaderboard and rank them anew.
+    """Shrink the segments of a leaderboard and rank them.
 
     Args:
         board: result of ``leaderboards.leaderboard``.
@@ -127,7 +127,7 @@ def rank_segments(
         confidence: of ``shrunk_low`` to ``shrunk_high``.
 
     Returns:
-        The board in its new order with ``rank`` replaced and ``own_rows, own_positives, own_weight`` (0..1, share of
+        The board in its order with ``rank`` and ``own_rows, own_positives, own_weight`` (0..1, share of
         the own outcomes in the estimate), ``evidence``, ``shrunk_mean_p, shrunk_low, shrunk_high`` (expected rate of a
         lead and its credible interval), ``shrunk_elv_per_lead, shrunk_elv, shrunk_elv_per_spend`` with the interval of
         the latter. Segments without leads and leads without an id come last, whatever their parents say.

@@ -28,6 +28,17 @@ def local_day(moment: datetime, *, timezone: str) -> date:
     return moment.astimezone(ZoneInfo(timezone)).date()
 
 
+def stretch_of(rows: pl.DataFrame, *, days: int, timezone: str) -> pl.Expr:
+    """Number, as ``stretch``, the equal parts of the rows' time that are about ``days`` long.
+
+    As long as a leaderboard's window: over a longer time errors cancel that a leaderboard would show.
+    """
+    local = pl.col("created_time").dt.convert_time_zone(timezone).dt.date()
+    day = (local - local.min()).dt.total_days()
+    span = int(rows.select(day.max() + 1).item())
+    return (day * max(1, round(span / days)) // span).alias("stretch")
+
+
 def floor_midnight(moment: datetime, *, timezone: str) -> datetime:
     """Return the latest local midnight at or before a moment, in UTC."""
     return midnight(local_day(moment, timezone=timezone), timezone=timezone)

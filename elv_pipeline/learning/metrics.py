@@ -20,7 +20,6 @@ import polars as pl
 from elv_pipeline.learning.resampling import (
     Interval,
     bootstrap_weights,
-    finite,
     group_numbers,
     percentile_interval,
     tail_share,
@@ -118,12 +117,6 @@ def day_clusters(created_time: pl.Series, *, timezone: str) -> npt.NDArray[np.in
     """
     days = created_time.dt.convert_time_zone(timezone).dt.date()
     return days.to_physical().cast(pl.Int64).to_numpy() if days.n_unique() >= LEAST_DAYS else None
-
-
-def point_metrics(y: IntArray, p: FloatArray, *, reference_rate: float) -> dict[str, float | None]:
-    """Return every metric without intervals; None where it cannot be computed."""
-    values = _Ranked.of(y, p, reference_rate=reference_rate).metrics(np.ones((1, len(y))))
-    return {metric: finite(values[metric][0]) for metric in METRICS}
 
 
 def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS) -> pl.DataFrame:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import gammaln
 
+from elv_pipeline.learning.local_days import stretch_of
 from elv_pipeline.learning.spec import LearningSpec
 
 FloatArray = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ def segment_error(test: pl.DataFrame, p: FloatArray, y: npt.NDArray[np.int8], sp
         one segment.
     """
     rows = test.with_columns(
-        _stretch(test, days=spec.segment_error_days, timezone=spec.timezone), p=pl.Series(p), y=pl.Series(y)
+        stretch_of(test, days=spec.segment_error_days, timezone=spec.timezone), p=pl.Series(p), y=pl.Series(y)
     )
     return {column: relative_error(*_sums(rows, column)) for column in spec.segment_error_columns}
 
@@ -66,18 +67,6 @@ def relative_error(expected: FloatArray, variance: FloatArray, observed: FloatAr
         + count * np.log(mean / (shape + mean))
     ).sum(axis=0)
     return float(_CANDIDATES[np.argmax(log_likelihood + np.log(_CANDIDATES))])
-
-
-def _stretch(test: pl.DataFrame, *, days: int, timezone: str) -> pl.Expr:
-    """Number the equal parts of the test slice that are about as long as a leaderboard's window.
-
-    Over a longer time errors cancel that a leaderboard would show.
-    """
-    local = pl.col("created_time").dt.convert_time_zone(timezone).dt.date()
-    day = (local - local.min()).dt.total_days()
-    span = int(test.select(day.max() + 1).item())
-    parts = max(1, round(span / days))
-    return (day * parts // span).alias("stretch")
 
 
 def _sums(rows: pl.DataFrame, column: str) -> tuple[FloatArray, FloatArray, FloatArray]:

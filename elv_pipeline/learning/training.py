@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
@@ -28,6 +30,8 @@ from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.splits import SplitPlan, plan_split
 from elv_pipeline.learning.value_model import ValueFit
 from elv_pipeline.tables.labels import Observation
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,58 +81,115 @@ def train(
         plan = plan_split(table, spec, origin=origin)
         labelled = labelled_rows(table, plan)
         chosen = choose(table, labelled, spec, plan=plan, observation=observation)
-        test = labelled.filter(pl.col("split") == "test")
         bundle = _bundle(chosen, labelled, spec, plan=plan)
         baselines = Baselines.fit(table, labelled, spec, plan=plan, peers=chosen.peers)
-        predictions = {"model": bundle.predict(test), **baselines.predict(test)}
-        y = labels(test)
-        value = learn_value(labelled.filter(pl.col("split").is_in(["train", "calibration"])), spec)
-        worth = value_of(test, value, spec)
-        brought = realised(test, worth, learned=is_learned(value))
+        judged = _Judged.of(labelled, bundle, baselines, spec)
         proof = prove(
-            test,
-            predictions,
+            judged.rows,
+            judged.predictions,
             spec,
             reference_rate=_rate(baselines),
-            worth=worth,
-            realised=brought,
+            worth=judged.worth,
+            realised=judged.brought,
         )
-        bundle.metadata["segment_error"] = segment_error(test, predictions["model"], y, spec)
-        bundle.metadata["explanation"] = ExplanationReference.of(
-            bundle, labelled.filter(pl.col("split") == "train")
-        ).to_dict()
-        bundle.metadata["value_intervals"], coverage = value_ranges(
-            test, predictions["model"], spec, value=worth, realised=brought, spread=_spread(value)
-        )
-        if value is not None and is_learned(value):
-            bundle.metadata["value_model"] = value.model.to_dict()
-            bundle.metadata["value_spread"] = _spread(value)
-        importance = permutation_importance(bundle, test, y, seed=spec.seed)
-        leakage = leakage_probes(
-            labelled,
-            predictions["model"],
-            features=spec.features,
-            predict=bundle.predict,
-            importance=importance,
-            accepted=spec.accepted_leaks,
-        )
+        coverage = _complete(bundle, judged, spec, learned_from=labelled.filter(pl.col("split") == "train"))
+        importance = permutation_importance(bundle, judged.rows, judged.y, seed=spec.seed)
         return TrainingResult(
             bundle=bundle,
             plan=plan,
             proof=proof,
             metrics={
                 **_metrics(proof, spec, plan=plan, chosen=chosen),
-                "prevalence": prevalence(labelled, predictions["model"], spec),
-                "value": None if value is None else value.report,
-                "value_intervals": coverage,
-                "leakage": leakage.as_dict(),
-                "segment_error": bundle.metadata["segment_error"],
+                **_findings(judged, labelled, bundle, spec, importance=importance, coverage=coverage),
             },
             scored=_scored(labelled, bundle),
             importance=importance,
             baselines=baselines,
-            example=test.select(bundle.schema.names).head(5),
+            example=judged.rows.select(bundle.schema.names).head(5),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """The test rows, and what is said and known of them.
+
+    Attributes:
+        rows: the rows.
+        y: their labels.
+        predictions: probabilities by name; the model's is named ``model``.
+        value: what was learned of the value of an outcome.
+        worth: predicted value of an outcome of each row.
+        brought: what each row brought.
+    """
+
+    rows: pl.DataFrame
+    y: npt.NDArray[np.int8]
+    predictions: dict[str, FloatArray]
+    value: ValueFit | None
+    worth: FloatArray
+    brought: FloatArray
+
+    @classmethod
+    def of(cls, labelled: pl.DataFrame, bundle: ModelBundle, baselines: Baselines, spec: LearningSpec) -> _Judged:
+        rows = labelled.filter(pl.col("split") == "test")
+        value = learn_value(labelled.filter(pl.col("split").is_in(["train", "calibration"])), spec)
+        worth = value_of(rows, value, spec)
+        return cls(
+            rows=rows,
+            y=labels(rows),
+            predictions={"model": bundle.predict(rows), **baselines.predict(rows)},
+            value=value,
+            worth=worth,
+            brought=realised(rows, worth, learned=is_learned(value)),
+        )
+
+    @property
+    def p(self) -> FloatArray:
+        """The model's probabilities."""
+        return self.predictions["model"]
+
+
+def _complete(
+    bundle: ModelBundle, judged: _Judged, spec: LearningSpec, *, learned_from: pl.DataFrame
+) -> dict[str, Any] | None:
+    """Put into the bundle what scoring needs beside the probability; return how often its ranges of value held."""
+    value = judged.value
+    bundle.metadata["segment_error"] = segment_error(judged.rows, judged.p, judged.y, spec)
+    bundle.metadata["explanation"] = ExplanationReference.of(bundle, learned_from).to_dict()
+    bundle.metadata["value_intervals"], coverage = value_ranges(
+        judged.rows, judged.p, spec, value=judged.worth, realised=judged.brought, spread=_spread(value)
+    )
+    if value is not None and is_learned(value):
+        bundle.metadata["value_model"] = value.model.to_dict()
+        bundle.metadata["value_spread"] = _spread(value)
+    return coverage
+
+
+def _findings(
+    judged: _Judged,
+    labelled: pl.DataFrame,
+    bundle: ModelBundle,
+    spec: LearningSpec,
+    *,
+    importance: pl.DataFrame,
+    coverage: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What the metrics say beside the proof: the rate's shift, values and their ranges, leakage, errors of sums."""
+    leakage = leakage_probes(
+        labelled,
+        judged.p,
+        features=spec.features,
+        predict=bundle.predict,
+        importance=importance,
+        accepted=spec.accepted_leaks,
+    )
+    return {
+        "prevalence": prevalence(labelled, judged.p, spec),
+        "value": None if judged.value is None else judged.value.report,
+        "value_intervals": coverage,
+        "leakage": leakage.as_dict(),
+        "segment_error": bundle.metadata["segment_error"],
+    }
 
 
 def _require_features(table: pl.DataFrame, spec: LearningSpec) -> None:

@@ -5,7 +5,8 @@ distribution that both fix. Does not belong here: how large the shared error is 
 
 A sum of values is treated as a count of outcomes times the size of a typical one (Bohm and Zech, Statistics of weighted
 Poisson events and its applications, 2014), and the count as the member of Katz's family (1965) with the right mean and
-variance, as ``decisions.leaderboards.count_interval`` does; where every outcome is worth the same the two are equal.
+variance: negative binomial where the variance exceeds the mean, else Poisson or binomial. Without a shared error and
+with equal values that stays within one count of the exact Poisson-binomial.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import polars as pl
 from scipy.special import betainc, pdtr
 
 from elv_pipeline.errors import ContractError
+from elv_pipeline.learning.local_days import stretch_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -69,12 +71,6 @@ class GroupSums:
     observed: FloatArray
 
     @classmethod
-    def of_one(cls, p: FloatArray, value: FloatArray, *, spread: float) -> Self:
-        """Return a single group that has not been observed yet. Values are summed in order of size."""
-        order = np.lexsort((value, p))
-        return cls.of(p[order], value[order], np.zeros(p.size), np.zeros(p.size, dtype=np.int64), spread=spread)
-
-    @classmethod
     def of(cls, p: FloatArray, value: FloatArray, realised: FloatArray, group: IntArray, *, spread: float) -> Self:
         """Sum rows by group 0, 1, ...; rows of group -1 are left out."""
         used = group >= 0
@@ -87,7 +83,8 @@ class GroupSums:
         return cls(
             expected=expected,
             variance=second - squared,
-            unit=second / np.maximum(expected, 1e-300),
+            # Any unit does for a group that is worth nothing; 0 would make its count 0 / 0.
+            unit=np.where(expected > 0, second / np.where(expected > 0, expected, 1.0), 1.0),
             observed=observed,
         )
 
@@ -111,11 +108,8 @@ class Grouping:
             ContractError: no rows, or a column that is missing or holds what no interval can be made from.
         """
         _check(rows)
-        local = pl.col("created_time").dt.convert_time_zone(timezone).dt.date()
-        day = (local - local.min()).dt.total_days()
-        span = int(rows.select(day.max() + 1).item())
         segment = pl.col(segment_column).cast(pl.String) if segment_column in rows.columns else pl.lit(None, pl.String)
-        ordered = rows.with_columns(segment=segment, stretch=day * max(1, round(span / days)) // span).sort(
+        ordered = rows.with_columns(stretch_of(rows, days=days, timezone=timezone), segment=segment).sort(
             "segment", "stretch", "created_time", "lead_id"
         )
         cluster = ordered.select(pl.struct("segment", "stretch").rle_id().cast(pl.Int64)).to_series().to_numpy()

@@ -200,45 +200,51 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
             narrated(context, f"training, calibrating and judging on {table.height:,} leads as of {origin}"),
             _remembering_refusal(deployment, origin, table=table),
         ):
-            moment = deployment.midnight(origin)
-            result = train(
-                table, learning_spec(deployment), origin=moment, observation=deployment.observation(origin=moment)
-            )
-            _add_references(result, table, stretch_days=deployment.config.reporting.drift_days)
-            explained = _explained(deployment, result, table)
-            handle = _register(deployment, result, explained, origin=origin, data_version=content_checksum(table))
-        difference = result.metrics["differences"]["constant"]["log_loss"]
-        better = difference["high"] is not None and difference["high"] < 0
+            result, handle = _trained(deployment, table, origin=origin)
         return dg.MaterializeResult(
-            metadata={
-                "model": f"{handle.name} version {handle.version}",
-                "model_file": dg.MetadataValue.path(handle.path),
-                "tracking_run_id": handle.tracking_run_id,
-                "metrics": dg.MetadataValue.md(_metrics_table(result.metrics, timezone=deployment.config.timezone)),
-                "calibration": picture(
-                    reliability(result.proof.calibration_bins), title="Calibration on the test rows"
-                ),
-                "lift": picture(lift_and_gains(result.proof.gains), title="Lift and gains on the test rows"),
-                "importance": picture(importance_chart(result.importance), title="Permutation importance"),
-                "split": result.plan.to_dict(),
-                **{
-                    name: figure["value"]
-                    for name, figure in result.metrics["models"]["model"].items()
-                    if figure["value"] is not None
-                },
-            },
+            metadata=_candidate_metadata(result, handle, timezone=deployment.config.timezone),
             data_version=dg.DataVersion(handle.sha256),
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name="beats_constant",
-                    passed=better,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"log_loss_difference": str(difference)},
-                )
-            ],
+            check_results=[_beats_constant(result)],
         )
 
     return candidate_model
+
+
+def _trained(deployment: Deployment, table: pl.DataFrame, *, origin: date) -> tuple[TrainingResult, ModelHandle]:
+    """Train, judge and explain the origin's model, and register it."""
+    moment = deployment.midnight(origin)
+    result = train(table, learning_spec(deployment), origin=moment, observation=deployment.observation(origin=moment))
+    _add_references(result, table, stretch_days=deployment.config.reporting.drift_days)
+    explained = _explained(deployment, result, table)
+    return result, _register(deployment, result, explained, origin=origin, data_version=content_checksum(table))
+
+
+def _candidate_metadata(result: TrainingResult, handle: ModelHandle, *, timezone: str) -> dict[str, Any]:
+    return {
+        "model": f"{handle.name} version {handle.version}",
+        "model_file": dg.MetadataValue.path(handle.path),
+        "tracking_run_id": handle.tracking_run_id,
+        "metrics": dg.MetadataValue.md(_metrics_table(result.metrics, timezone=timezone)),
+        "calibration": picture(reliability(result.proof.calibration_bins), title="Calibration on the test rows"),
+        "lift": picture(lift_and_gains(result.proof.gains), title="Lift and gains on the test rows"),
+        "importance": picture(importance_chart(result.importance), title="Permutation importance"),
+        "split": result.plan.to_dict(),
+        **{
+            name: figure["value"]
+            for name, figure in result.metrics["models"]["model"].items()
+            if figure["value"] is not None
+        },
+    }
+
+
+def _beats_constant(result: TrainingResult) -> dg.AssetCheckResult:
+    difference = result.metrics["differences"]["constant"]["log_loss"]
+    return dg.AssetCheckResult(
+        check_name="beats_constant",
+        passed=difference["high"] is not None and difference["high"] < 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"log_loss_difference": str(difference)},
+    )
 
 
 @contextmanager

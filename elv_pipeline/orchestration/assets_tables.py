@@ -205,17 +205,7 @@ def _counts(status: pl.DataFrame) -> dict[str, int]:
 
 def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     config = deployment.config
-    span = deployment.problem.history_days(
-        outcome_window_days=config.label_window_days, lag_days=config.feature_lag_days
-    )
-    deps: dict[str, Window | None] = {"joined_leads": Window(-span, 0)}
-    if config.paths.ads_path:
-        deps["ads"] = Window(-span, -config.feature_lag_days)
-    if config.paths.outcomes_path:
-        deps["outcomes"] = Window(-span, 0)
-    for table in (*BREAKDOWNS, *ATTRIBUTES):
-        if getattr(config.paths, f"{table}_path"):
-            deps[table] = Window(-span, -config.feature_lag_days) if table in BREAKDOWNS else None
+    deps = _features_deps(deployment)
     needed = [name for name in deps if name not in ("ads", *ATTRIBUTES)]
 
     @asset(
@@ -244,27 +234,45 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
                 rows = deployment.lake.write_days("features", computed, days=days.days)
             deployment.note_recipe(complete=True)
         note_partition_rows(context, rows)
-        table = deployment.scan("features", first=days.first, last=days.last)
-        columns = deployment.problem.feature_columns(deployment.data(), lag_days=config.feature_lag_days)
-        sample = table.head(5).collect()
         return dg.MaterializeResult(
-            metadata={
-                "dagster/row_count": sum(rows.values()),
-                "dagster/column_schema": schema_of_frame(
-                    sample, definitions={column.name: column.definition for column in columns}
-                ),
-                "dagster/column_lineage": lineage(
-                    {column.name: column.sources for column in columns}, deployment=deployment
-                ),
-                "preview": preview(sample),
-                "feature_columns": len(columns),
-                "feature_lag_days": config.feature_lag_days,
-            },
+            metadata={"dagster/row_count": sum(rows.values()), **_features_metadata(deployment, days)},
             data_version=dg.DataVersion(deployment.lake.digest("features", days.days)),
             check_results=[_complete(deployment, rows, days)],
         )
 
     return features
+
+
+def _features_deps(deployment: Deployment) -> dict[str, Window | None]:
+    """The tables that features are made of, and which of their days."""
+    config = deployment.config
+    span = deployment.problem.history_days(
+        outcome_window_days=config.label_window_days, lag_days=config.feature_lag_days
+    )
+    deps: dict[str, Window | None] = {"joined_leads": Window(-span, 0)}
+    if config.paths.ads_path:
+        deps["ads"] = Window(-span, -config.feature_lag_days)
+    if config.paths.outcomes_path:
+        deps["outcomes"] = Window(-span, 0)
+    for table in (*BREAKDOWNS, *ATTRIBUTES):
+        if getattr(config.paths, f"{table}_path"):
+            deps[table] = Window(-span, -config.feature_lag_days) if table in BREAKDOWNS else None
+    return deps
+
+
+def _features_metadata(deployment: Deployment, days: DayRange) -> dict[str, Any]:
+    lag_days = deployment.config.feature_lag_days
+    sample = deployment.scan("features", first=days.first, last=days.last).head(5).collect()
+    columns = deployment.problem.feature_columns(deployment.data(), lag_days=lag_days)
+    definitions = {column.name: column.definition for column in columns}
+    sources = {column.name: column.sources for column in columns}
+    return {
+        "dagster/column_schema": schema_of_frame(sample, definitions=definitions),
+        "dagster/column_lineage": lineage(sources, deployment=deployment),
+        "preview": preview(sample),
+        "feature_columns": len(columns),
+        "feature_lag_days": lag_days,
+    }
 
 
 def _complete(deployment: Deployment, rows: dict[date, int], days: DayRange) -> dg.AssetCheckResult:

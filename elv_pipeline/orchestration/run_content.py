@@ -23,9 +23,12 @@ from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, manifest
-from elv_pipeline.publishing.model_registry import ModelHandle
+from elv_pipeline.publishing.model_registry import CandidateEvidence, ModelHandle
 from elv_pipeline.publishing.run_bundle import BundleInputs
 from elv_pipeline.synthetic.truth import compare_with_truth, ranges_against_truth
+
+LabelSummary = tuple[dict[str, int], pl.DataFrame]
+"""Label counts, and those by week."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,49 +68,41 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     evidence = run.handle.evidence()
     profile = deployment.lake.read_json("data_profile") or {}
     labels = label_summary(deployment)
-    joins = join_summary(deployment, _joined(deployment, run))
-    days = list(run.board_days) or sorted(run.board_rows["day"].unique().to_list())
-    rows = BoardRows.read(
-        deployment,
-        run.board_rows,
-        days=days,
-        with_spend=run.kind != "batch",
-        judged=run.predictions if run.kind == "train" else None,
-    )
-    boards = [rows.board(deployment, days, spec=spec, model=run.model) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)]
-    raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
-    document = manifest(
-        RunFacts(
-            run_id=run.run_id,
-            kind=run.kind,
-            started_at=datetime.now(UTC),
-            as_of_date=run.as_of.isoformat(),
-            observed_until=deployment.observed_until().isoformat(),
-        ),
+    truth = _truth(deployment, run.predictions, truth_path)
+    content = _content(deployment, run, evidence=evidence, profile=profile, labels=labels, truth=truth)
+    verdict = plain_verdict(evidence.metrics, validation=content.validation, alerts=content.warnings())
+    return BundleInputs(
+        content=replace(content, manifest={**content.manifest, "verdict": verdict.as_dict()}),
         config=deployment.config,
         handle=run.handle,
-        model=run.model,
-        metrics=evidence.metrics,
-        predictions=run.predictions,
-        join_statistics=joins,
+        profile=profile,
         label_counts=labels[0] if labels else None,
-        alerts=raised,
     )
-    truth = _truth(deployment, run.predictions, truth_path)
-    validation = _validation(deployment, run.handle)
-    content = ReportContent(
-        manifest={
-            **document,
-            "row_counts": _row_counts(deployment),
-            "truth": truth,
-        },
+
+
+def _content(
+    deployment: Deployment,
+    run: ScoredRun,
+    *,
+    evidence: CandidateEvidence,
+    profile: dict[str, Any],
+    labels: LabelSummary | None,
+    truth: dict[str, Any] | None,
+) -> ReportContent:
+    """What the report shows; its manifest has no verdict yet, which judges the warnings of this content."""
+    joins = join_summary(deployment, _joined(deployment, run))
+    campaigns, adsets = _boards(deployment, run)
+    raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
+    document = _manifest(deployment, run, metrics=evidence.metrics, joins=joins, labels=labels, raised=raised)
+    return ReportContent(
+        manifest={**document, "row_counts": _row_counts(deployment), "truth": truth},
         predictions=run.predictions.drop("day"),
         metrics=evidence.metrics,
         calibration_bins=evidence.calibration_bins,
         gains=evidence.gains,
-        campaign_leaderboard=boards[0],
-        adset_leaderboard=boards[1],
-        absent=absences(deployment, kind=run.kind, has_adsets=boards[1] is not None, has_profile=bool(profile)),
+        campaign_leaderboard=campaigns,
+        adset_leaderboard=adsets,
+        absent=absences(deployment, kind=run.kind, has_adsets=adsets is not None, has_profile=bool(profile)),
         findings=tuple(profile.get("findings", ())),
         alerts=tuple(raised),
         label_counts_by_week=labels[1] if labels else None,
@@ -121,18 +116,54 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         insights=evidence.insights,
         factors=evidence.factors,
         partial_dependence=evidence.partial_dependence,
-        validation=validation,
+        validation=_validation(deployment, run.handle),
         overlap=deployment.lake.read_json("challenger_report") if run.kind == "score" else None,
         features=_definitions(deployment, run.model),
         truth=truth,
     )
-    verdict = plain_verdict(evidence.metrics, validation=validation, alerts=content.warnings())
-    return BundleInputs(
-        content=replace(content, manifest={**content.manifest, "verdict": verdict.as_dict()}),
+
+
+def _boards(deployment: Deployment, run: ScoredRun) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
+    """The boards of campaigns and of ad sets."""
+    days = list(run.board_days) or sorted(run.board_rows["day"].unique().to_list())
+    rows = BoardRows.read(
+        deployment,
+        run.board_rows,
+        days=days,
+        with_spend=run.kind != "batch",
+        judged=run.predictions if run.kind == "train" else None,
+    )
+    campaigns, adsets = (
+        rows.board(deployment, days, spec=spec, model=run.model) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)
+    )
+    return campaigns, adsets
+
+
+def _manifest(
+    deployment: Deployment,
+    run: ScoredRun,
+    *,
+    metrics: dict[str, Any],
+    joins: dict[str, Any],
+    labels: LabelSummary | None,
+    raised: list[dict[str, Any]],
+) -> dict[str, Any]:
+    return manifest(
+        RunFacts(
+            run_id=run.run_id,
+            kind=run.kind,
+            started_at=datetime.now(UTC),
+            as_of_date=run.as_of.isoformat(),
+            observed_until=deployment.observed_until().isoformat(),
+        ),
         config=deployment.config,
         handle=run.handle,
-        profile=profile,
+        model=run.model,
+        metrics=metrics,
+        predictions=run.predictions,
+        join_statistics=joins,
         label_counts=labels[0] if labels else None,
+        alerts=raised,
     )
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.learning.budget import PERCENTS, gains_by_decile, value_at_budget
-from elv_pipeline.learning.metrics import gains, point_metrics
+from elv_pipeline.learning.metrics import evaluate, gains
 
 
 def sample(*, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -37,11 +37,11 @@ def test_without_ties_it_is_a_plain_count_and_sum_of_the_best_rows() -> None:
 
 def test_capture_is_the_one_of_the_metrics() -> None:
     y, value, p, _ = sample(rows=487, seed=2)
-    metrics = point_metrics(y, np.round(p, 1), reference_rate=0.1)
+    judged = evaluate(y, {"model": np.round(p, 1)}, reference_rate=0.1, seed=1, samples=5)["models"]["model"]
     found = value_at_budget({"model": np.round(p, 1)}, y, value, seed=1, samples=5).document["models"]["model"]
     for name in ("5pct", "10pct", "20pct"):
-        assert found[name]["capture"]["value"] == pytest.approx(metrics[f"capture_at_{name}"])
-        assert found[name]["lift"]["value"] == pytest.approx(metrics[f"lift_at_{name}"])
+        assert found[name]["capture"]["value"] == pytest.approx(judged[f"capture_at_{name}"]["value"])
+        assert found[name]["lift"]["value"] == pytest.approx(judged[f"lift_at_{name}"]["value"])
 
 
 def test_ties_count_as_the_mean_over_all_orders_and_a_constant_captures_its_share() -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from benchmarks.censoring import DEFAULT_SEEDS, METRICS, expected_metrics, gain, gap_closed, run
 
+NO_COST = 0.03
+"""Relative loss within which three seeds cannot tell a cost from chance."""
+
 
 def runs_of(*values: tuple[float, float, float]) -> list[dict[str, dict[str, float]]]:
     return [
@@ -53,5 +56,6 @@ def test_a_new_campaign_costs_little_where_young_leads_count() -> None:
 def test_where_nothing_changes_young_leads_cost_nothing() -> None:
     runs = [run(seed, name="nothing_changes") for seed in DEFAULT_SEEDS[:3]]
     for metric in METRICS:
-        mean, error = gain(runs, metric)
-        assert mean > -2 * error
+        mean, _ = gain(runs, metric)
+        # Three seeds bound a cost, they do not estimate it: of three differences the standard error is itself a guess.
+        assert mean > -NO_COST

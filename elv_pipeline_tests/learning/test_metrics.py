@@ -16,7 +16,6 @@ from elv_pipeline.learning.metrics import (
     day_clusters,
     evaluate,
     gains,
-    point_metrics,
     rate_interval,
     wilson_interval,
 )
@@ -30,11 +29,17 @@ def sample(*, rows: int, seed: int, decimals: int = 12, rate: float = 0.1) -> tu
     return y, np.round(p, decimals)
 
 
+def figures(y: np.ndarray, p: np.ndarray, *, reference_rate: float) -> dict[str, float | None]:
+    """The values of ``evaluate`` without their intervals."""
+    judged = evaluate(y, {"model": p}, reference_rate=reference_rate, seed=1, samples=1)
+    return {metric: interval["value"] for metric, interval in judged["models"]["model"].items()}
+
+
 @settings(max_examples=40, deadline=None)
 @given(rows=st.integers(5, 300), seed=st.integers(0, 1_000), decimals=st.sampled_from([0, 1, 2, 12]))
 def test_values_equal_scikit_learn_with_and_without_ties(rows: int, seed: int, decimals: int) -> None:
     y, p = sample(rows=rows, seed=seed, decimals=decimals)
-    values = point_metrics(y, p, reference_rate=0.1)
+    values = figures(y, p, reference_rate=0.1)
     assert values["pr_auc"] == pytest.approx(reference.average_precision_score(y, p))
     assert values["roc_auc"] == pytest.approx(reference.roc_auc_score(y, p))
     assert values["brier"] == pytest.approx(reference.brier_score_loss(y, p))
@@ -45,7 +50,7 @@ def test_values_equal_scikit_learn_with_and_without_ties(rows: int, seed: int, d
 
 def test_lift_and_capture_equal_a_plain_count_without_ties() -> None:
     y, p = sample(rows=200, seed=3)
-    values = point_metrics(y, p, reference_rate=0.1)
+    values = figures(y, p, reference_rate=0.1)
     for name, rows in (("5pct", 10), ("10pct", 20), ("20pct", 40)):
         hits = y[np.argsort(-p)[:rows]].sum()
         assert values[f"capture_at_{name}"] == pytest.approx(hits / y.sum())
@@ -56,13 +61,13 @@ def test_a_tie_across_the_border_counts_as_the_mean_over_all_orders() -> None:
     y, p = sample(rows=400, seed=4, decimals=1)
     generator = np.random.default_rng(0)
     counts = [y[np.lexsort((generator.random(400), -p))[:40]].sum() for _ in range(3_000)]
-    value = point_metrics(y, p, reference_rate=0.1)["capture_at_10pct"]
+    value = figures(y, p, reference_rate=0.1)["capture_at_10pct"]
     assert value == pytest.approx(np.mean(counts) / y.sum(), rel=0.02)
 
 
 def test_a_constant_prediction_has_no_lift_and_no_skill() -> None:
     y, _ = sample(rows=501, seed=5)
-    values = point_metrics(y, np.full(501, 0.07), reference_rate=0.07)
+    values = figures(y, np.full(501, 0.07), reference_rate=0.07)
     assert values["lift_at_5pct"] == pytest.approx(1)
     assert values["roc_auc"] == pytest.approx(0.5)
     assert values["brier_skill"] == 0
@@ -72,7 +77,7 @@ def test_a_constant_prediction_has_no_lift_and_no_skill() -> None:
 def test_no_value_depends_on_row_order() -> None:
     y, p = sample(rows=300, seed=6, decimals=1)
     shuffled = np.random.default_rng(1).permutation(300)
-    plain, mixed = (point_metrics(y[order], p[order], reference_rate=0.1) for order in (np.arange(300), shuffled))
+    plain, mixed = (figures(y[order], p[order], reference_rate=0.1) for order in (np.arange(300), shuffled))
     for metric in METRICS:
         assert mixed[metric] == pytest.approx(plain[metric], abs=1e-12)
     assert calibration_bins(y[shuffled], p[shuffled]).equals(calibration_bins(y, p))
@@ -83,7 +88,7 @@ def test_calibration_mae_can_be_recomputed_from_the_bins() -> None:
     y, p = sample(rows=777, seed=7)
     bins = calibration_bins(y, p)
     gap = ((bins["mean_predicted"] - bins["observed_rate"]).abs() * bins["rows"]).sum() / bins["rows"].sum()
-    assert point_metrics(y, p, reference_rate=0.1)["calibration_mae"] == pytest.approx(gap)
+    assert figures(y, p, reference_rate=0.1)["calibration_mae"] == pytest.approx(gap)
     assert bins["rows"].sum() == 777
     assert bins["positives"].sum() == y.sum()
     assert (bins["rows"].max() - bins["rows"].min()) <= 1
@@ -105,7 +110,7 @@ def test_what_cannot_be_computed_is_none_and_never_nan() -> None:
 def test_intervals_cover_the_true_value_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     truth_y, truth_p = sample(rows=400_000, seed=10)
-    truth = point_metrics(truth_y, truth_p, reference_rate=0.1)
+    truth = figures(truth_y, truth_p, reference_rate=0.1)
     covered = dict.fromkeys(("roc_auc", "brier", "log_loss", "lift_at_20pct"), 0)
     for _ in range(120):
         rows = rng.integers(0, 400_000, 600)

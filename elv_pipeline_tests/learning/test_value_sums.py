@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binom, nbinom
+from scipy.stats import binom, nbinom, poisson_binom
 
-from elv_pipeline.decisions import leaderboards
 from elv_pipeline.errors import ContractError
 from elv_pipeline.learning.value_sums import (
     SIZE_BUCKETS,
@@ -28,13 +27,46 @@ def test_the_family_is_negative_binomial_above_and_binomial_below_the_poisson() 
     assert probability_up_to(np.array([-1.0]), mean=np.array([4.0]), variance=np.array([6.0])) == 0
 
 
-@pytest.mark.parametrize("error", [0.0, 0.3, 1.0])
-def test_with_a_constant_value_the_interval_is_the_leaderboards(error: float) -> None:
-    p = np.random.default_rng(1).beta(1, 12, 80)
-    sums = GroupSums.of_one(p, np.full(80, VALUE), spread=0.0)
-    low, high = sum_interval(sums, errors=np.array([error]), confidence=leaderboards.CONFIDENCE)
-    expected = leaderboards.count_interval(p, relative_error=error)
-    assert (low[0] / VALUE, high[0] / VALUE) == pytest.approx(expected)
+def of_one(p: np.ndarray, *, spread: float = 0.0, error: float = 0.0, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the sum over one group whose outcomes are worth 1."""
+    group = GroupSums.of(p, np.ones(p.size), np.zeros(p.size), np.zeros(p.size, dtype=np.int64), spread=spread)
+    low, high = sum_interval(group, errors=np.array([error]), confidence=confidence)
+    return float(low[0]), float(high[0])
+
+
+def test_a_shared_error_widens_the_interval_more_where_there_are_more_leads() -> None:
+    p = np.full(50, 0.1)
+    for copies, least in ((1, 1.1), (20, 3.0)):
+        narrow, wide = (of_one(np.tile(p, copies), error=error) for error in (0.0, 0.4))
+        assert wide[1] - wide[0] > least * (narrow[1] - narrow[0])
+        assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
+
+
+def test_without_error_the_interval_stays_within_one_count_of_the_exact_one() -> None:
+    rng = np.random.default_rng(4)
+    shapes = [(1, 10), (5, 5), (0.3, 0.3), (18, 2)]
+    for index in range(300):
+        p = rng.beta(*shapes[index % 4], int(rng.integers(1, 150)))
+        cumulative = poisson_binom.cdf(np.arange(p.size + 1), p)
+        exact = np.searchsorted(cumulative, [0.025, 0.975])
+        expected = min(exact[0], p.sum()), max(min(exact[1], p.size), p.sum())
+        assert of_one(p) == pytest.approx(expected, abs=1.0)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.4])
+def test_certain_leads_and_impossible_ones_have_sane_intervals(error: float) -> None:
+    assert of_one(np.zeros(5), error=error) == (0, 0)
+    low, high = of_one(np.ones(5), error=error)
+    assert 0 <= low <= 5 <= high
+    assert (low, high) == (5, 5) or error
+
+
+def test_the_interval_moves_smoothly_where_variance_passes_the_mean() -> None:
+    """Binomial below, Poisson at, negative binomial above: three formulas, one family."""
+    p = np.full(400, 0.1)
+    at = np.sqrt(0.1 * 40) / 40  # where variance equals mean
+    ends = [of_one(p, error=at * factor) for factor in (0.999, 1 - 1e-9, 1.0, 1.001)]
+    assert len({tuple(np.round(end, 6)) for end in ends}) == 1
 
 
 def test_the_needed_error_is_where_the_interval_begins_to_cover() -> None:
@@ -52,15 +84,8 @@ def test_the_needed_error_is_where_the_interval_begins_to_cover() -> None:
 
 
 def test_a_spread_of_values_widens_the_sum() -> None:
-    p = np.full(200, 0.1)
-    widths = [
-        np.subtract(
-            *sum_interval(GroupSums.of_one(p, np.full(200, VALUE), spread=spread), errors=np.zeros(1), confidence=0.9)[
-                ::-1
-            ]
-        )[0]
-        for spread in (0.0, 1.0, 2.0)
-    ]
+    ends = [of_one(np.full(200, 0.1), spread=spread, confidence=0.9) for spread in (0.0, 1.0, 2.0)]
+    widths = [high - low for low, high in ends]
     assert widths[0] < widths[1] < widths[2]
 
 

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 import yaml
 
-from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, leaderboard
+from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, leaderboard
 from elv_pipeline.decisions.predictions import ScoringRun, predictions
 from elv_pipeline.decisions.segment_ranking import rank_segments
 from elv_pipeline.errors import ContractError
 from elv_pipeline.home import Home
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.learning.training import train
+from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.monitoring.drift import drift, reference_of
 from elv_pipeline.publishing import run_bundle
@@ -68,6 +68,7 @@ PROFILE = {
     "findings": [],
     "readiness": {},
 }
+LABEL_COUNTS = {"leads": 300, "positive": 20, "negative": 200, "unknown": 80}
 
 
 @pytest.fixture(scope="module")
@@ -76,67 +77,46 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
     return parse_config(raw, source=tmp_path_factory.mktemp("config") / "config.yaml")
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> BundleInputs:
-    """A whole run, as the pipeline puts it together."""
+def leads_of_ad_sets() -> tuple[pl.DataFrame, datetime]:
     table, origin = make_table()
-    table = table.with_columns(
+    return table.with_columns(
         pl.col("created_time").dt.date().alias("day"),
         pl.format("{}-{}", "campaign_id", pl.col("clicks_7d") % 2).alias("adset_id"),
         pl.lit(None, pl.String).alias("ad_id"),
+    ), origin
+
+
+def ranked_board(
+    scored: pl.DataFrame, table: pl.DataFrame, *, spec: LeaderboardSpec, errors: dict[str, float]
+) -> pl.DataFrame:
+    board = leaderboard(
+        scored,
+        None,
+        spec=spec,
+        probability_column=P,
+        value_spread=0.0,
+        min_segment_leads=30,
+        segment_error=errors[spec.segment],
     )
-    result = train(table, make_spec(bootstrap_samples=10), origin=origin)
-    why = explained(result, table)
-    path, digest = save_candidate(
-        result,
-        why,
-        home=Home(tmp_path_factory.mktemp("models")),
-        name="lead_ads",
-        context={"origin": "2024-04-30"},
+    assert board is not None
+    known = table.select("lead_id", "campaign_id", "adset_id", "y").drop_nulls("y").head(200)
+    outcomes = known.with_columns(pl.lit(0.1).alias(P))
+    return rank_segments(board, outcomes, levels=spec.id_columns, errors=errors, probability_column=P).select(
+        spec.columns
     )
-    handle = ModelHandle(
-        name="lead_ads", version="3", path=str(path), sha256=digest, origin=origin.isoformat(), tracking_run_id="t"
+
+
+def content_of(
+    result: TrainingResult, table: pl.DataFrame, *, config: PipelineConfig, handle: ModelHandle
+) -> ReportContent:
+    """What a run that scored the last leads of the table shows."""
+    run = ScoringRun(
+        run_id=RUN_ID, model_version="3", scored_at=STARTED, probability_column=P, value_per_qualified=180.0
     )
-    scored = predictions(
-        table.tail(300),
-        result.bundle,
-        run=ScoringRun(
-            run_id=RUN_ID, model_version="3", scored_at=STARTED, probability_column=P, value_per_qualified=180.0
-        ),
-    )
-    boards = [
-        leaderboard(
-            scored,
-            None,
-            spec=spec,
-            probability_column=P,
-            value_spread=0.0,
-            min_segment_leads=30,
-            segment_error=result.bundle.metadata["segment_error"][spec.segment],
-        )
-        for spec in (CAMPAIGN_BOARD, ADSET_BOARD)
-    ]
-    outcomes = (
-        table.select("lead_id", "campaign_id", "adset_id", "y")
-        .drop_nulls("y")
-        .head(200)
-        .with_columns(pl.lit(0.1).alias(P))
-    )
-    boards = [
-        board
-        if board is None
-        else rank_segments(
-            board,
-            outcomes,
-            levels=spec.id_columns,
-            errors=result.bundle.metadata["segment_error"],
-            probability_column=P,
-        ).select(spec.columns)
-        for spec, board in zip((CAMPAIGN_BOARD, ADSET_BOARD), boards, strict=True)
-    ]
+    scored = predictions(table.tail(300), result.bundle, run=run)
     moved = drift(reference_of(table, ["clicks_7d"]), table.tail(300))
-    counts = {"leads": 300, "positive": 20, "negative": 200, "unknown": 80}
     raised = alerts(metrics=result.metrics, drift=moved, predictions=scored)
+    errors = result.bundle.metadata["segment_error"]
     document = manifest(
         RunFacts(run_id=RUN_ID, kind="score", started_at=STARTED, as_of_date="2024-04-29", observed_until=None),
         config=config,
@@ -145,22 +125,40 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> 
         metrics=result.metrics,
         predictions=scored,
         join_statistics={"leads": 300, "by_method": {"ad_id": 300}},
-        label_counts=counts,
+        label_counts=LABEL_COUNTS,
         alerts=raised,
     )
-    content = ReportContent(
+    return ReportContent(
         manifest=document,
         predictions=scored.drop("day"),
         metrics=result.metrics,
         calibration_bins=result.proof.calibration_bins,
         gains=result.proof.gains,
-        campaign_leaderboard=boards[0],
-        adset_leaderboard=boards[1],
+        campaign_leaderboard=ranked_board(scored, table, spec=CAMPAIGN_BOARD, errors=errors),
+        adset_leaderboard=ranked_board(scored, table, spec=ADSET_BOARD, errors=errors),
         alerts=tuple(raised),
         drift=tuple(moved),
         importance=result.importance,
     )
-    return BundleInputs(content=content, config=config, handle=handle, profile=PROFILE, label_counts=counts)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory, config: PipelineConfig) -> BundleInputs:
+    """A whole run, as the pipeline puts it together."""
+    table, origin = leads_of_ad_sets()
+    result = train(table, make_spec(bootstrap_samples=10), origin=origin)
+    path, digest = save_candidate(
+        result,
+        explained(result, table),
+        home=Home(tmp_path_factory.mktemp("models")),
+        name="lead_ads",
+        context={"origin": "2024-04-30"},
+    )
+    handle = ModelHandle(
+        name="lead_ads", version="3", path=str(path), sha256=digest, origin=origin.isoformat(), tracking_run_id="t"
+    )
+    content = content_of(result, table, config=config, handle=handle)
+    return BundleInputs(content=content, config=config, handle=handle, profile=PROFILE, label_counts=LABEL_COUNTS)
 
 
 @pytest.fixture(scope="module")
