@@ -76,8 +76,8 @@ lock: setup ## Resolve the lock files again (needs uv, not part of the lock)
 	$(MAKE) lock-extras
 
 lock-extras: setup
-	$(LOCK) $(BEYOND_LOCK) --extra spark --extra remote --output-file requirements-extras.lock
-	$(LOCK) $(BEYOND_LOCK) --extra postgres --extra kubernetes --output-file requirements-deploy.lock
+	$(LOCK) $(BEYOND_LOCK) --extra spark --extra remote --extra servers --output-file requirements-extras.lock
+	$(LOCK) $(BEYOND_LOCK) --extra postgres --extra sqlserver --extra kubernetes --output-file requirements-deploy.lock
 	sed -i '/^# The following packages were excluded/,$$d' requirements-extras.lock requirements-deploy.lock
 
 clean: ## Remove what can be made again (not var/)

@@ -96,9 +96,9 @@ def read_with_duckdb(path: str) -> int:
 
 def read_with_ours(path: str) -> dict[str, float]:
     """``read_ads``, with the share of its time that validating the contract takes, and reading alone."""
+    from elv_pipeline.config_file import parse_config
     from elv_pipeline.contracts.spec import TableContract
     from elv_pipeline.ingest import tables
-    from elv_pipeline.settings import parse_config
 
     paths = {"leads_path": "leads.csv", "ads_path": path}
     config = parse_config({"paths": paths}, source=Path(path).with_name("config.yaml"))

@@ -51,3 +51,15 @@ class PromotionRefusedError(ElvError):
     """A version cannot become the champion: a gate failed, it is not there, or nothing waits for approval."""
 
     exit_code = 7
+
+
+class SourceError(ElvError):
+    """A database cannot be reached, or refuses what was asked of it; nothing was read or written in part."""
+
+    exit_code = 8
+
+
+class HeldBackError(ElvError):
+    """The inputs of a day are incomplete, so it was not scored on half its data; a later run catches it up."""
+
+    exit_code = 9

@@ -7,6 +7,7 @@ Layout::
 
     <home>/configurations/<name>.json   accepted configurations, resolved
     <home>/lake/<name>/<table>/         Parquet, one file a day
+    <home>/extracts/<name>/<table>/     snapshots that queries delivered, with their manifests
     <home>/intake/<name>/<table>/       parsed exports, a cache
     <home>/validation/<name>.html       what is wrong with exports that break their contracts
     <home>/models/<name>/<origin>/      candidate models of each training origin
@@ -14,6 +15,10 @@ Layout::
     <home>/dagster/                     DAGSTER_HOME: instance, event log
     <home>/scores.db                    embedded score database
     <home>/runs/<run_id>/, runs.db      run bundles and the run registry
+    <home>/monitoring/<name>.html       the monitoring page
+    <home>/alerts/<name>.json           open alerts, and those that could not be delivered
+    <home>/access.jsonl                 every access to a database
+    <home>/targets.jsonl                approvals of databases that scores go to
 """
 
 from __future__ import annotations
@@ -21,11 +26,13 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import EXTRACTS
 
 HOME_VARIABLE = "ELV_HOME"
 
@@ -87,6 +94,10 @@ class Home:
         """Parquet lake of one configuration."""
         return self.root / "lake" / name
 
+    def extracts(self, name: str) -> Path:
+        """Snapshots that the queries of one configuration delivered."""
+        return self.root / "extracts" / name
+
     def intake(self, name: str) -> Path:
         """Parsed exports of one configuration; a cache."""
         return self.root / "intake" / name
@@ -94,6 +105,24 @@ class Home:
     def validation_page(self, name: str) -> Path:
         """Where the validation of exports that break their contracts is shown; others have it in their run's bundle."""
         return self.root / "validation" / f"{name}.html"
+
+    def monitoring_page(self, name: str) -> Path:
+        """What is watched of one configuration, as a page."""
+        return self.root / "monitoring" / f"{name}.html"
+
+    def alert_state(self, name: str) -> Path:
+        """Open alerts of one configuration."""
+        return self.root / "alerts" / f"{name}.json"
+
+    @property
+    def access_log(self) -> Path:
+        """Append-only log of every access to a database."""
+        return self.root / "access.jsonl"
+
+    @property
+    def targets(self) -> Path:
+        """Append-only log of approved targets of scores."""
+        return self.root / "targets.jsonl"
 
     def models(self, name: str) -> Path:
         """Candidate models of one configuration."""
@@ -109,7 +138,23 @@ class Home:
         Raises:
             ConfigError: a stored configuration is unreadable by this version.
         """
-        return [self._load(file) for file in sorted(self.configuration_file("x").parent.glob("*.json"))]
+        files = sorted(self.configuration_file("x").parent.glob("*.json"))
+        return [self.placed(self._load(file)) for file in files]
+
+    def placed(self, config: PipelineConfig) -> PipelineConfig:
+        """The configuration with the folders of this home for the tables that queries deliver. Idempotent.
+
+        What is remembered has the address instead, so that a home may be moved.
+        """
+        return self._readdressed(config, lambda table: str(self.extracts(config.name) / table))
+
+    def _addressed(self, config: PipelineConfig) -> PipelineConfig:
+        return self._readdressed(config, lambda table: f"{EXTRACTS}{table}")
+
+    @staticmethod
+    def _readdressed(config: PipelineConfig, place: Callable[[str], str]) -> PipelineConfig:
+        addresses = {f"{table}_path": place(table) for table in config.extracts.queries}
+        return config.model_copy(update={"paths": config.paths.model_copy(update=addresses)}) if addresses else config
 
     def register(self, config: PipelineConfig) -> PipelineConfig:
         """Accept a configuration, or refuse a name that already stands for other data. Atomic and idempotent.
@@ -117,7 +162,7 @@ class Home:
         Raises:
             ConfigError: the name is taken by another data identity.
         """
-        file = self.configuration_file(config.name)
+        file, config = self.configuration_file(config.name), self._addressed(config)
         if file.is_file():
             known = self._load(file)
             if config.start_date is None:
@@ -132,7 +177,7 @@ class Home:
         content = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
         if not file.is_file() or file.read_text(encoding="utf-8") != content:
             write_atomically(file, content)
-        return config
+        return self.placed(config)
 
     @staticmethod
     def _load(file: Path) -> PipelineConfig:
@@ -153,6 +198,7 @@ def _difference(known: PipelineConfig, new: PipelineConfig) -> str:
             "timezone": config.timezone,
             "start_date": config.start_date,
             "schedules.origin_weekday": config.schedules.origin_weekday,
+            "privacy.hashed_columns": sorted(config.privacy.hashed_columns),
             **{f"paths.{key}": value for key, value in config.paths.model_dump().items()},
         }
 

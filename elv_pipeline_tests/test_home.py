@@ -11,7 +11,10 @@ import pytest
 
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.home import HOME_VARIABLE, Home, write_atomically
-from elv_pipeline.settings import ModelSettings, Paths, PipelineConfig, Schedules
+from elv_pipeline.settings import PipelineConfig, Schedules
+from elv_pipeline.settings_exports import Paths
+from elv_pipeline.settings_model import ModelSettings
+from elv_pipeline.settings_operation import Database, Databases, Extracts
 
 START = date(2024, 1, 1)
 
@@ -142,3 +145,24 @@ def test_a_failed_atomic_write_keeps_the_old_content(tmp_path: Path, monkeypatch
         write_atomically(file, b"new")
     assert file.read_bytes() == '{"a": "é"}'.encode()
     assert [path.name for path in file.parent.iterdir()] == ["x.json"]
+
+
+def test_a_home_that_moves_takes_its_snapshots_along(tmp_path: Path) -> None:
+    extracts = Extracts(leads=str(tmp_path / "leads.sql"))
+    databases = Databases(source=Database(url_variable="ELV_SOURCE_URL"))
+    config = PipelineConfig(
+        start_date=date(2026, 1, 5),
+        databases=databases,
+        extracts=extracts,
+        paths=Paths(leads_path="extracts://leads", ads_path="ads.csv"),
+    )
+    first = Home(tmp_path / "first")
+    placed = first.register(config)
+    assert placed.paths.leads_path == str(tmp_path / "first" / "extracts" / "lead_ads" / "leads")
+    assert placed.paths.ads_path == "ads.csv"
+    assert first.register(placed) == placed  # what is remembered does not depend on who asks
+    moved = Home(first.root.rename(tmp_path / "second"))
+    assert [found.paths.leads_path for found in moved.registered()] == [
+        str(tmp_path / "second" / "extracts" / "lead_ads" / "leads")
+    ]
+    moved.register(config)

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
+from elv_pipeline.config_file import load_config, parse_config
 from elv_pipeline.errors import ConfigError
-from elv_pipeline.settings import Paths, PipelineConfig, load_config, parse_config
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import Paths
 
 MINIMAL = "paths:\n  leads_path: leads.csv\n"
 OPTIONAL_PATHS = [name for name, field in Paths.model_fields.items() if not field.is_required()]
@@ -280,3 +282,73 @@ def test_addresses_and_globs_survive_while_paths_are_made_absolute(tmp_path: Pat
     found = parse_config({"paths": paths}, source=tmp_path / "config.yaml").paths
     assert found.leads_path == "s3://bucket/leads/"
     assert found.ads_path == str(tmp_path / "exports/ads_*.csv")
+
+
+def query_in(folder: Path) -> Path:
+    file = folder / "leads.sql"
+    file.write_text("SELECT 1", encoding="utf-8")
+    return file
+
+
+def test_a_query_takes_the_place_of_a_path(tmp_path: Path) -> None:
+    query = query_in(tmp_path)
+    document = {
+        "start_date": "2026-01-05",
+        "databases": {"source": {"url_variable": "ELV_SOURCE_URL"}},
+        "extracts": {"leads": "leads.sql"},
+    }
+    config = parse_config(document, source=tmp_path / "c.yaml")
+    assert config.paths.leads_path == "extracts://leads"
+    assert config.extracts.queries == {"leads": str(query)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"paths": {"leads_path": "leads.csv"}}, "extracts.leads and paths.leads_path are both set"),
+        ({"extracts": {"leads": "other.sql"}}, "there is no file"),
+        ({"databases": {}}, "extracts need databases.source"),
+        ({"start_date": None}, "extracts need start_date"),
+        ({"databases": {"source": {"url_variable": "postgresql://user:secret@host"}}}, "url_variable"),
+    ],
+)
+def test_an_extract_that_cannot_work_is_refused_before_anything_runs(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    query_in(tmp_path)
+    document = {
+        "start_date": "2026-01-05",
+        "databases": {"source": {"url_variable": "ELV_SOURCE_URL"}},
+        "extracts": {"leads": "leads.sql"},
+    }
+    with pytest.raises(ConfigError, match=said):
+        parse_config({**document, **changes}, source=tmp_path / "c.yaml")
+
+
+def test_an_email_without_addresses_is_refused(tmp_path: Path) -> None:
+    channel = {"kind": "email", "url_variable": "ELV_SMTP_URL"}
+    with pytest.raises(ConfigError, match="needs 'to' and 'sender'"):
+        parse_config({"paths": {"leads_path": "l.csv"}, "alerts": {"channels": [channel]}}, source=tmp_path / "c.yaml")
+
+
+def test_a_secret_written_in_the_place_of_its_variable_is_not_repeated(tmp_path: Path) -> None:
+    source = {"source": {"url_variable": "postgresql://user:geheim@host/crm"}}
+    with pytest.raises(ConfigError) as refused:
+        parse_config({"paths": {"leads_path": "l.csv"}, "databases": source}, source=tmp_path / "c.yaml")
+    assert "databases.source.url_variable" in str(refused.value)
+    assert "geheim" not in str(refused.value)
+
+
+def test_a_secret_under_a_key_that_does_not_exist_is_not_repeated(tmp_path: Path) -> None:
+    source = {"source": {"url": "postgresql://user:geheim@host/crm"}}
+    with pytest.raises(ConfigError) as refused:
+        parse_config({"paths": {"leads_path": "l.csv"}, "databases": source}, source=tmp_path / "c.yaml")
+    assert "databases.source.url" in str(refused.value)
+    assert "geheim" not in str(refused.value)
+
+
+def test_a_path_that_would_store_a_secret_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cr3t-value-of-sas")
+    with pytest.raises(ConfigError, match=r"paths\.leads_path") as refused:
+        parse_config({"paths": {"leads_path": "https://host/leads.csv?sig=${TOKEN}"}}, source=tmp_path / "c.yaml")
+    assert "s3cr3t-value" not in str(refused.value)

@@ -18,7 +18,10 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "requirements.lock"
-EXTRAS = {"requirements-extras.lock": ("spark", "remote"), "requirements-deploy.lock": ("postgres", "kubernetes")}
+EXTRAS = {
+    "requirements-extras.lock": ("spark", "remote", "servers"),
+    "requirements-deploy.lock": ("postgres", "sqlserver", "kubernetes"),
+}
 Versions = dict[str, list[str]]
 
 

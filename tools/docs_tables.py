@@ -24,11 +24,13 @@ from elv_pipeline.contracts.outputs import (
     CALIBRATION_BINS,
     CAMPAIGN_LEADERBOARD,
     DRIFT,
+    PERFORMANCE,
     predictions_contract,
 )
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ElvError
-from elv_pipeline.settings import Paths, PipelineConfig
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import Paths
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _BLOCK = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -137,8 +139,37 @@ MEANINGS: dict[str, str] = {
     "nor a value that contains one part of a reason; in addition to the sensitive attributes that never are.",
     "schedules.daily_cron": "When yesterday's leads are scored, in `timezone`.",
     "schedules.labels_cron": "When labels whose windows are closing are refreshed.",
+    "schedules.watch_cron": "When what was promised is compared with what came true, and alerts are sent.",
+    "schedules.refresh_cron": "When the days that a training looks at are read anew, before it.",
     "schedules.weekly_cron": "When a model is trained; `{weekday}` stands for `origin_weekday`.",
+    "schedules.housekeeping_cron": "When what is older than `retention` is removed.",
     "schedules.origin_weekday": "Weekday of the training origins.",
+    "environment": "`prod` asks for `elv approve-target` before scores go to a new database; `dev` and `test` never "
+    "write where `prod` does.",
+    "databases.source": "Where the queries of `extracts` read: `url_variable` names the environment variable that "
+    "holds the SQLAlchemy URL; beside it `login_timeout_seconds` (15), `statement_timeout_seconds` (900) and "
+    "`attempts` (4).",
+    "databases.scores": "Where scores are written; the same keys. Null: a SQLite file of the home.",
+    "extracts.*": "File of the query that delivers the table, with `:since` and `:until`, relative to the "
+    "configuration; its `paths` key stays null. Null: no query.",
+    "extracts.days_back": "Days before the end of the scored day that a run reads anew.",
+    "extracts.train_days_back": "The same before a training.",
+    "extracts.batch_rows": "Rows that are held in memory at once.",
+    "privacy.hashed_columns": "Ids that are replaced by a keyed hash before anything is stored: `lead_id`, "
+    "`campaign_id`, `adset_id`, `ad_id`.",
+    "privacy.key_variable": "Environment variable that holds the key of that hash.",
+    "retention.snapshots_days": "Extracted snapshots older than this may be purged.",
+    "retention.bundles_days": "Run bundles older than this may be purged.",
+    "retention.event_log_days": "Dagster's records of runs older than this may be purged.",
+    "monitoring.hold_incomplete_days": "A day whose inputs are incomplete is not scored until they are.",
+    "monitoring.min_row_share": "A table is incomplete on a day where it has less than this share of its usual rows, "
+    "and surely fewer.",
+    "monitoring.hold_days": "After so many days a held day is scored as it is, with a warning.",
+    "monitoring.retrain_on_drift": "A sensor asks for a training when drift lasts or the realised performance drops.",
+    "alerts.channels": "Where alerts are sent: `kind` (`webhook`, `slack`, `email`), `url_variable` (the environment "
+    "variable that holds the address), `min_severity` (`warning`); for e-mail also `to` and `sender`.",
+    "rollout.share": "Share of organisations (`org_id`) whose scores are written; the others are scored and not "
+    "published.",
 }
 """What each configuration key means; ``contracts.*`` holds for every table that has the key."""
 
@@ -184,6 +215,7 @@ def blocks() -> dict[str, str]:
         CAMPAIGN_LEADERBOARD,
         ADSET_LEADERBOARD,
         DRIFT,
+        PERFORMANCE,
         CALIBRATION_BINS,
     )
     sources = {contract.name: _columns(contract) for contract in SOURCES}
@@ -217,7 +249,7 @@ def setting_fields(model: type[BaseModel] = PipelineConfig, prefix: str = "") ->
 
 def _meaning(key: str) -> str:
     parts = key.split(".")
-    shared = f"contracts.*.{parts[-1]}" if parts[0] == "contracts" else key
+    shared = f"contracts.*.{parts[-1]}" if parts[0] == "contracts" else f"{parts[0]}.*"
     try:
         return MEANINGS.get(key) or MEANINGS[shared]
     except KeyError:
@@ -263,6 +295,8 @@ def _bound(item: Any) -> str | None:
 
 def _kind(annotation: str) -> str:
     kinds = (
+        ("Database", "a connection, or null"),
+        ("Channel", "list of channels"),
         ("dict", "features and 1 or -1"),
         ("tuple", "list of texts"),
         ("datetime.datetime", "date or moment"),

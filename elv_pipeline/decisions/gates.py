@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
-from elv_pipeline.settings import Promotion
+from elv_pipeline.settings_model import Promotion
 
 _OWN_NAMES = {"logreg": "logistic_regression"}
 """Baseline that a model of this type would be."""

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.sources import Sources
-from elv_pipeline.settings import PipelineConfig, TableRules
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import TableRules
 
 MOVED = "times_moved_out_of_clock_change"
 

@@ -18,7 +18,8 @@ from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.timestamps import ParsedTimes
 from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of
-from elv_pipeline.settings import AdsRules, PipelineConfig
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import AdsRules
 
 SHIFTED = "times_moved_out_of_clock_change"
 MORE_CLICKS = "clicks_above_impressions_kept"

@@ -11,7 +11,8 @@ from elv_pipeline.ingest.ingested import DUPLICATE
 from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.timestamps import ParsedTimes, TimeColumn, parse_times
-from elv_pipeline.settings import PipelineConfig, TableRules
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import TableRules
 
 
 def contract_texts(

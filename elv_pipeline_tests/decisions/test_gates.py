@@ -9,7 +9,7 @@ import pytest
 
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
 from elv_pipeline.decisions.gates import Gate, evaluate_gates, failed, gate_names, validation_document
-from elv_pipeline.settings import Promotion
+from elv_pipeline.settings_model import Promotion
 
 
 def interval(value: float, low: float | None = None, high: float | None = None) -> dict[str, float | None]:

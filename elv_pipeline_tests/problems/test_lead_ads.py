@@ -11,7 +11,8 @@ import pytest
 from elv_pipeline.problems.feature_specs import OutcomeHistory, WindowSum
 from elv_pipeline.problems.lead_ads import LEAD_ADS, LEVELS, data_at_hand
 from elv_pipeline.problems.spec import DataAtHand
-from elv_pipeline.settings import Paths, PipelineConfig
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import Paths
 
 EVERYTHING = DataAtHand(has_ads=True, has_outcomes=True, id_columns=("ad_id", "adset_id", "campaign_id"))
 
