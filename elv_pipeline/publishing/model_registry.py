@@ -1,240 +1,35 @@
-"""The model registry: candidates logged to MLflow, versions with a champion alias, models found again by handle.
+"""The model registry: candidates logged to MLflow, versions with a champion alias.
 
-Belongs here: everything that talks to MLflow, and the files of a candidate. Does not belong here: training
-(``learning/``) or the decision to promote (``promotion.py``). MLflow is imported inside functions: it costs seconds.
+Belongs here: everything that talks to MLflow. Does not belong here: the files of a candidate
+(``candidate_evidence.py``), loading a model (``model_handle.py``), or the decision to promote
+(``decisions/promotion.py``). MLflow is imported inside functions: it costs seconds.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, tzinfo
+from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from elv_pipeline.decisions.explanations import Explanations
-from elv_pipeline.errors import PromotionRefusedError, ScoringRefusedError
-from elv_pipeline.home import Home, write_atomically
+from elv_pipeline.errors import PromotionRefusedError
+from elv_pipeline.home import Home
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.local_days import local_day
-from elv_pipeline.learning.training import TrainingResult
+from elv_pipeline.publishing.candidate_evidence import CandidateEvidence, file_digest
+from elv_pipeline.publishing.model_handle import ModelHandle
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 NOT_VALIDATED = "not validated"
 """Stands for the failed gates of a version whose gates were never judged."""
-FIRST_FRAMES = ("calibration_bins", "gains", "importance", "scored")
-FIRST_DOCUMENTS = ("metrics", "context")
-"""What models of every version have."""
-FRAMES = (
-    *FIRST_FRAMES,
-    *("reliability_curve", "capture_at_k", "segments", "example"),
-    *("grades", "insights", "factors", "partial_dependence"),
-)
-DOCUMENTS = ("metrics", "context", "baselines")
-EVIDENCE = "evidence"
-"""Folder beside a model file with what was measured about it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelHandle:
-    """A model as it travels between assets: where it is and what it is, never the object.
-
-    Attributes:
-        name: registered name.
-        version: registry version, or ``file`` for a model given by path.
-        path: the model file.
-        sha256: digest of the file.
-        origin: training origin, ISO 8601.
-        tracking_run_id: MLflow run that logged it, empty for a model given by path.
-    """
-
-    name: str
-    version: str
-    path: str
-    sha256: str
-    origin: str
-    tracking_run_id: str
-
-    @property
-    def folder(self) -> Path:
-        """Folder with the model and its evidence."""
-        return Path(self.path).parent
-
-    def origin_day(self, zone: tzinfo) -> date:
-        """The origin as a local day: the partition key it was trained for."""
-        return datetime.fromisoformat(self.origin).astimezone(zone).date()
-
-    def evidence(self) -> CandidateEvidence:
-        """The evidence saved beside the model file.
-
-        Raises:
-            ScoringRefusedError: the folder was moved away from its model.
-        """
-        return CandidateEvidence.load(self.folder / EVIDENCE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CandidateEvidence:
-    """What was measured about a candidate: metrics and the frames that the report draws."""
-
-    metrics: dict[str, Any]
-    calibration_bins: pl.DataFrame
-    gains: pl.DataFrame
-    importance: pl.DataFrame
-    scored: pl.DataFrame
-    reliability_curve: pl.DataFrame
-    capture_at_k: pl.DataFrame
-    segments: pl.DataFrame
-    example: pl.DataFrame
-    grades: pl.DataFrame
-    insights: pl.DataFrame
-    factors: pl.DataFrame
-    partial_dependence: pl.DataFrame
-    baselines: dict[str, Any]
-    context: dict[str, Any]
-
-    def save(self, folder: Path) -> None:
-        """Write every part; each file atomically."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in FRAMES:
-            staged = folder / f".{name}.staged"
-            getattr(self, name).write_parquet(staged)
-            staged.replace(folder / f"{name}.parquet")
-        for name in DOCUMENTS:
-            write_atomically(folder / f"{name}.json", json.dumps(getattr(self, name), indent=2, sort_keys=True) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path) -> CandidateEvidence:
-        """Read every part.
-
-        Raises:
-            ScoringRefusedError: a part is missing.
-        """
-        tables = {name: folder / f"{name}.parquet" for name in FRAMES}
-        texts = {name: folder / f"{name}.json" for name in DOCUMENTS}
-        needed = [tables[name] for name in FIRST_FRAMES] + [texts[name] for name in FIRST_DOCUMENTS]
-        missing = [file for file in needed if not file.is_file()]
-        if missing:
-            raise ScoringRefusedError(
-                f"{missing[0]}: this part of the model's evidence is missing; it belongs beside model.joblib. "
-                f"Give --model a model.joblib inside its run bundle, or train again."
-            )
-        # A model of an earlier version lacks what was not measured then; reports say that it is not available.
-        frames: dict[str, Any] = {
-            name: pl.read_parquet(file) if file.is_file() else pl.DataFrame() for name, file in tables.items()
-        }
-        documents: dict[str, Any] = {
-            name: json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for name, file in texts.items()
-        }
-        return cls(**frames, **documents)
-
-
-def save_candidate(
-    result: TrainingResult, explained: Explanations, *, home: Home, name: str, context: Mapping[str, Any]
-) -> tuple[Path, str]:
-    """Write the model and its evidence under a content-derived folder. Atomic and idempotent.
-
-    Args:
-        result: of the training.
-        explained: what its judged rows explain.
-        home: the state folder.
-        name: configuration name.
-        context: JSON values kept with the evidence; ``origin`` is the partition key.
-
-    Returns:
-        The model file and its SHA-256.
-    """
-    origin = str(context["origin"])
-    staged = home.models(name) / origin / ".candidate.joblib"
-    result.bundle.save(staged)
-    digest = file_digest(staged)
-    folder = home.models(name) / origin / digest[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    staged.replace(folder / "model.joblib")
-    CandidateEvidence(
-        metrics=result.metrics,
-        calibration_bins=result.proof.calibration_bins,
-        gains=result.proof.gains,
-        importance=result.importance,
-        scored=result.scored,
-        reliability_curve=result.proof.reliability_curve,
-        capture_at_k=result.proof.capture_at_k,
-        segments=result.proof.segments,
-        example=result.example,
-        grades=explained.grades,
-        insights=explained.insights,
-        factors=explained.factors,
-        partial_dependence=explained.partial_dependence,
-        baselines=result.baselines.to_dict(),
-        context=dict(context),
-    ).save(folder / EVIDENCE)
-    return folder / "model.joblib", digest
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def load_model(handle: ModelHandle) -> ModelBundle:
-    """The model behind a handle.
-
-    Raises:
-        ScoringRefusedError: the file is missing, unreadable, or not the file that was registered.
-    """
-    bundle = ModelBundle.load(Path(handle.path))
-    if (found := file_digest(Path(handle.path))) != handle.sha256:
-        raise ScoringRefusedError(
-            f"{handle.path}: SHA-256 is {found[:12]}…, the registry says {handle.sha256[:12]}…; the file was changed "
-            f"after registration. Train again, or promote another version."
-        )
-    return bundle
-
-
-def model_from_file(path: Path) -> ModelHandle:
-    """Handle of a model given by path (``--model runs/<run_id>/model.joblib``).
-
-    Raises:
-        ScoringRefusedError: no such file, not a model bundle, or not the one that ``model.json`` beside it describes.
-    """
-    bundle = ModelBundle.load(path)
-    beside = path.parent / "model.json"
-    if beside.is_file():
-        handle = replace(read_handle(beside), path=str(path.resolve()))
-        if (found := file_digest(path)) != handle.sha256:
-            raise ScoringRefusedError(
-                f"{path}: SHA-256 is {found[:12]}…, model.json beside it says {handle.sha256[:12]}… (version "
-                f"{handle.version}); scores would carry another model's version. Restore the file of that run."
-            )
-        return handle
-    return ModelHandle(
-        name=str(bundle.metadata.get("target", "model")),
-        version=f"file-{file_digest(path)[:8]}",
-        path=str(path.resolve()),
-        sha256=file_digest(path),
-        origin=str(bundle.metadata["cutoff"]),
-        tracking_run_id="",
-    )
-
-
-def write_handle(handle: ModelHandle, path: Path) -> None:
-    """Store a handle. Atomic and idempotent."""
-    write_atomically(path, json.dumps(asdict(handle), indent=2, sort_keys=True) + "\n")
-
-
-def read_handle(path: Path) -> ModelHandle:
-    """Read what ``write_handle`` wrote."""
-    return ModelHandle(**json.loads(path.read_text(encoding="utf-8")))
 
 
 class ModelRegistry:

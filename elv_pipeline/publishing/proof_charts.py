@@ -1,7 +1,8 @@
 """The figures of a proof: value at a budget, reliability, calibration by segment, and what became of each grade.
 
-Belongs here: marks, scales and the sentence above each figure. Does not belong here: figures of a run's scores and data
-(charts), of explanations (why_charts), or the measurements (``learning/``). All are drawn from aggregates.
+Belongs here: marks, scales and the sentence above each figure. Does not belong here: figures of a model (model_charts),
+of what was scored (scoring_charts), of explanations (why_charts), or the measurements (``learning/``). All are drawn
+from aggregates.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from elv_pipeline.publishing import charts, proof_charts, why_charts
+from elv_pipeline.publishing import model_charts, proof_charts, scoring_charts, why_charts
 from elv_pipeline.publishing.content import (
     LEVELS,
     NOT_AVAILABLE,
@@ -116,34 +116,38 @@ def _figures(content: ReportContent) -> Iterable[Figure]:
     scored = scored if scored.is_empty() else scored.drop_nulls(content.probability)
     for level, board in (("campaign", content.campaign_leaderboard), ("adset", content.adset_leaderboard)):
         ranked = None if board is None else board.drop_nulls("predicted_elv")
-        draw = partial(charts.leaderboard, level=level, currency=content.currency)
+        draw = partial(scoring_charts.leaderboard, level=level, currency=content.currency)
         yield drawn(f"leaderboard_{level}", "Leaderboard", ranked, draw, reason=f"no {LEVELS[level]}s in this run")
     budget = (content.metrics or {}).get("value_at_budget")
     collected = partial(proof_charts.budget_chart, currency=content.currency)
     yield drawn("budget", "Value at a budget", budget, collected, reason=unproven)
     yield _calibration(content, reason=unproven)
-    yield drawn("lift", "Lift", content.gains, charts.lift_chart, reason=unproven)
-    yield drawn("gains", "Gains", content.gains, charts.gains_chart, reason=unproven)
+    yield drawn("lift", "Lift", content.gains, model_charts.lift_chart, reason=unproven)
+    yield drawn("gains", "Gains", content.gains, model_charts.gains_chart, reason=unproven)
     for name in ("lift_at_10pct", "roc_auc"):
         known = content.metrics if metric(content, name)["value"] is not None else None
-        yield drawn(f"beside_{name}", "Baselines", known, partial(charts.baselines_chart, metric=name), reason=unproven)
-    draw = partial(charts.score_distribution, probability=content.probability)
+        yield drawn(
+            f"beside_{name}", "Baselines", known, partial(model_charts.baselines_chart, metric=name), reason=unproven
+        )
+    draw = partial(scoring_charts.score_distribution, probability=content.probability)
     yield drawn("scores", "Distribution of the scores", scored, draw, reason="no leads were scored")
     yield from _segments(content)
     if content.grades is not None and content.grades.height:
         yield drawn("grades", "Grades", content.grades, proof_charts.grades_chart, reason=unproven)
     weeks = content.label_counts_by_week
-    yield drawn("maturity", "Label maturity", weeks, charts.label_maturity, reason="no counts of outcomes by week")
+    yield drawn(
+        "maturity", "Label maturity", weeks, scoring_charts.label_maturity, reason="no counts of outcomes by week"
+    )
     drift = tuple(row for row in content.drift if row.get("psi") is not None)
     reason = "nothing to compare the scored leads with"
-    yield drawn("drift", "Drift", drift, charts.drift_chart, reason=reason)
+    yield drawn("drift", "Drift", drift, scoring_charts.drift_chart, reason=reason)
 
 
 def _calibration(content: ReportContent, *, reason: str) -> Figure:
     """The reliability curve; bins where a model of an earlier version has no curve."""
     curve = content.reliability_curve
     if curve is None or curve.is_empty():
-        return drawn("calibration", "Calibration", content.calibration_bins, charts.reliability, reason=reason)
+        return drawn("calibration", "Calibration", content.calibration_bins, model_charts.reliability, reason=reason)
     summary = (content.metrics or {}).get("reliability")
     return drawn(
         "calibration", "Calibration", curve, partial(proof_charts.reliability_curve, summary=summary), reason=reason
@@ -166,7 +170,9 @@ def _segments(content: ReportContent) -> Iterable[Figure]:
 
 def _explanations(content: ReportContent) -> Iterable[Figure]:
     reason = "this run measured no importances"
-    yield drawn("importance", "What the model leans on", content.importance, charts.importance_chart, reason=reason)
+    yield drawn(
+        "importance", "What the model leans on", content.importance, model_charts.importance_chart, reason=reason
+    )
     if content.insights is not None and content.insights.height:
         pairs = content.insights.select("attribute", "value").rows()
         spoken = pl.Series("value", [content.value_name(*pair) for pair in pairs], pl.String)

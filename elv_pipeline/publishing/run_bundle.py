@@ -32,10 +32,11 @@ from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.ingest.profile import profile_markdown
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.budget import gains_by_decile
+from elv_pipeline.publishing.candidate_evidence import EVIDENCE
 from elv_pipeline.publishing.cards import data_card, model_card
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, plain_manifest
-from elv_pipeline.publishing.model_registry import EVIDENCE, ModelHandle, write_handle
+from elv_pipeline.publishing.model_handle import ModelHandle, write_handle
 from elv_pipeline.publishing.report import render_report
 from elv_pipeline.publishing.run_registry import record_run
 from elv_pipeline.publishing.validation_page import render_validation

@@ -1,3 +1,5 @@
+"""The registry: versions, aliases and tags, and what plain MLflow finds of them."""
+
 from __future__ import annotations
 
 import json
@@ -5,117 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 import pytest
 
-from elv_pipeline.errors import PromotionRefusedError, ScoringRefusedError
+from elv_pipeline.errors import PromotionRefusedError
 from elv_pipeline.home import Home
-from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.learning.training import TrainingResult, train
-from elv_pipeline.publishing.model_registry import (
-    EVIDENCE,
-    CandidateEvidence,
-    ModelHandle,
-    ModelRegistry,
-    file_digest,
-    load_model,
-    model_from_file,
-    read_handle,
-    save_candidate,
-    write_handle,
-)
+from elv_pipeline.learning.training import train
+from elv_pipeline.publishing.candidate_evidence import EVIDENCE, CandidateEvidence, save_candidate
+from elv_pipeline.publishing.model_handle import load_model
+from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
-
-ORIGIN = "2024-04-30"
-CONTEXT = {"origin": ORIGIN, "features": [{"name": "clicks_7d"}], "data_version": "abc"}
-
-
-@dataclass(frozen=True)
-class World:
-    """A home with one candidate, saved and registered."""
-
-    home: Home
-    result: TrainingResult
-    path: Path
-    handle: ModelHandle
-
-    @property
-    def registry(self) -> ModelRegistry:
-        return ModelRegistry(self.home)
-
-
-@pytest.fixture(scope="module")
-def table() -> pl.DataFrame:
-    return make_table()[0]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, table: pl.DataFrame) -> World:
-    home = Home(tmp_path_factory.mktemp("home"))
-    result = train(table, make_spec(bootstrap_samples=5), origin=make_table()[1])
-    path, _ = save_candidate(result, explained(result, table), home=home, name="leads", context=CONTEXT)
-    evidence = CandidateEvidence.load(path.parent / EVIDENCE)
-    return World(home, result, path, ModelRegistry(home).register(path, name="leads", evidence=evidence))
-
-
-def copied(world: World, folder: Path) -> Path:
-    """The model and its evidence in another folder, as a run bundle holds them."""
-    shutil.copytree(world.path.parent, folder)
-    write_handle(replace(world.handle, path="model.joblib"), folder / "model.json")
-    return folder / "model.joblib"
-
-
-def test_a_candidate_lies_in_a_folder_named_after_its_content(world: World) -> None:
-    assert world.path.parent.name == file_digest(world.path)[:12]
-    assert world.path.parent.parent == world.home.models("leads") / ORIGIN
-    assert not list(world.path.parent.parent.glob(".*"))
-
-
-def test_saving_the_same_result_again_changes_nothing(world: World) -> None:
-    before = {file: file.read_bytes() for file in sorted(world.path.parent.rglob("*")) if file.is_file()}
-    path, digest = save_candidate(
-        world.result, explained(world.result, make_table()[0]), home=world.home, name="leads", context=CONTEXT
-    )
-    assert (path, digest) == (world.path, world.handle.sha256)
-    assert {file: file.read_bytes() for file in sorted(path.parent.rglob("*")) if file.is_file()} == before
-
-
-def test_evidence_comes_back_as_it_was_saved(world: World) -> None:
-    evidence = world.handle.evidence()
-    assert evidence.metrics == world.result.metrics
-    assert evidence.scored.equals(world.result.scored)
-    assert evidence.gains.equals(world.result.proof.gains)
-    assert evidence.context["origin"] == ORIGIN
-
-
-def test_missing_evidence_is_named_with_the_way_out(world: World, tmp_path: Path) -> None:
-    path = copied(world, tmp_path / "moved")
-    (path.parent / EVIDENCE / "gains.parquet").unlink()
-    with pytest.raises(ScoringRefusedError, match=r"gains\.parquet.*missing.*inside its run bundle"):
-        model_from_file(path).evidence()
-
-
-def test_a_handle_says_which_model_it_is(world: World) -> None:
-    handle = world.handle
-    assert (handle.name, handle.version, handle.path) == ("leads", "1", str(world.path))
-    assert handle.sha256 == file_digest(world.path)
-    assert handle.origin == world.result.plan.origin.isoformat()
-    assert handle.tracking_run_id
-    # Midnight UTC is still the evening before in New York: the partition key is a local day.
-    assert handle.origin_day(ZoneInfo("UTC")) == date(2024, 4, 30)
-    assert handle.origin_day(ZoneInfo("America/New_York")) == date(2024, 4, 29)
-
-
-def test_a_handle_survives_a_file(world: World, tmp_path: Path) -> None:
-    write_handle(world.handle, tmp_path / "model.json")
-    assert read_handle(tmp_path / "model.json") == world.handle
+from elv_pipeline_tests.publishing.conftest import CONTEXT, World
 
 
 def test_registering_the_same_file_again_returns_its_version(world: World) -> None:
@@ -142,18 +48,6 @@ def test_another_model_becomes_the_next_version_and_only_the_alias_says_which_sc
     assert registry.champion("leads") == world.handle
 
 
-def test_a_registered_model_predicts_as_the_trained_one(world: World, table: pl.DataFrame) -> None:
-    assert np.array_equal(load_model(world.handle).predict(table), world.result.bundle.predict(table))
-
-
-def test_a_model_file_changed_after_registration_is_refused(world: World, tmp_path: Path) -> None:
-    changed = ModelBundle.load(world.path)
-    changed.metadata["base_rate"] = 0.5
-    changed.save(tmp_path / "model.joblib")
-    with pytest.raises(ScoringRefusedError, match=r"the registry says .* changed after registration"):
-        load_model(replace(world.handle, path=str(tmp_path / "model.joblib")))
-
-
 def test_the_store_moves_with_its_home(world: World, tmp_path: Path) -> None:
     """Paths in the registry are relative to the home, so a restored backup scores."""
     shutil.copytree(world.home.root, tmp_path / "restored")
@@ -163,35 +57,6 @@ def test_the_store_moves_with_its_home(world: World, tmp_path: Path) -> None:
     assert champion is not None
     assert Path(champion.path).is_relative_to(tmp_path / "restored")
     load_model(champion)
-
-
-def test_a_model_in_a_bundle_keeps_its_version(world: World, tmp_path: Path) -> None:
-    path = copied(world, tmp_path / "run")
-    assert model_from_file(path) == replace(world.handle, path=str(path))
-
-
-def test_a_bare_model_file_is_named_after_its_content(world: World, tmp_path: Path) -> None:
-    shutil.copyfile(world.path, tmp_path / "model.joblib")
-    handle = model_from_file(tmp_path / "model.joblib")
-    assert handle.version == f"file-{world.handle.sha256[:8]}"
-    assert handle.origin == world.handle.origin
-
-
-def test_another_model_in_the_place_of_a_bundles_own_is_refused(world: World, tmp_path: Path) -> None:
-    path = copied(world, tmp_path / "run")
-    other = ModelBundle.load(path)
-    other.metadata["seed"] = 99
-    other.save(path)
-    with pytest.raises(ScoringRefusedError, match=r"model\.json beside it says .* \(version 1\)"):
-        model_from_file(path)
-
-
-def test_a_wrong_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ScoringRefusedError, match="there is no such model file"):
-        model_from_file(tmp_path / "model.joblib")
-    (tmp_path / "leads.csv").write_text("lead_id\n1\n")
-    with pytest.raises(ScoringRefusedError, match="cannot be read as a model bundle"):
-        model_from_file(tmp_path / "leads.csv")
 
 
 def test_plain_mlflow_finds_the_run_with_its_parameters_and_metrics(world: World) -> None:

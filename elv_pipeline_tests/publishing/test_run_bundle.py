@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import yaml
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, leaderboard
 from elv_pipeline.decisions.predictions import ScoringRun, predictions
 from elv_pipeline.decisions.segment_ranking import rank_segments
@@ -21,12 +22,13 @@ from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.monitoring.drift import drift, reference_of
 from elv_pipeline.publishing import run_bundle
+from elv_pipeline.publishing.candidate_evidence import file_digest, save_candidate
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, git_sha, manifest
-from elv_pipeline.publishing.model_registry import ModelHandle, file_digest, model_from_file, save_candidate
+from elv_pipeline.publishing.model_handle import ModelHandle, model_from_file
 from elv_pipeline.publishing.run_bundle import BundleInputs, write_plain_bundle, write_run_bundle
 from elv_pipeline.publishing.run_registry import list_runs
-from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
 
