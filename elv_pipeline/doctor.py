@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elv_pipeline.errors import ElvError
-from elv_pipeline.home import Home
+from elv_pipeline.home import HOME_VARIABLE, Home
 
 _MODULES = (
     "altair",
@@ -41,8 +41,9 @@ class Check:
 
 
 def examine(home: Home) -> list[Check]:
-    """Every check, quick ones only."""
-    return [_python(), _packages(), _boosting(), _sqlite(), _folder(home), _configurations(home)]
+    """Every check, quick ones only; databases are asked where a configuration names them."""
+    machine = [_python(), _packages(), _boosting(), _sqlite(), _folder(home), _configurations(home), _instance(home)]
+    return [*machine, *_databases(home)]
 
 
 def _python() -> Check:
@@ -96,6 +97,49 @@ def _folder(home: Home) -> Check:
         return Check("home", False, f"{home.root} is not writable ({error.strerror}); set ELV_HOME to a folder that is")
     free = os.statvfs(home.root).f_bavail * os.statvfs(home.root).f_frsize / 1e9 if hasattr(os, "statvfs") else None
     return Check("home", True, f"{home.root}" + (f", {free:.0f} GB free" if free is not None else ""))
+
+
+def _instance(home: Home) -> Check:
+    """Dagster's records: the folder that the commands, the UI and the daemon must share."""
+    configuration = home.dagster / "dagster.yaml"
+    told = os.environ.get("DAGSTER_HOME")
+    if told and Path(told).resolve() != home.dagster.resolve():
+        return Check(
+            "instance",
+            False,
+            f"DAGSTER_HOME is {told}, the home's is {home.dagster}; schedules there would not see these runs. Unset "
+            f"DAGSTER_HOME, or set {HOME_VARIABLE} to the folder above it",
+        )
+    if not configuration.is_file():
+        return Check("instance", True, "none yet; the first command makes it")
+    uses = "PostgreSQL" if "\n  postgres:" in configuration.read_text(encoding="utf-8") else "SQLite"
+    return Check("instance", True, f"{home.dagster}, {uses}")
+
+
+def _databases(home: Home) -> list[Check]:
+    """Driver, reachability, permissions and schema of every database that a configuration names."""
+    try:
+        configs = home.registered()
+    except ElvError:  # told by the check of the configurations
+        return []
+    asked = [
+        (config.name, purpose, database)
+        for config in configs
+        for purpose, database in (("source", config.databases.source), ("scores", config.databases.scores))
+        if database is not None
+    ]
+    if not asked:
+        return []
+    from elv_pipeline.databases.connections import Connection
+    from elv_pipeline.databases.health import examine_connection
+
+    found = []
+    for name, purpose, database in asked:
+        reads = purpose == "source"
+        connection = Connection.of(database, name=f"databases.{purpose}", read_only=reads)
+        for finding in examine_connection(connection, purpose=purpose, needs="read" if reads else "write"):
+            found.append(Check(f"{name} {finding.name}", finding.passed, finding.message))
+    return found
 
 
 def _configurations(home: Home) -> Check:

@@ -1,0 +1,1 @@
+"""Talking to databases: connections, retries, permissions, the access log, statements and scripts."""

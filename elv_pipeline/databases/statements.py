@@ -1,0 +1,187 @@
+"""Queries of extracts: files of SQL that read one window, checked before they reach a database.
+
+Belongs here: reading a query's file, its rules, its digest and its parameters; the rule for names out of a
+configuration. Does not belong here: running it.
+
+The window is half-open: a query delivers rows with ``:since <= moment < :until``. Values travel as bound parameters;
+nothing is ever pasted into a statement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BindParameter, DateTime, String, TextClause, bindparam, text
+
+from elv_pipeline.databases.sql_text import code_of, line_of
+from elv_pipeline.errors import ConfigError
+
+PARAMETERS = ("since", "until")
+_FORBIDDEN = re.compile(
+    r"\b(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|DROP|ALTER|CREATE|GRANT|REVOKE|DENY|INTO|EXEC|EXECUTE|DECLARE|SET"
+    r"|USE(?!\s+(?:HINT|PLAN)\b)|BACKUP|RESTORE|DBCC|KILL|SHUTDOWN|RECONFIGURE|BULK|WAITFOR|WRITETEXT|UPDATETEXT"
+    r"|OPENROWSET|OPENQUERY|OPENDATASOURCE|PRAGMA|ATTACH|DETACH)\b",
+    re.IGNORECASE,
+)
+_PARAMETER = re.compile(r"(?<![:\w\\]):([A-Za-z_]\w*)")
+_COLON = re.compile(r"(?<![:\w\\]):\w+(?P<joined>(?=[:\w]))?")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A query that passed the rules. ``sha256`` names its content whatever the line ends of the file are."""
+
+    path: Path
+    sql: str
+    sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> Statement:
+        """Read and check a query's file.
+
+        Raises:
+            ConfigError: the file is missing, not UTF-8, not a single query that only reads, or does not use exactly the
+                parameters ``:since`` and ``:until``. Names file, line and remedy.
+        """
+        sql = normalised(_content(path))
+        _refuse_what_is_not_a_query(path, sql)
+        _refuse_other_parameters(path, sql)
+        return cls(path=path, sql=sql, sha256=hashlib.sha256(sql.encode()).hexdigest())
+
+    def bind(self, since: datetime, until: datetime, *, dialect: str) -> TextClause:
+        """The query for one half-open window, ready to execute.
+
+        Args:
+            since: first moment of the window, with a time zone.
+            until: first moment after it.
+            dialect: ``postgresql`` gets moments with a zone; ``mssql`` naive UTC; ``sqlite``, which has no type for
+                them, text such as ``2025-03-01 00:00:00`` in UTC, as its function ``datetime()`` gives it.
+
+        Raises:
+            ValueError: a moment has no zone, or the window is empty.
+        """
+        if since.tzinfo is None or until.tzinfo is None:
+            raise ValueError("since and until must have a time zone")
+        if not since < until:
+            raise ValueError(f"the window from {since.isoformat()} to {until.isoformat()} is empty")
+        values = {"since": since.astimezone(UTC), "until": until.astimezone(UTC)}
+        return text(_escaped(self.sql)).bindparams(
+            *(_typed(name, moment, dialect=dialect) for name, moment in values.items())
+        )
+
+
+def identifier(name: str, *, place: str) -> str:
+    """A name from a configuration, if it can be used in SQL without quotes.
+
+    Args:
+        name: e.g. of a table or column.
+        place: where it stands, for the message.
+
+    Raises:
+        ConfigError: it is anything but letters, digits and underscores, 63 characters at most (PostgreSQL's limit).
+    """
+    if not _IDENTIFIER.fullmatch(name):
+        raise ConfigError(
+            f"{place}: {name[:80]!r} is not a name of SQL; use letters, digits and underscores, starting with a letter "
+            "or underscore, at most 63 characters"
+        )
+    return name
+
+
+def normalised(sql: str) -> str:
+    """The text without what an editor or a version control system changes: line ends and trailing blanks."""
+    lines = sql.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; a query belongs into a file of its own") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__}); save it as UTF-8") from None
+
+
+def _refuse_what_is_not_a_query(path: Path, sql: str) -> None:
+    code = code_of(sql)
+    first = re.search(r"\S+", code)
+    if first is None:
+        raise ConfigError(f"{path}: there is no statement in it; write one SELECT")
+    if not re.match(r"(SELECT|WITH)\b", code[first.start() :], re.IGNORECASE):
+        word = re.match(r"\w*", first.group())
+        raise ConfigError(
+            f"{path}:{line_of(sql, first.start())}: starts with {(word.group() if word else '')[:40]!r}; "
+            "an extract is one query that starts with SELECT or WITH"
+        )
+    for brackets_quote in (False, True):
+        # Databases differ in what brackets mean; what either would run must be allowed.
+        _refuse_more_than_reading(path, sql, code_of(sql, brackets_quote=brackets_quote))
+
+
+def _refuse_more_than_reading(path: Path, sql: str, code: str) -> None:
+    end = re.search(r";(?=\s*\S)", code)
+    if end:
+        raise ConfigError(
+            f"{path}:{line_of(sql, end.start())}: a second statement follows the semicolon; "
+            "an extract is one query, use WITH for its parts"
+        )
+    found = _FORBIDDEN.search(code)
+    if found:
+        raise ConfigError(
+            f"{path}:{line_of(sql, found.start())}: {found.group().upper()} is not allowed; an extract only reads. "
+            "If it is the name of a column, quote it"
+        )
+
+
+def _refuse_other_parameters(path: Path, sql: str) -> None:
+    if "\\:" in sql:
+        place = line_of(sql, sql.index("\\:"))
+        raise ConfigError(f"{path}:{place}: a backslash before a colon is not supported; write it as text || ':' ...")
+    code = code_of(sql)
+    for found in _PARAMETER.finditer(code):
+        if found.group(1) not in PARAMETERS:
+            raise ConfigError(
+                f"{path}:{line_of(sql, found.start())}: the parameter :{found.group(1)} is not known; "
+                "a query has :since and :until only, write other values out"
+            )
+    used = set(_PARAMETER.findall(code))
+    missing = [f":{name}" for name in PARAMETERS if name not in used]
+    if missing:
+        raise ConfigError(
+            f"{path}: {' and '.join(missing)} is not used; restrict the query to its window, e.g. "
+            "WHERE changed_at >= :since AND changed_at < :until"
+        )
+
+
+def _escaped(sql: str) -> str:
+    """The query as SQLAlchemy wants it.
+
+    It takes a word after a colon in a string or comment for a parameter, which a backslash prevents, and the one in
+    ``:since::date`` for none, hence the brackets.
+    """
+    bound = {found.start() for found in _PARAMETER.finditer(code_of(sql))}
+
+    def written(found: re.Match[str]) -> str:
+        joined = found.group("joined") is not None
+        if found.start() in bound:
+            return f"({found.group()})" if joined else found.group()
+        return found.group() if joined else "\\" + found.group()
+
+    return _COLON.sub(written, sql)
+
+
+def _typed(name: str, moment: datetime, *, dialect: str) -> BindParameter[Any]:
+    if dialect == "postgresql":
+        return bindparam(name, moment, type_=DateTime(timezone=True))
+    naive = moment.replace(tzinfo=None)
+    if dialect == "sqlite":
+        # SQLAlchemy's own form always has microseconds, and as text "00:00:00" < "00:00:00.000000".
+        return bindparam(name, naive.isoformat(sep=" "), type_=String())
+    return bindparam(name, naive, type_=DateTime())
