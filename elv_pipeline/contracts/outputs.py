@@ -1,4 +1,4 @@
-"""The tables that leave: predictions, leaderboards, drift and calibration bins.
+"""The tables that leave: predictions, leaderboards, drift, performance and calibration bins.
 
 Belongs here: what a consumer of the outputs may rely on. Does not belong here: how the numbers are computed.
 """
@@ -209,19 +209,77 @@ ADSET_LEADERBOARD = TableContract(
 
 DRIFT = TableContract(
     name="drift",
-    description="Population stability index (PSI) of features and score against the model's reference.",
-    key=("column",),
+    description="How far features, score, missing values, categories and outcomes are from the model's reference.",
+    key=("kind", "column"),
     remedy=_REMEDY,
     columns=(
-        Column("column", pl.String, "Feature or score."),
-        Column("kind", pl.String, "What the column is.", checks=(one_of("feature", "score"),)),
-        Column("psi", pl.Float64, "The index; empty where too few rows to compute it.", nullable=True),
-        Column("threshold", pl.Float64, "Alarm level at this sample size.", nullable=True),
-        Column("drifted", pl.Boolean, "Whether psi exceeds the threshold.", nullable=True),
+        Column("column", pl.String, "Feature, score, outcome or domain."),
+        Column(
+            "kind",
+            pl.String,
+            "What is compared.",
+            checks=(one_of("feature", "score", "missing", "new_level", "prevalence", "domain"),),
+        ),
+        Column(
+            "psi", pl.Float64, "Population stability index; empty for other kinds or with too few rows.", nullable=True
+        ),
+        Column("threshold", pl.Float64, "Alarm level of psi, or of effect where there is no psi.", nullable=True),
+        Column("drifted", pl.Boolean, "Whether it is far enough to be called out.", nullable=True),
         Column("rows_reference", pl.Int64, "Rows of the reference.", unit="count", checks=(at_least(0),)),
         Column("rows_current", pl.Int64, "Rows compared with it.", unit="count", checks=(at_least(0),)),
         Column("note", pl.String, "Why a value is missing, or what to look at.", nullable=True),
+        Column("effect", pl.Float64, "Size of the difference, as effect_name measures it.", nullable=True),
+        Column("effect_name", pl.String, "How effect is measured.", nullable=True),
+        Column("expected", pl.Float64, "Mean, share or rate of the reference or of the promise.", nullable=True),
+        Column("observed", pl.Float64, "Mean, share or rate of the rows.", nullable=True),
+        Column("p_value", pl.Float64, "How often as much is seen without drift.", "probability", True),
+        Column(
+            "money_at_stake",
+            pl.Float64,
+            "Expected value of the leads concerned; of outcomes, the value by which the promise was missed.",
+            "currency",
+            nullable=True,
+            checks=(at_least(0),),
+        ),
     ),
+)
+
+PERFORMANCE = TableContract(
+    name="performance",
+    description="Estimated and realised performance of the published scores by weekly cohort.",
+    key=("cohort", "figure"),
+    remedy=_REMEDY,
+    columns=(
+        Column("cohort", pl.Date, "Monday of the week in which the leads were created."),
+        Column(
+            "figure",
+            pl.String,
+            "What is measured.",
+            checks=(
+                one_of(
+                    *("log_loss", "brier", "roc_auc", "pr_auc"),
+                    *("precision_at_10pct", "capture_at_10pct", "positives", "value"),
+                ),
+            ),
+        ),
+        Column("estimated", pl.Float64, "From the probabilities alone: of mature leads, else of all.", nullable=True),
+        Column("estimated_low", pl.Float64, "Lower end of what chance would show, 95 %.", nullable=True),
+        Column("estimated_high", pl.Float64, "Upper end of it.", nullable=True),
+        Column("realised", pl.Float64, "From the labels of the mature leads; empty while none is.", nullable=True),
+        Column("realised_low", pl.Float64, "Lower end of its 95 % interval.", nullable=True),
+        Column("realised_high", pl.Float64, "Upper end of it.", nullable=True),
+        Column(
+            "surprise",
+            pl.Float64,
+            "Realised against estimated in standard deviations of chance; negative is worse.",
+            nullable=True,
+        ),
+        Column("rows", pl.Int64, "Leads of the cohort.", unit="count", checks=(at_least(0),)),
+        Column("mature_rows", pl.Int64, "How many of them are judged.", unit="count", checks=(at_least(0),)),
+        Column("complete", pl.Boolean, "Whether all of them are mature."),
+        Column("model_versions", pl.String, "Versions of the models that made the scores."),
+    ),
+    row_checks=(RowCheck("mature_rows", "must not exceed rows", lambda: pl.col("mature_rows") <= pl.col("rows")),),
 )
 
 CALIBRATION_BINS = TableContract(

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.contracts.outputs import DRIFT
-from elv_pipeline.monitoring.drift import MATERIAL_PSI, MOST_USUAL_PSI, drift, main_columns, reference_of
+from elv_pipeline.monitoring.drift import MATERIAL_PSI, MOST_SCORE_PSI, drift, main_columns, reference_of
 
 REFERENCE_ROWS = 2_000
 Draw = Callable[[np.random.Generator, int], pl.Series]
@@ -196,21 +196,79 @@ def test_what_cycles_or_trends_by_construction_is_not_watched() -> None:
     assert main_columns(importance) == ["ad_clicks_7d", "leads_share"]
 
 
-def test_an_erratic_column_is_not_silenced_for_ever() -> None:
-    """Each week of the reference sits elsewhere, so its usual PSI is as large as PSI gets."""
+def weeks_elsewhere(generator: np.random.Generator) -> pl.DataFrame:
+    """Each of 20 weeks sits in another place."""
+    week = np.repeat(generator.permutation(20), 100)
+    days = [date(2025, 1, 6) + timedelta(days=7 * number) for number in np.repeat(np.arange(20), 100).tolist()]
+    return pl.DataFrame({"x": week + generator.random(2_000), "day": days})
+
+
+def test_a_column_that_moves_by_itself_raises_no_alarm_and_says_so() -> None:
     generator = np.random.default_rng(13)
-    week = np.repeat(np.arange(20), 100)
-    start = date(2025, 1, 6)
-    days = [start + timedelta(days=int(number) * 7) for number in week]
-    frame = pl.DataFrame({"x": week + generator.random(2_000), "day": days})
-    reference = reference_of(frame, ["x"], stretch_days=7)
-    assert reference["x"]["usual_psi"] > 3
-    moved = drift(reference, pl.DataFrame({"x": np.full(300, 50.0)}))[0]
-    assert moved["threshold"] == MOST_USUAL_PSI
+    reference = reference_of(weeks_elsewhere(generator), ["x"], stretch_days=7)
+    found = drift(reference, pl.DataFrame({"x": 7 + generator.random(300)}))[0]
+    assert found["psi"] > 2.0
+    assert not found["drifted"]
+    assert "moves by itself" in found["note"]
+
+
+def test_an_erratic_score_is_not_silenced_for_ever() -> None:
+    reference = reference_of(weeks_elsewhere(np.random.default_rng(13)), ["x"], stretch_days=7)
+    moved = drift(reference, pl.DataFrame({"x": np.full(300, 50.0)}), kinds={"x": "score"})[0]
+    assert moved["threshold"] == MOST_SCORE_PSI
     assert moved["drifted"]
-    inside = drift(reference, pl.DataFrame({"x": generator.uniform(0, 14, 300)}))[0]
-    assert MATERIAL_PSI < inside["psi"] < MOST_USUAL_PSI, "usual wandering still raises the threshold"
-    assert not inside["drifted"]
+
+
+def test_rows_of_a_campaign_that_resemble_each_other_raise_the_threshold() -> None:
+    """The same rows as singles and in weeks that each have a level of their own."""
+    generator = np.random.default_rng(14)
+    days = [date(2025, 1, 6) + timedelta(days=number // 50) for number in range(7_000)]
+    level = np.repeat(generator.normal(0, 0.7, 20), 350)
+    frame = pl.DataFrame({"x": level + generator.normal(size=7_000), "day": days})
+    current = pl.DataFrame({"x": 1.0 + generator.normal(size=350)})
+    alone = drift(reference_of(frame, ["x"]), current)[0]
+    known = drift(reference_of(frame, ["x"], stretch_days=7), current)[0]
+    assert alone["psi"] == known["psi"]
+    assert alone["drifted"]
+    assert not known["drifted"]
+    assert alone["p_value"] < 1e-6 < known["p_value"]
+
+
+def test_a_model_made_before_stretches_were_kept_is_still_compared() -> None:
+    generator = np.random.default_rng(15)
+    reference = reference_of(pl.DataFrame({"x": generator.normal(size=2_000)}), ["x"])
+    earlier = {"x": {**reference["x"], "usual_psi": 3.0}}
+    assert drift(earlier, pl.DataFrame({"x": generator.normal(2, 1, 300)}))[0]["threshold"] == 2.0
+
+
+def test_the_effect_is_told_in_standard_deviations() -> None:
+    generator = np.random.default_rng(16)
+    found = one(pl.Series("x", generator.normal(10, 2, 5_000)), pl.Series("x", generator.normal(12, 2, 5_000)))
+    assert found["effect_name"] == "standardised mean difference"
+    assert found["effect"] == pytest.approx(1.0, abs=0.1)
+    assert found["expected"] == pytest.approx(10, abs=0.1)
+
+
+def test_the_effect_of_one_absurd_value_is_bounded() -> None:
+    values = np.random.default_rng(17).normal(size=1_000)
+    found = one(pl.Series("x", values), pl.Series("x", np.append(values, 1e12)))
+    assert abs(found["effect"]) < 0.1
+
+
+def test_money_at_stake_is_the_value_of_the_leads_that_are_too_many_there() -> None:
+    """Half of 400 leads sit where the reference has a tenth: 160 too many, at 5 each."""
+    reference = reference_of(pl.DataFrame({"x": ["a"] * 900 + ["b"] * 100}), ["x"])
+    current = pl.DataFrame({"x": ["a"] * 200 + ["b"] * 200, "elv": [1.0] * 200 + [5.0] * 200})
+    assert drift(reference, current)[0]["money_at_stake"] == 160 * 5.0
+    assert drift(reference, current.drop("elv"))[0]["money_at_stake"] is None
+
+
+def test_more_comparisons_ask_for_stronger_evidence() -> None:
+    generator = np.random.default_rng(18)
+    reference = reference_of(pl.DataFrame({"x": generator.normal(size=2_000)}), ["x"])
+    current = pl.DataFrame({"x": generator.normal(size=60)})
+    few, many = (drift(reference, current, comparisons=count)[0]["threshold"] for count in (1, 300))
+    assert many > few > MATERIAL_PSI
 
 
 def test_rare_categories_of_a_small_reference_raise_no_alarm() -> None:

@@ -1,0 +1,114 @@
+"""Realised performance: what became of published probabilities once their leads are mature.
+
+Belongs here: which published scores may be judged as of a moment, and the figures of a cohort from its labels. Does not
+belong here: estimates without labels (``estimated_performance.py``) or the comparison of both (``reconciliation.py``).
+
+A cohort is a week of prediction time. Only leads that are old enough are judged, whatever their outcome: early
+successes alone would flatter. Probabilities are taken as published and never computed again with a later model. Scores
+of leads that the model learned from are left out, for they look better than they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from elv_pipeline.learning.outcome_value import COLUMN as VALUE_MICROS
+from elv_pipeline.learning.outcome_value import MICROS
+from elv_pipeline.learning.resampling import bootstrap_weights, group_numbers, percentile_interval, tail_share
+from elv_pipeline.monitoring.figures import FIGURES, figures
+from elv_pipeline.monitoring.prevalence import calibration, prevalence
+from elv_pipeline.tables.labels import Observation, with_status
+
+FloatArray = NDArray[np.float64]
+
+LEARNED_FROM = ("train", "calibration")
+LEAST_ROWS = 20
+RESAMPLES = 200
+_KEPT = ("lead_id", "day", "split", "value", "model_version", "campaign_id")
+
+
+def judgeable(
+    published: pl.DataFrame,
+    labels: pl.DataFrame,
+    *,
+    observation: Observation,
+    probability_column: str,
+    learned_value: bool,
+) -> pl.DataFrame:
+    """Published scores with what was known of their outcomes as of a moment.
+
+    Args:
+        published: rows of ``predictions``, each lead once.
+        labels: rows of ``matured_labels`` of the same days, each lead once; a lead without one stays unknown.
+        observation: what was known; with ``origin`` nothing that was recorded at or after it is seen.
+        probability_column: name of the probability.
+        learned_value: whether the model learned values; else the configured value counts for what was realised, too.
+
+    Returns:
+        ``lead_id, day, cohort`` (Monday of the prediction day), ``p, value, model_version, campaign_id, mature, y``
+        (null while unknown), ``brought`` (what the lead brought, null while unknown), by day and lead. Leads that the
+        model learned from are not among them, nor leads created at or after ``origin``.
+    """
+    if observation.origin is not None:
+        published = published.filter(pl.col("created_time") < observation.origin)
+    known = with_status(labels.lazy(), observation=observation).select("lead_id", "mature", "y", VALUE_MICROS).collect()
+    worth = pl.col(VALUE_MICROS) / MICROS if learned_value else pl.lit(None, pl.Float64)
+    return (
+        published.filter(~pl.col("split").is_in(LEARNED_FROM))
+        .select(*(name for name in _KEPT if name != "split"), pl.col(probability_column).alias("p"))
+        .join(known, on="lead_id", how="left", validate="1:1")
+        .with_columns(
+            pl.col("day").dt.truncate("1w").alias("cohort"),
+            pl.col("mature").fill_null(False),
+            (pl.col("y") * pl.coalesce(worth, "value")).alias("brought"),
+        )
+        .drop(VALUE_MICROS)
+        .sort("day", "lead_id")
+    )
+
+
+def realised_performance(matured: pl.DataFrame, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Judge the mature leads of a cohort.
+
+    Args:
+        matured: rows of ``judgeable``; those without ``y`` are ignored.
+        seed: of the resampling.
+        resamples: behind the intervals.
+
+    Returns:
+        ``rows``, ``positives``, ``figures`` (name -> ``value``, ``low``, ``high``: 95 % bootstrap of leads, or of days
+        where there are eight or more; with fewer than 20 rows None), ``prevalence`` (see ``prevalence``) and
+        ``calibration`` (see ``calibration``; None with too few outcomes).
+    """
+    rows = matured.filter(pl.col("y").is_not_null()).sort("p", "lead_id", descending=True)
+    found = {"rows": rows.height, "positives": int(rows["y"].cast(pl.Int64).sum())}
+    if rows.height < LEAST_ROWS:
+        nothing = {name: {"value": None, "low": None, "high": None} for name in FIGURES}
+        return {**found, "figures": nothing, "prevalence": prevalence(rows), "calibration": None}
+    return {
+        **found,
+        "figures": _figures(rows, seed=seed, resamples=resamples),
+        "prevalence": prevalence(rows),
+        "calibration": calibration(rows),
+    }
+
+
+def _figures(rows: pl.DataFrame, *, seed: int, resamples: int) -> dict[str, Any]:
+    p, y = rows["p"].to_numpy(), rows["y"].cast(pl.Float64).to_numpy()
+    worth = np.where(y == 1, rows["brought"].fill_null(0.0).to_numpy(), 0.0)
+    point = figures(p, worth, y[None, :])
+    many_days = rows["day"].n_unique() >= 8
+    member = group_numbers(len(y), clusters=rows["day"].to_physical().to_numpy() if many_days else None)
+    tail = tail_share(int(member.max()) + 1)
+    parts = [
+        figures(p, worth, np.broadcast_to(y, weights.shape), weights=weights)
+        for weights in bootstrap_weights(member, seed=seed, samples=resamples)
+    ]
+    return {
+        name: percentile_interval(float(point[name][0]), np.concatenate([part[name] for part in parts]), tail=tail)
+        for name in FIGURES
+    }
