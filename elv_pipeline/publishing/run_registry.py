@@ -5,10 +5,24 @@ Belongs here: the table of runs. Does not belong here: the bundles' content (``r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine, delete, insert, select
+from sqlalchemy import (
+    Column,
+    Delete,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Update,
+    create_engine,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from elv_pipeline.home import Home
 
@@ -65,3 +79,23 @@ def list_runs(home: Home, *, limit: int = 50) -> list[dict[str, Any]]:
         rows = [dict(row) for row in connection.execute(query).mappings()]
     engine.dispose()
     return rows
+
+
+def remove_runs(home: Home, run_ids: Collection[str]) -> int:
+    """Forget runs whose bundles are gone; returns how many rows there were. Transactional and idempotent."""
+    return _changed(home, delete(RUNS).where(RUNS.c.run_id.in_(list(run_ids))))
+
+
+def drop_checksum(home: Home, run_id: str) -> None:
+    """Forget the checksum of predictions that were rewritten. Transactional and idempotent."""
+    _changed(home, update(RUNS).where(RUNS.c.run_id == run_id).values(predictions_checksum=None))
+
+
+def _changed(home: Home, statement: Delete | Update) -> int:
+    if not home.run_registry.is_file():
+        return 0
+    engine = create_engine(f"sqlite:///{home.run_registry}")
+    with engine.begin() as connection:
+        count = connection.execute(statement).rowcount
+    engine.dispose()
+    return count

@@ -1,0 +1,176 @@
+"""Which databases scores may be written to: approvals, and the wall between environments.
+
+Belongs here: the append-only record ``<home>/targets.jsonl`` and the refusal of a target that nobody approved. Does
+not belong here: writing scores, or connections (``databases``).
+
+The file of scores inside the home is nobody else's and needs no approval. Every other target does, once for each
+environment: in ``prod`` from a person, in ``dev`` and ``test`` it is noted by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline.home import Home
+from elv_pipeline.settings_operation import Environment
+
+_PASSWORD = re.compile(r"://[^/@]*:[^@]*@|(?:password|pwd|token|secret)\s*=", re.IGNORECASE)
+_LOGIN = " as "
+_LEAST_REASON = 5
+
+
+class TargetRefusedError(ElvError):
+    """Scores must not be written to a database: nobody approved it, or it belongs to another environment."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """One line of the record.
+
+    Attributes:
+        target: the place, as ``databases.connections.describe`` words it, without the login.
+        environment: for which environment it holds.
+        who: the person, or ``(automatic)``.
+        reason: why.
+        at: when, ISO 8601, UTC.
+    """
+
+    target: str
+    environment: Environment
+    who: str
+    reason: str
+    at: str
+
+
+AUTOMATIC = "(automatic)"
+
+
+def place_of(target: str) -> str:
+    """What an approval is tied to: the place alone, so that a login may be replaced.
+
+    Raises:
+        ConfigError: the description holds a password; it is not repeated.
+    """
+    if _PASSWORD.search(target):
+        raise ConfigError(
+            "the description of a score database holds a password or token; it must name host and database only. "
+            "Use the description that 'elv doctor' prints."
+        )
+    return target.partition(_LOGIN)[0].strip().rstrip("/")
+
+
+def is_embedded(target: str, home: Home) -> bool:
+    """Whether a target is the score file of this home."""
+    return place_of(target) == home.scores_url
+
+
+def approvals(home: Home) -> list[Approval]:
+    """Every approval, oldest first. A line that a killed process left unfinished approves nothing."""
+    file = _record(home)
+    if not file.is_file():
+        return []
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(Approval(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def approve_target(
+    home: Home, target: str, *, environment: Environment, who: str, reason: str, now: datetime
+) -> Approval:
+    """Record that a person allows scores to be written to a target. Append-only.
+
+    Raises:
+        ConfigError: no name, no reason, or a description with a password.
+    """
+    if not who.strip() or who.strip() == AUTOMATIC:
+        raise ConfigError("an approval needs the name of the person who gives it. Give --who.")
+    if len(reason.strip()) < _LEAST_REASON:
+        raise ConfigError(
+            f"the reason {reason.strip()!r} is shorter than {_LEAST_REASON} characters; whoever audits this later has "
+            f"nothing else. Give --reason 'why scores may go there'."
+        )
+    return _append(home, target, environment=environment, who=who.strip(), reason=reason.strip(), now=now)
+
+
+def require_approved(home: Home, target: str, *, environment: Environment, now: datetime) -> Approval | None:
+    """Refuse a target in ``prod`` that nobody approved; elsewhere note its first use.
+
+    Args:
+        home: the state folder.
+        target: description of the database (``databases.connections.describe``).
+        environment: of the configuration.
+        now: moment of the write, UTC.
+
+    Returns:
+        The approval in force; None for the file of the home, which needs none.
+
+    Raises:
+        TargetRefusedError: nobody approved it.
+    """
+    if is_embedded(target, home):
+        return None
+    place = place_of(target)
+    known = [given for given in approvals(home) if (given.target, given.environment) == (place, environment)]
+    if known:
+        return known[-1]
+    if environment == "prod":
+        raise TargetRefusedError(
+            f"{place}: no score was ever written there from this home, and environment is prod; the first write needs "
+            f"a person's approval. Nothing was written. Check that this is the right database, then: "
+            f"elv approve-target --config <file> --who <name> --reason <why>"
+        )
+    reason = f"first write in {environment}"
+    return _append(home, target, environment=environment, who=AUTOMATIC, reason=reason, now=now)
+
+
+def refuse_foreign_target(target: str, *, environment: Environment, written: str | None) -> None:
+    """Keep test scores out of the database that people act on.
+
+    Args:
+        target: description of the database.
+        environment: of the configuration.
+        written: what the database says of itself (``dbo.score_targets.environment``), None where it says nothing.
+
+    Raises:
+        TargetRefusedError: the database is of ``prod``, the configuration is not.
+    """
+    if written == "prod" != environment:
+        raise TargetRefusedError(
+            f"{place_of(target)}: dbo.score_targets says that this database is prod, but the configuration says "
+            f"environment: {environment}. Nothing was written. Point databases.scores at a {environment} database, or "
+            f"set environment: prod if this is the real one."
+        )
+
+
+def _append(home: Home, target: str, *, environment: Environment, who: str, reason: str, now: datetime) -> Approval:
+    at = now.astimezone(UTC).isoformat(timespec="seconds")
+    given = Approval(target=place_of(target), environment=environment, who=who, reason=reason, at=at)
+    file = _record(home)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(asdict(given), sort_keys=True, ensure_ascii=False) + "\n"
+    if file.is_file() and not (file.read_bytes() or b"\n").endswith(b"\n"):
+        line = "\n" + line  # behind an unfinished line it would be unreadable, too
+    # One write at the end of the file: two processes never mix their lines.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(descriptor, line.encode("utf-8"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return given
+
+
+def _record(home: Home) -> Path:
+    return home.root / "targets.jsonl"

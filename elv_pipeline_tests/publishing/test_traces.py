@@ -1,0 +1,151 @@
+"""An id is found wherever it stands, never inside a longer one, and taken out without harming the rest."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import zlib
+from contextlib import closing
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from elv_pipeline.publishing.traces import ERASED, Sought, count_in, erase_from, is_rewritable
+
+LEAD, OTHER = "lead00000476", "lead000004761"
+SOUGHT = Sought((LEAD,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        LEAD,
+        f"row 3: lead {LEAD}; the rule",
+        f"lead_id '{LEAD}'.",
+        f'{{"a": [{{"b": "{LEAD}"}}]}}',
+        json.dumps({"inner": json.dumps({"preview": f"| id |\n{LEAD} | 3"})}),
+        f"l:{LEAD},x",
+        f"a\\n{LEAD}\\n",
+        f"| {LEAD} | 2 |",
+        f"({LEAD})",
+    ],
+)
+def test_an_id_is_found_and_blackened_in_every_surrounding(text: str) -> None:
+    assert SOUGHT.in_text(text) >= 1
+    told = SOUGHT.redacted(text)
+    assert LEAD not in told
+    assert ERASED in told
+    assert SOUGHT.in_text(told) == 0
+    if text.startswith("{"):
+        json.loads(told)
+
+
+@pytest.mark.parametrize("text", [OTHER, f"x{LEAD}", f"{LEAD}-2", f"a-{LEAD}", f"{LEAD}.5", "lead0000047"])
+def test_a_longer_id_is_another_one(text: str) -> None:
+    assert SOUGHT.in_text(text) == 0
+    assert SOUGHT.redacted(text) == text
+
+
+def test_a_short_id_is_sought_as_a_whole_value_only() -> None:
+    short = Sought(("12",))
+    assert not short.is_searched_in_text
+    assert short.in_text('{"rows": 12, "text": "12 leads"}') == 0
+    assert short.in_text('{"dropped": ["12", "13"]}') == 1
+    assert short.in_text("| 12 | C1 |") == 1
+    assert short.in_text("lead_id '12' was dropped") == 1
+    assert short.in_text("lead_id '123' was dropped") == 0
+    assert json.loads(short.redacted('{"rows": 12, "dropped": ["12"]}')) == {"rows": 12, "dropped": [ERASED]}
+
+
+def test_json_stays_the_same_but_for_the_id() -> None:
+    document = {"b": 1.5, "a": [None, True, f"x {LEAD}"], "ü": "\n"}
+    text = json.dumps(document, indent=2) + "\n"
+    assert json.loads(SOUGHT.redacted(text)) == {**document, "a": [None, True, f"x {ERASED}"]}
+    untouched = json.dumps({"b": 1.5}, indent=2) + "\n"
+    assert SOUGHT.redacted(untouched) == untouched
+
+
+def test_rows_of_a_parquet_file_go_and_texts_are_blackened(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    frame = pl.DataFrame(
+        {
+            "lead_id": [LEAD, OTHER, None],
+            "note": ["x", f"like {LEAD}", None],
+            "n": [1, 2, 3],
+            "kind": pl.Series(["a", LEAD, "b"], dtype=pl.Categorical),
+        }
+    )
+    frame.write_parquet(file, metadata={"elv.hashed_ids": "mark"})
+    assert count_in(file, SOUGHT) == 2
+    erase_from(file, SOUGHT)
+    found = pl.read_parquet(file)
+    assert found["lead_id"].to_list() == [OTHER, None]
+    assert found["note"].to_list() == [f"like {ERASED}", None]
+    assert found["kind"].to_list() == [ERASED, "b"]
+    assert found.schema == frame.schema
+    assert pl.read_parquet_metadata(file)["elv.hashed_ids"] == "mark"
+    assert count_in(file, SOUGHT) == 0
+    assert erase_from(file, SOUGHT) == 0
+
+
+def test_whole_numbers_and_lists_of_a_parquet_file_count_too(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    pl.DataFrame({"lead_id": [1200001, 1200002], "clicks": [1, 1200001]}).write_parquet(file)
+    number = Sought(("1200001",))
+    assert count_in(file, number) == 1
+    erase_from(file, number)
+    assert pl.read_parquet(file)["clicks"].to_list() == [1200001]
+    pl.DataFrame({"reasons": [[LEAD], ["x"]], "n": [1, 2]}).write_parquet(file)
+    assert count_in(file, SOUGHT) == 1
+    erase_from(file, SOUGHT)
+    assert pl.read_parquet(file)["n"].to_list() == [2]
+
+
+def test_rows_of_a_csv_file_go_and_the_others_keep_their_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.csv"
+    lines = ["run_id,lead_id,p,note", f"r,{OTHER},0.10,", f'r,{LEAD},0.2,"a, b"', 'r,L3,0.3,"say ""x"", y"']
+    file.write_text("\n".join(lines) + "\n")
+    assert count_in(file, SOUGHT) == 1
+    erase_from(file, SOUGHT)
+    assert file.read_text() == "\n".join([lines[0], lines[1], lines[3]]) + "\n"
+
+
+def test_values_of_a_sqlite_file_are_blackened_and_leave_no_page_behind(tmp_path: Path) -> None:
+    file = tmp_path / "index.db"
+    event = json.dumps({"metadata": json.dumps({"preview": f"| {LEAD} | 1 |"}), "n": 1})
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE event_logs (id INTEGER PRIMARY KEY, event TEXT, body BLOB, note)")
+        connection.execute(
+            "INSERT INTO event_logs VALUES (1, ?, ?, 5), (2, ?, NULL, NULL)",
+            (event, zlib.compress(f'["{LEAD}"]'.encode()), f"about {OTHER}"),
+        )
+        connection.commit()
+        assert count_in(file, SOUGHT) == 2
+        assert erase_from(file, SOUGHT) == 2
+    assert count_in(file, SOUGHT) == 0
+    left = b"".join(part.read_bytes() for part in tmp_path.iterdir())
+    assert LEAD.encode() not in left.replace(OTHER.encode(), b"")
+    with closing(sqlite3.connect(file)) as connection:
+        rows = connection.execute("SELECT event, body FROM event_logs ORDER BY id").fetchall()
+    assert json.loads(json.loads(rows[0][0])["metadata"])["preview"] == f"| {ERASED} | 1 |"
+    assert json.loads(zlib.decompress(rows[0][1])) == [ERASED]
+    assert rows[1][0] == f"about {OTHER}"
+
+
+def test_packed_files_and_models_are_searched_but_not_rewritten(tmp_path: Path) -> None:
+    packed, model = tmp_path / "a.csv.gz", tmp_path / "model.joblib"
+    packed.write_bytes(gzip.compress(f"lead_id\n{LEAD}\n".encode()))
+    model.write_bytes(b'\x80\x04\x95{"example": "' + LEAD.encode() + b'"}\x94.')
+    for file in (packed, model):
+        assert count_in(file, SOUGHT) == 1
+        assert not is_rewritable(file)
+
+
+def test_an_e_mail_as_id_is_told_from_a_longer_one() -> None:
+    mail = Sought(("ada@example.org",))
+    assert mail.in_text("from ada@example.org today") == 1
+    assert mail.in_text("from x+ada@example.org or nada@example.org") == 0
+    assert mail.in_text("ada@example.org.uk") == 0
