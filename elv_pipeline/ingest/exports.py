@@ -24,6 +24,7 @@ from elv_pipeline.ingest.formats import read_any, rows_holding
 from elv_pipeline.ingest.locations import ExportFile, is_url, locate
 from elv_pipeline.ingest.numbers import in_one_form
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
+from elv_pipeline.ingest.stored_ids import is_hashed_already, stored_ids
 from elv_pipeline.ingest.text_table import Layout
 from elv_pipeline.settings import PipelineConfig
 
@@ -54,6 +55,9 @@ def open_file(
     file: ExportFile, *, config: PipelineConfig, source: TableContract, allow_no_rows: bool = False
 ) -> SourceFile:
     """Read the known columns of one file; arguments and errors are those of ``open_export``."""
+    # Of an extract the manifest tells that a window without rows was covered; an export without rows is a mistake.
+    allow_no_rows = allow_no_rows or file.snapshot is not None
+    _require_plain_numbers(file, config, table=source.name)
     candidates = candidates_for(source.name, config)
     decimal_comma = config.has_decimal_comma(source.name)
 
@@ -79,12 +83,16 @@ def open_file(
             currency=next(iter(found.currencies.values()), None),
         )
         draft = _cleaned(draft, found, source=source)
+        rows = draft.frame
+        if not is_hashed_already(local, config):  # whatever comes after this, messages included, sees no plain id
+            rows = stored_ids(rows, config, table=source.name)
+    _require_as_written(file, table.sha256)
     if not allow_no_rows:
         _require_rows(draft)
     columns = tuple(name for name in source.names if name in draft.frame.columns)
     return SourceFile(
         path=Path(file.name if file.is_remote else file.location),
-        frame=as_categories(draft.frame.select(SOURCE_ROW, *columns), source=source),
+        frame=as_categories(rows.select(SOURCE_ROW, *columns), source=source),
         columns=columns,
         dropped_columns=found.dropped,
         sha256=table.sha256,
@@ -94,6 +102,22 @@ def open_file(
         notes=draft.notes,
         recorded_time=file.recorded_time(config.zone),
     )
+
+
+def _require_plain_numbers(file: ExportFile, config: PipelineConfig, *, table: str) -> None:
+    if file.snapshot is not None and config.has_decimal_comma(table):
+        raise ContractError(
+            f"{file.name}: contracts.{table}.decimal_comma is true, but a query delivers numbers with a decimal point; "
+            f"1.234 must not become 1234. Set it to false, and let the query convert numbers that are kept as text."
+        )
+
+
+def _require_as_written(file: ExportFile, sha256: str) -> None:
+    if file.snapshot is not None and file.snapshot.sha256 != sha256:
+        raise ContractError(
+            f"{file.name}: the file is not the one that its manifest describes (SHA-256 {sha256[:12]}…, expected "
+            f"{file.snapshot.sha256[:12]}…); snapshots never change. Remove it with its manifest, then extract again."
+        )
 
 
 def _layout(match: HeaderMatch, *, source: TableContract, decimal_comma: bool) -> Layout:

@@ -11,12 +11,8 @@ import polars as pl
 from elv_pipeline.contracts.lead_ads import ID_LEVELS
 from elv_pipeline.ingest.finding import Finding, percent
 from elv_pipeline.ingest.sources import Sources
+from elv_pipeline.privacy import DIGESTS_OF_NOTHING
 
-_DIGESTS_OF_NOTHING = {
-    "d41d8cd98f00b204e9800998ecf8427e": "MD5",
-    "da39a3ee5e6b4b0d3255bfef95601890afd80709": "SHA-1",
-    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855": "SHA-256",
-}
 _PHONE = r"^(p:)?\+[\d ()./-]{7,}$"
 _SETTING = "contracts.leads.null_values"
 
@@ -41,8 +37,8 @@ def _of_level(level: str, values: pl.DataFrame, *, rows: int) -> list[Finding]:
         text = f"{level} is empty for {nulls:,} of {rows:,} leads ({percent(nulls / rows)})."
         found.append(Finding("empty_ids", "info", text, check="null_ids", table="leads", leads=nulls))
     counts = values.with_columns(pl.col(level).str.to_lowercase()).group_by(level).agg(pl.sum("count"))
-    by_value: dict[str, int] = dict(counts.filter(pl.col(level).is_in([*_DIGESTS_OF_NOTHING, "unknown"])).iter_rows())
-    for digest, method in _DIGESTS_OF_NOTHING.items():
+    by_value: dict[str, int] = dict(counts.filter(pl.col(level).is_in([*DIGESTS_OF_NOTHING, "unknown"])).iter_rows())
+    for digest, method in DIGESTS_OF_NOTHING.items():
         count = by_value.get(digest, 0)
         if count:
             text = f"{level} {digest!r} ({count:,} leads) is the {method} of nothing: a missing value in disguise."

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -50,7 +50,8 @@ class TableProfile:
     ``time_shapes`` says for each time column whether it held dates, naive times or times with offset; ``notes`` counts
     what was changed without dropping a row (for example local times that do not exist and moved forward).
     ``connector`` is the format that the file was read as, ``currency`` the one that its header names, and ``left_out``
-    the first rows that rules dropped.
+    the first rows that rules dropped. ``known_until`` is the moment up to which an extract covered the table; None
+    where only its rows say how far it reaches.
     """
 
     table: str
@@ -69,6 +70,7 @@ class TableProfile:
     currency: str | None = None
     columns_in_file: tuple[str, ...] = ()
     left_out: tuple[LeftOutRow, ...] = ()
+    known_until: datetime | None = None
 
     @property
     def duplicates_dropped(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -24,15 +24,21 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from elv_pipeline.contracts.spec import UTC_TIME, TableContract
+from elv_pipeline.forgotten import LEAD, Forgotten
 from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.combined import combined
+from elv_pipeline.ingest.coverage import Span
 from elv_pipeline.ingest.ingested import Ingested, TableProfile
 from elv_pipeline.ingest.locations import ExportFile, locate
 from elv_pipeline.ingest.source_file import SOURCE_ROW
+from elv_pipeline.ingest.standing import standing_of
+from elv_pipeline.privacy import hasher_of
 from elv_pipeline.settings import PipelineConfig
 
 Reader = Callable[[Path | str, PipelineConfig], Ingested]
 _PROFILE = TypeAdapter(TableProfile)
+FORGOTTEN = "forgotten"
+"""Counts rows of leads that were erased."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +53,12 @@ class Arrival:
         profile: facts about the file.
         rows: Parquet file of the canonical columns and ``source_row``.
         dropped: ids that rules removed.
-        newest_moment: newest creation or recording of its rows.
+        newest_moment: newest creation or recording of its rows; of a snapshot the moment up to which it knows, if that
+            is later.
         loads: of delivery, for each ``recorded_time`` that rows carry (None: they carry none) their first and last
             day. Kept, so that nobody has to look into old files for it.
+        covered: of a snapshot, first and last of the days that lie wholly in its window, with rows or without.
+        query: of a snapshot, digest of its query.
     """
 
     file: str
@@ -61,21 +70,43 @@ class Arrival:
     dropped: tuple[str, ...]
     newest_moment: datetime | None
     loads: tuple[tuple[datetime | None, date, date], ...]
+    covered: Span | None = None
+    query: str | None = None
 
     @property
-    def span(self) -> tuple[date, date] | None:
+    def span(self) -> Span | None:
         """First and last day of the rows; None where there is no dated row."""
         first, last = self.profile.first_day, self.profile.last_day
         return (first, last) if first and last else None
 
-    def overlaps(self, first: date, last: date) -> bool:
-        """Whether the file holds rows of days between ``first`` and ``last``."""
-        return self.span is not None and self.span[0] <= last and first <= self.span[1]
+    @property
+    def spoken_for(self) -> Span | None:
+        """First and last day that the file speaks for, if only by having no row of them; None: for none.
 
-    def ingested(self, span: tuple[date, date] | None = None) -> Ingested:
-        """The file as its reader returned it, or its rows of the days of ``span``."""
+        Of a snapshot these are the days of its window, and the day that the window ends in, where it has rows of it.
+        The day that a window cuts at its start is not among them: a part must not replace the whole.
+        """
+        if self.covered is None or self.span is None:
+            return self.covered or self.span
+        return self.covered[0], max(self.covered[1], self.span[1])
+
+    def overlaps(self, first: date, last: date) -> bool:
+        """Whether the file holds rows of days between ``first`` and ``last``, or speaks for any of them."""
+        spans = [span for span in (self.span, self.covered) if span]
+        return any(own_first <= last and first <= own_last for own_first, own_last in spans)
+
+    def scan(self, *, span: Span | None = None, without: Sequence[Span] = ()) -> pl.LazyFrame:
+        """Its rows, or those of the days of ``span``; those of the days ``without`` are left out."""
         rows = pl.scan_parquet(self.rows)
-        frame = (rows if span is None else rows.filter(pl.col("day").is_between(*span))).collect()
+        if span is not None:
+            rows = rows.filter(pl.col("day").is_between(*span))
+        for days in without:
+            rows = rows.filter(~pl.col("day").is_between(*days))
+        return rows
+
+    def ingested(self, span: Span | None = None, *, without: Sequence[Span] = ()) -> Ingested:
+        """The file as its reader returned it, or the rows that ``scan`` gives."""
+        frame = self.scan(span=span, without=without).collect()
         return Ingested(
             frame=frame.drop(SOURCE_ROW),
             profile=self.profile,
@@ -85,19 +116,21 @@ class Arrival:
 
 
 def combined_of(
-    arrivals: Sequence[Arrival], *, contract: TableContract, name: str, span: tuple[date, date] | None = None
+    arrivals: Sequence[Arrival], *, contract: TableContract, name: str, span: Span | None = None
 ) -> Ingested:
     """Some files of an export, oldest first, as one table; of the days of ``span`` only, where it is given."""
-    files = [arrival.ingested(span) for arrival in arrivals]
-    return combined(files, contract=contract, name=name, exported=[arrival.recorded_time for arrival in arrivals])
+    standing = standing_of(arrivals, span=span)
+    files = [arrival.ingested(span, without=without) for arrival, without in standing]
+    return combined(files, contract=contract, name=name, exported=[arrival.recorded_time for arrival, _ in standing])
 
 
 @dataclass(frozen=True)
 class Intake:
-    """The parsed exports of one configuration under ``<root>/<table>/``."""
+    """The parsed exports of one configuration under ``<root>/<table>/``; leads that were erased do not come back."""
 
     root: Path
     config: PipelineConfig
+    forgotten: Forgotten = field(default_factory=Forgotten)
 
     def arrivals(self, table: str, path: str, *, reader: Reader) -> list[Arrival]:
         """Every file of an export, parsed now or before, oldest first; files that are gone are forgotten.
@@ -131,7 +164,13 @@ class Intake:
     def table(self, table: str, path: str, *, reader: Reader, contract: TableContract) -> Ingested:
         """All files of an export as one table."""
         found = self.arrivals(table, path, reader=reader)
-        return combined_of(found, contract=contract, name=Path(path).name or path)
+        whole = combined_of(found, contract=contract, name=Path(path).name or path)
+        extracted = [arrival for arrival in found if arrival.query is not None]
+        if not extracted:
+            return whole
+        days = [arrival.spoken_for[1] for arrival in found if arrival.spoken_for]
+        known = max(arrival.newest_moment for arrival in extracted if arrival.newest_moment)
+        return replace(whole, profile=replace(whole.profile, last_day=max(days, default=None), known_until=known))
 
     def readers(self, readers: Mapping[str, Reader], contracts: Mapping[str, TableContract]) -> dict[str, Reader]:
         """The same readers, answering from what is kept."""
@@ -143,7 +182,7 @@ class Intake:
 
     def _parse(self, file: ExportFile, *, folder: Path, recipe: str, reader: Reader) -> dict[str, Any]:
         with file.local() as path:
-            ingested = reader(path, self.config)
+            ingested = _without(self.forgotten, reader(path, self.config))
         name = f"{ingested.profile.sha256[:24]}-{recipe[:8]}"
         rows = folder / f"{name}.parquet"
         folder.mkdir(parents=True, exist_ok=True)
@@ -167,9 +206,32 @@ class Intake:
         }
 
 
+def _without(forgotten: Forgotten, ingested: Ingested) -> Ingested:
+    """An export without erased leads, of which nothing is told either: no row, no id among those left out."""
+    if not forgotten.tombstones or LEAD not in ingested.frame.columns:
+        return ingested
+    kept = ~forgotten.holds(ingested.frame[LEAD])
+    frame = ingested.frame.filter(kept)
+    profile = ingested.profile
+    told = [left.ids.removeprefix(f"{LEAD} ").strip("'") for left in profile.left_out]
+    erased = forgotten.holds(pl.Series(LEAD, told, dtype=pl.String)).to_list()
+    left_out = tuple(left for left, gone in zip(profile.left_out, erased, strict=True) if not gone)
+    count = ingested.frame.height - frame.height
+    dropped = {**profile.dropped_rows, **({FORGOTTEN: count} if count else {})}
+    return Ingested(
+        frame=frame,
+        profile=replace(profile, rows=frame.height, dropped_rows=dropped, left_out=left_out),
+        source_rows=ingested.source_rows.filter(kept),
+        dropped_keys=ingested.dropped_keys.filter(~forgotten.holds(ingested.dropped_keys)),
+    )
+
+
 def _arrival(folder: Path, file: ExportFile, entry: Mapping[str, Any], *, zone: ZoneInfo) -> Arrival:
     profile = _PROFILE.validate_python(entry["profile"])
     first_seen = datetime.fromisoformat(entry["first_seen"])
+    newest = datetime.fromisoformat(entry["newest_moment"]) if entry["newest_moment"] else None
+    snapshot = file.snapshot
+    known = [moment for moment in (newest, snapshot.known_until if snapshot else None) if moment]
     return Arrival(
         file=file.name,
         sha256=profile.sha256,
@@ -178,11 +240,13 @@ def _arrival(folder: Path, file: ExportFile, entry: Mapping[str, Any], *, zone: 
         profile=profile,
         rows=folder / entry["rows"],
         dropped=tuple(entry["dropped"]),
-        newest_moment=datetime.fromisoformat(entry["newest_moment"]) if entry["newest_moment"] else None,
+        newest_moment=max(known, default=None),
         loads=tuple(
             (datetime.fromisoformat(at) if at else None, date.fromisoformat(first), date.fromisoformat(last))
             for at, first, last in entry["loads"]
         ),
+        covered=snapshot.covered_days(zone) if snapshot else None,
+        query=snapshot.query_sha256 if snapshot else None,
     )
 
 
@@ -233,7 +297,9 @@ def _forget(folder: Path, known: Mapping[str, Mapping[str, Any]], current: Mappi
 
 def _recipe(config: PipelineConfig, table: str) -> str:
     """Digest of everything besides the file that decides what its parsed rows are."""
+    hasher = hasher_of(config)
     parts = {
+        "hashed": [hasher.fingerprint, *sorted(hasher.columns)] if hasher else [],
         "rules": getattr(config.contracts, table).model_dump(mode="json"),
         "connector": config.connector_of(table),
         "timezone": config.timezone,
@@ -253,4 +319,5 @@ def _code() -> str:
     for part in ("contracts", "ingest"):
         for file in sorted((package / part).rglob("*.py")):
             digest.update(file.read_bytes())
+    digest.update((package / "privacy.py").read_bytes())
     return digest.hexdigest()

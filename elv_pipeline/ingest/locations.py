@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from elv_pipeline.errors import ContractError, MissingExtraError
+from elv_pipeline.ingest.snapshots import SnapshotManifest, is_snapshot_name, manifest_of
 
 _TEXT = (".csv", ".tsv", ".tab", ".txt")
 _COMPRESSED = ("", ".gz", ".bz2", ".zst", ".xz")
@@ -67,6 +69,11 @@ class ExportFile:
     def is_remote(self) -> bool:
         """Whether the file has to be fetched before it can be read."""
         return is_url(self.location)
+
+    @cached_property
+    def snapshot(self) -> SnapshotManifest | None:
+        """What an extract noted about the file; None where it is no snapshot of one."""
+        return None if self.is_remote else manifest_of(Path(self.location))
 
     def recorded_time(self, zone: ZoneInfo) -> datetime | None:
         """When the figures were exported, if the file's name says so; UTC.
@@ -129,6 +136,7 @@ def locate(path: str, *, table: str | None = None) -> list[ExportFile]:
     local = Path(path)
     if local.is_file():
         _require_supported(local.name, remedy=remedy)
+        _require_complete(local, remedy=remedy)
         return [_local_file(local)]
     if local.is_dir():
         return _readable((_local_file(file) for file in local.iterdir() if file.is_file()), place=path, remedy=remedy)
@@ -206,13 +214,24 @@ def _reported(url: str) -> Iterator[None]:
 
 def _readable(files: Iterable[ExportFile], *, place: str, remedy: str) -> list[ExportFile]:
     seen = [file for file in files if not file.name.startswith((".", "~$"))]
-    found = sorted((file for file in seen if _is_supported(file.name)), key=lambda file: file.location)
+    readable = (file for file in seen if _is_supported(file.name) and not _is_incomplete(file))
+    found = sorted(readable, key=lambda file: file.location)
     if found:
         return found
     if not seen:
         raise ContractError(f"{place}: no file there (or none that matches). {remedy}")
     names = ", ".join(sorted(file.name for file in seen)[:3])
     raise ContractError(f"{place}: no readable file among {len(seen)} ({names}); readable are {_SUPPORTED_WORDS}.")
+
+
+def _is_incomplete(file: ExportFile) -> bool:
+    """Whether a killed extract left the file: its manifest, which comes last, is not there."""
+    return is_snapshot_name(file.name) and not file.is_remote and file.snapshot is None
+
+
+def _require_complete(file: Path, *, remedy: str) -> None:
+    if _is_incomplete(_local_file(file)):
+        raise ContractError(f"{file.name}: a snapshot without its manifest, left by an extract that failed. {remedy}")
 
 
 def _is_supported(name: str) -> bool:

@@ -113,7 +113,7 @@ def examine(config: PipelineConfig, *, readers: Mapping[str, Reader] = READERS) 
     errors: dict[str, str] = {}
     for table, path in configured_paths(config).items():
         try:
-            tables[table] = readers[table](path, config)
+            tables[table] = _with_rows(readers[table](path, config))
         except ContractError as error:
             errors[table] = str(error)
     if {"leads", "outcomes"} <= set(tables):
@@ -122,6 +122,16 @@ def examine(config: PipelineConfig, *, readers: Mapping[str, Reader] = READERS) 
         except ContractError as error:
             errors["outcomes"] = str(error)
     return Examination(None if errors else _sources(tables, config), tables, errors)
+
+
+def _with_rows(table: Ingested) -> Ingested:
+    """Refuse leads of which there is not a single one: an extract of a quiet window may be empty, all of them not."""
+    if table.profile.table == "leads" and table.frame.is_empty():
+        raise ContractError(
+            f"{table.profile.file}: no rows; at least one lead is needed. Extract a longer window, or correct the "
+            f"query."
+        )
+    return table
 
 
 def read_sources(config: PipelineConfig, *, readers: Mapping[str, Reader] = READERS) -> Sources:
@@ -155,8 +165,10 @@ def _sources(tables: Mapping[str, Ingested], config: PipelineConfig) -> Sources:
 
 
 def newest_moment(leads: Ingested, outcomes: Ingested | None) -> datetime:
-    """The newest moment that leads and outcomes speak of, in UTC."""
+    """The newest moment that leads and outcomes speak of, or that an extract covered, in UTC."""
     columns = [leads.frame["created_time"]]
     if outcomes is not None:
         columns += [outcomes.frame["qualified_time"], outcomes.frame["recorded_time"]]
-    return max(found for column in columns if isinstance(found := column.max(), datetime))
+    found = [moment for column in columns if isinstance(moment := column.max(), datetime)]
+    covered = [table.profile.known_until for table in (leads, outcomes) if table and table.profile.known_until]
+    return max([*found, *covered])

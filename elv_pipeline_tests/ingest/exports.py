@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline.config_file import parse_config
+from elv_pipeline.settings import PipelineConfig
 
 ADS = """date,campaign_id,campaign_name,adset_id,adset_name,ad_id,ad_name,impressions,clicks,spend
 2025-01-01,C1,One,S1,Set,A1,Ad,100,10,12.34

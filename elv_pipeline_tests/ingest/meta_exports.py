@@ -17,12 +17,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.contracts.lead_ads import ADS_SOURCE
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.exports import open_export
 from elv_pipeline.ingest.source_file import SourceFile
-from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline.settings import PipelineConfig
 
 ENGLISH = {
     "date": "Day",

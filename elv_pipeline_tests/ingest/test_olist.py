@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.findings import findings
 from elv_pipeline.ingest.readiness import readiness
 from elv_pipeline.ingest.sources import read_sources
-from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline.settings import PipelineConfig
 
 pytestmark = pytest.mark.realdata
 

@@ -13,6 +13,7 @@ from elv_pipeline.contracts.messages import ABOUT_PEOPLE, and_more, shown, viola
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.connectors.base import Draft, Step
 from elv_pipeline.ingest.source_file import SOURCE_ROW
+from elv_pipeline.privacy import hasher_of, shown_id
 
 # 1.234,50 and 1234,50; blanks and apostrophes also separate thousands, depending on the country.
 _DECIMAL_COMMA = r"^-?(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d*)?$"
@@ -130,7 +131,7 @@ def _refuse(draft: Draft, column: str, broken: pl.Expr, *, rule: str, remedy: st
         place=draft.file,
         row=row,
         column=column,
-        value=value,
+        value=shown_id(value, column=column, hasher=hasher_of(draft.config)),
         count=bad.height,
         rule=rule,
         remedy=remedy,

@@ -1,0 +1,19 @@
+-- Outcomes for elv_pipeline, from SQLite: one row a lead that qualified, recorded in the window.
+--
+-- Adapt: the table lead_status_history, the status that means "qualified", and the names on the left of each AS. Keep
+-- the names on the right and the half-open window.
+--
+-- The window runs over the moment the outcome was written down, not the moment it happened: an outcome that is entered
+-- days later must arrive with the extract of the day it was entered, and nothing may use it before. A lead without a
+-- row has not qualified so far. An outcome that a later extract of its day no longer holds counts as withdrawn.
+-- value is what the outcome was worth; leave it empty while that is not known, or the column away.
+SELECT
+    h.lead_id                                AS lead_id,
+    MIN(datetime(h.changed_at)) || 'Z'       AS qualified_time,
+    MIN(datetime(h.inserted_at)) || 'Z'      AS recorded_time,
+    MAX(h.deal_value)                        AS value
+FROM lead_status_history AS h
+WHERE h.new_status = 'qualified'
+GROUP BY h.lead_id
+HAVING MIN(datetime(h.inserted_at)) >= datetime(:since)
+   AND MIN(datetime(h.inserted_at)) <  datetime(:until)
