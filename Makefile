@@ -46,10 +46,13 @@ ui: setup ## Open the Dagster UI on the state that the demo left
 doctor: setup ## Check this machine and the home folder
 	$(BIN)/elv doctor
 
-bench: setup ## Measure features next to plain pandas, ingest, learning, a year of bookkeeping, intervals (about 20 minutes)
+bench: setup ## Measure features next to plain pandas, ingest, learning, extracts, scores, watching, bookkeeping (about 30 minutes)
 	$(BIN)/python -m benchmarks.features.run
 	$(BIN)/python -m benchmarks.ingest --large
 	$(BIN)/python -m benchmarks.learning
+	$(BIN)/python benchmarks/extract.py
+	$(BIN)/python benchmarks/persist.py
+	$(BIN)/python -m benchmarks.monitoring
 	$(BIN)/python benchmarks/event_log.py
 	$(BIN)/python benchmarks/event_log.py --assets 16 --partitions 365 --skip-stock
 	$(BIN)/python benchmarks/interval_coverage.py

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from elv_pipeline import __version__, answers
-from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
+from elv_pipeline import __version__, answers, cli_operation
+from elv_pipeline.cli_session import progress, session_of
+from elv_pipeline.errors import ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import HOME_VARIABLE, Home
-
-if TYPE_CHECKING:
-    from elv_pipeline.orchestration.commands import Session
+from elv_pipeline.scrubbing import scrubbed
 
 app = typer.Typer(
     name="elv",
@@ -67,7 +64,7 @@ def _state_folder(
 @app.command()
 def validate(config: Config) -> None:
     """Read and check every export; exit code 0 unless a contract is broken."""
-    with _session(config) as session:
+    with session_of(config) as session:
         result = session.validate()
     from elv_pipeline.terminal import print_validation
 
@@ -88,7 +85,7 @@ def build_table(
     ] = False,
 ) -> None:
     """Build the table of features and labels over the whole calendar."""
-    with _session(config) as session:
+    with session_of(config) as session:
         result = session.build_table(anew=anew)
     answers.print_findings(result.document("data_profile.json")["findings"], severity="warning")
     counts, joins = result.document("label_counts.json"), result.document("join_stats.json")
@@ -109,7 +106,7 @@ def train(
     ] = None,
 ) -> None:
     """Train, prove and promote: build the history, train as of the origin, judge on later rows."""
-    with _session(config) as session:
+    with session_of(config) as session:
         result = session.train(origin.date() if origin else None)
         decision = session.deployment.lake.read_json("champion")
     answers.print_metrics(result)
@@ -129,7 +126,7 @@ def backtest(
     ] = 28,
 ) -> None:
     """Train as of past origins and judge each model on the weeks that followed it."""
-    with _session(config) as session:
+    with session_of(config) as session:
         result = session.backtest(
             first=first.date() if first else None,
             last=last.date() if last else None,
@@ -148,7 +145,7 @@ def validate_model(
     ] = None,
 ) -> None:
     """Judge every promotion gate of a candidate; exit code 7 when one fails."""
-    with _session(config) as session:
+    with session_of(config) as session:
         document = session.validate_model(origin.date() if origin else None)
     answers.print_gates(document)
     if not document["passed"]:
@@ -158,7 +155,7 @@ def validate_model(
 @app.command()
 def approve(config: Config, version: Version = "", reason: Reason = "", who: Who = "") -> None:
     """Promote the candidate that waits for a person (promotion.require_approval)."""
-    with _session(config) as session:
+    with session_of(config) as session:
         entry = session.decide("approve", version=version, reason=reason, who=who)
     answers.print_decision(entry)
 
@@ -174,7 +171,7 @@ def promote(
     ] = False,
 ) -> None:
     """Make a registered version the champion by hand."""
-    with _session(config) as session:
+    with session_of(config) as session:
         entry = session.decide("promote", version=version, reason=reason, who=who, despite_gates=despite_gates)
     answers.print_decision(entry)
 
@@ -187,7 +184,7 @@ def rollback(
     who: Who = "",
 ) -> None:
     """Return to an earlier champion; the one left is not promoted again by itself."""
-    with _session(config) as session:
+    with session_of(config) as session:
         entry = session.decide("rollback", version=version, reason=reason, who=who)
     answers.print_decision(entry)
 
@@ -199,7 +196,7 @@ def explain(
     model: Model = "",
 ) -> None:
     """Say what raises and lowers the score of one lead."""
-    with _session(config) as session:
+    with session_of(config) as session:
         found = session.explain(lead_id, model=model)
         probability_column = session.deployment.config.probability_column
         currency = session.deployment.config.currency
@@ -209,7 +206,7 @@ def explain(
 @app.command()
 def challenger(config: Config, version: Version = "", reason: Reason = "", who: Who = "") -> None:
     """Compare the challenger with the champion; with --version let that version score beside the champion."""
-    with _session(config) as session:
+    with session_of(config) as session:
         entry = session.decide("challenge", version=version, reason=reason, who=who) if version else None
         document = session.challenger()
     answers.print_decision(entry)
@@ -219,7 +216,7 @@ def challenger(config: Config, version: Version = "", reason: Reason = "", who: 
 @app.command()
 def models(config: Config) -> None:
     """List the registered versions: origin, champion or challenger, failed gates."""
-    with _session(config) as session:
+    with session_of(config) as session:
         rows = session.models()
     if not rows:
         answers.out.print("No version yet. Start with 'elv train'.")
@@ -239,7 +236,7 @@ def score(
     last: Annotated[Day, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day to score.")] = None,
 ) -> None:
     """Score a range of days as the daily job does (default: the last four weeks of the data)."""
-    with _session(config) as session:
+    with session_of(config) as session:
         result = session.score(first=first.date() if first else None, last=last.date() if last else None, model=model)
     answers.print_top_campaigns(result)
     answers.print_alerts(result)
@@ -255,7 +252,7 @@ def batch_score(
     model: Model = "",
 ) -> None:
     """Score every lead of a file, such as today's; their outcomes are never looked at."""
-    with _session(config) as session:
+    with session_of(config) as session:
         result = session.batch_score(leads_path, model=model)
     answers.print_top_campaigns(result)
     answers.print_alerts(result)
@@ -270,7 +267,7 @@ def demo(
 ) -> None:
     """Take a synthetic advertiser with a known truth through the whole graph."""
     start = time.monotonic()
-    with _progress():
+    with progress():
         from elv_pipeline.orchestration.demo import demo_session, run_demo
         from elv_pipeline.synthetic.advertiser import AdvertiserSpec
 
@@ -345,48 +342,15 @@ def ui(
     os.execv(program, [program, "dev", "-m", "elv_pipeline.definitions", "-h", host, "-p", str(port)])
 
 
+cli_operation.add_to(app)
+
+
 def main() -> None:
     """Entry point: an error of ours becomes one message and its exit code, never a traceback."""
     try:
         app()
     except ElvError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"error: {error}", markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
+            f"error: {scrubbed(str(error))}", markup=False
+        )
         sys.exit(error.exit_code)
-
-
-@contextmanager
-def _session(config: Path) -> Iterator[Session]:
-    from elv_pipeline.settings import load_config
-
-    if config.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--config {config}: a configuration is a .yaml file. Copy configs/lead_ads.yaml.")
-    loaded = load_config(config)
-    with _progress():
-        from elv_pipeline.orchestration.commands import opened
-
-        with opened(loaded, Home.from_environment()) as session:
-            yield session
-
-
-@contextmanager
-def _progress() -> Iterator[None]:
-    """Show each asset as it begins; the step before it with the time it took."""
-    begun: list[tuple[str, str, float]] = []
-
-    def finish() -> None:
-        if begun:
-            name, what, at = begun.pop()
-            answers.out.print(f"  {name:<22} {what} [{time.monotonic() - at:.1f} s]", markup=False)
-
-    with answers.out.status("starting") as status:
-
-        def listener(name: str, what: str) -> None:
-            finish()
-            begun.append((name, what, time.monotonic()))
-            status.update(f"{name}: {what}")
-
-        from elv_pipeline.orchestration.resources import listening
-
-        with listening(listener):
-            yield
-        finish()

@@ -7,9 +7,10 @@ that ends in ``_variable`` names the environment variable that holds one.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from elv_pipeline.settings_base import Strict
 
@@ -100,6 +101,14 @@ class Channel(Strict):
     to: tuple[str, ...] = ()
     sender: str | None = None
     min_severity: Literal["info", "warning", "critical"] = "warning"
+
+    @field_validator("to", "sender")
+    @classmethod
+    def _plain_addresses(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        for address in (value,) if isinstance(value, str) else value or ():
+            if not re.fullmatch(r"[^\s,;<>@]+@[^\s,;<>@]+", address):
+                raise ValueError("every address must be plain, such as alerts@example.com")
+        return value
 
     @model_validator(mode="after")
     def _an_email_has_addresses(self) -> Channel:

@@ -133,7 +133,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
 
 def test_doctor_passes_here_and_names_what_is_wrong_elsewhere(tmp_path: Path) -> None:
     good = elv("doctor", home=tmp_path / "home")
-    assert (good.code, good.out.count("ok  ")) == (0, 6)
+    assert (good.code, good.out.count("ok  ")) == (0, 7)
     (tmp_path / "file").write_text("")
     bad = elv("doctor", home=tmp_path / "file" / "home")
     assert bad.code == 1

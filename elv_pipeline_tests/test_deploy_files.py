@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import configparser
+import json
 import re
 import shlex
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dagster._cli import create_dagster_cli
 from dagster._config import Shape, validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
+from dagster._core.workspace.config_schema import WORKSPACE_CONFIG_SCHEMA
+from dagster._daemon.cli import create_dagster_daemon_cli
+from dagster_webserver.cli import dagster_webserver
 
 from elv_pipeline import definitions
+from elv_pipeline.errors import ElvError
 from elv_pipeline.home import HOME_VARIABLE
+from elv_pipeline_tests.test_docs import parsed_by_the_command
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -189,7 +198,7 @@ def test_the_container_file_copies_what_exists_and_installs_only_from_locks() ->
     copied = [word for name, rest in instructions() if name == "COPY" for word in shlex.split(rest)[:-1]]
     missing = [source for source in copied if not (ROOT / source).exists()]
     assert not missing
-    assert {"requirements.lock", "requirements-deploy.lock", "elv_pipeline", "pyproject.toml"} <= set(copied)
+    assert {"requirements.lock", "requirements-deploy.lock", "elv_pipeline", "pyproject.toml", "sql"} <= set(copied)
     installs = [
         part for name, rest in instructions() if name == "RUN" for part in rest.split("&&") if "pip install" in part
     ]
@@ -204,3 +213,216 @@ def test_the_container_names_its_base_without_an_address_and_keeps_state_on_a_vo
     assert "ENTRYPOINT" not in found, "the chart passes whole commands as arguments"
     assert f"{HOME_VARIABLE}={found['VOLUME']}" in found["ENV"]
     assert found["CMD"].startswith('["elv", "ui", "--host", "0.0.0.0"')
+
+
+def test_the_container_has_the_sql_files_before_the_package_is_installed() -> None:
+    steps = [f"{name} {rest}" for name, rest in instructions()]
+    copied = next(place for place, step in enumerate(steps) if step.startswith("COPY sql "))
+    installed = next(place for place, step in enumerate(steps) if step.endswith("--no-build-isolation ."))
+    assert copied < installed, "the package puts them below sys.prefix/share while it is installed"
+
+
+# ------------------------------------------------------------------------------------------------------------ compose
+
+
+def compose() -> dict[str, Any]:
+    return instance(DEPLOY / "compose.yaml")
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found = compose()["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+OURS = ("code-location", "daemon", "webserver")
+
+
+def parsed_by_its_program(words: list[str]) -> None:
+    """Parse a command as its program would, without running it: unknown commands and options raise."""
+    programs: dict[str, Any] = {
+        "dagster": create_dagster_cli(),
+        "dagster-daemon": create_dagster_daemon_cli(),
+        "dagster-webserver": dagster_webserver,
+    }
+    if words[0] == "elv":
+        parsed_by_the_command(words[1:])
+        return
+    command, rest, context = programs[words[0]], words[1:], None
+    while hasattr(command, "commands"):
+        context = command.make_context(words[0], rest[:], parent=context, ignore_unknown_options=True)
+        _, command, rest = command.resolve_command(context, rest)
+    command.make_context(words[0], rest, parent=context)
+
+
+def test_every_command_of_compose_exists_with_its_options() -> None:
+    mounted = {"/opt/elv/workspace.yaml": str(DEPLOY / "compose-workspace.yaml")}  # the programs look whether it exists
+    for name in OURS:
+        parsed_by_its_program([mounted.get(word, word) for word in services()[name]["command"]])
+    for name in ("code-location", "daemon"):
+        kind, *check = services()[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        parsed_by_its_program(check)
+    kind, program, option, code = services()["webserver"]["healthcheck"]["test"]
+    assert (kind, program, option) == ("CMD", "python", "-c")
+    compile(code, "healthcheck", "exec")
+
+
+@pytest.mark.parametrize("line", ["dagster api grcp", "dagster-daemon run --werkspace x", "dagster-webserver --prot 1"])
+def test_the_check_of_commands_notices_a_mistake(line: str) -> None:
+    with pytest.raises(Exception, match=r"No such (command|option)"):
+        parsed_by_its_program(shlex.split(line))
+
+
+def test_the_services_of_compose_find_each_other() -> None:
+    found = services()
+    workspace = instance(DEPLOY / "compose-workspace.yaml")
+    assert validate_config(WORKSPACE_CONFIG_SCHEMA, workspace).success
+    server = workspace["load_from"][0]["grpc_server"]
+    words = found[server["host"]]["command"]
+    assert words[words.index("--port") + 1] == str(server["port"])
+    assert words[words.index("--module-name") + 1] == definitions.__name__
+    for name in ("daemon", "webserver"):
+        path = found[name]["command"][found[name]["command"].index("--workspace") + 1]
+        assert f"./compose-workspace.yaml:{path}:ro" in found[name]["volumes"]
+    for name, service in found.items():
+        for other, wanted in service.get("depends_on", {}).items():
+            healthy = wanted["condition"] == "service_healthy"
+            assert not healthy or "healthcheck" in found[other], f"{name} waits for the health of {other}"
+            assert healthy or found[other]["restart"] == "no", f"{name} waits for the end of {other}"
+
+
+def test_the_services_of_compose_share_one_home_and_one_instance() -> None:
+    found = services()
+    volume = dict(instructions())["VOLUME"]
+    wanted = set(re.findall(r"env: (DAGSTER_PG_\w+)", (DEPLOY / "dagster-postgres.yaml").read_text(encoding="utf-8")))
+    for name in OURS:
+        environment = found[name]["environment"]
+        assert f"elv_home:{volume}" in found[name]["volumes"]
+        assert environment["DAGSTER_HOME"] == f"{volume}/dagster"
+        assert wanted <= environment.keys()
+        assert environment["DAGSTER_PG_DB"] == found["postgres"]["environment"]["POSTGRES_DB"]
+        assert environment["DAGSTER_PG_USER"] == found["postgres"]["environment"]["POSTGRES_USER"]
+        assert environment["DAGSTER_PG_HOST"] in found
+    prepared = found["prepare"]["command"][-1]
+    copied = next(rest for name, rest in instructions() if name == "COPY" and "deploy/dagster-postgres.yaml" in rest)
+    assert copied.split()[-1] == "./"
+    assert dict(instructions()[:8])["WORKDIR"] == "/opt/elv"
+    assert f"cp /opt/elv/dagster-postgres.yaml {volume}/dagster/dagster.yaml" in prepared
+    assert f"test -e {volume}/dagster/dagster.yaml" in prepared, "a file that is there must stay"
+    assert {
+        entry.split(":")[0] for name in found for entry in found[name]["volumes"] if not entry.startswith(".")
+    } == set(compose()["volumes"])
+
+
+def test_only_the_code_location_knows_the_addresses_and_only_this_machine_reaches_the_ui() -> None:
+    found = services()
+    secret = re.compile(r"ELV_\w+_URL|ELV_HASH_KEY")
+    knows = {name for name in found if secret.search(json.dumps(found[name].get("environment", {})))}
+    assert knows == {"code-location"}
+    published = {name: service["ports"] for name, service in found.items() if "ports" in service}
+    assert set(published) == {"webserver"}
+    assert all(port.startswith("127.0.0.1:") for port in published["webserver"])
+    assert found["postgres"]["networks"] == ["inside"]
+    assert compose()["networks"]["inside"]["internal"] is True
+    assert found["code-location"]["hostname"], "a killed run is recognised by the name of its host"
+
+
+def example_variables() -> dict[str, str]:
+    lines = (DEPLOY / ".env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_every_variable_of_compose_is_in_the_example_and_none_has_a_value() -> None:
+    used = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
+    assert set(example_variables()) == used
+    assert set(example_variables().values()) == {""}
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"deploy/.env", "deploy/config/"} <= set(ignored)
+
+
+# ------------------------------------------------------------------------------------------- by the clock of a machine
+
+UNITS = sorted(DEPLOY.glob("*.service"))
+PASSING = {1, 8, 9}
+"""Exit codes whose cause may pass by itself: another run in progress, a database that is away, a held day."""
+
+
+def unit(file: Path) -> configparser.ConfigParser:
+    found = configparser.ConfigParser(interpolation=None, strict=True)
+    found.optionxform = str  # type: ignore[assignment,method-assign]  # keys of systemd are case-sensitive
+    found.read_string(file.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("file", UNITS, ids=lambda file: file.name)
+def test_a_service_runs_a_command_that_exists_and_writes_only_the_home(file: Path) -> None:
+    service = unit(file)["Service"]
+    for line in filter(None, (service["ExecStart"], service.get("ExecStartPost"))):
+        program, *words = shlex.split(line)
+        assert program == "/opt/elv/.venv/bin/elv"
+        parsed_by_the_command(words)
+    assert service["Environment"] == f"{HOME_VARIABLE}={service['ReadWritePaths']}"
+    assert service["ProtectSystem"] == "strict"
+    assert service["User"] == "elv"
+
+
+@pytest.mark.parametrize("name", ["elv-daily", "elv-weekly"])
+def test_a_timer_starts_its_service_and_hopeless_errors_are_not_repeated(name: str) -> None:
+    assert unit(DEPLOY / f"{name}.timer")["Timer"]["OnCalendar"]
+    service = unit(DEPLOY / f"{name}.service")["Service"]
+    assert service["Type"] == "oneshot"
+    assert {int(code) for code in service["RestartPreventExitStatus"].split()} == hopeless_codes()
+
+
+def hopeless_codes() -> set[int]:
+    kinds: list[type[ElvError]] = [ElvError, *ElvError.__subclasses__()]
+    return {kind.exit_code for kind in kinds} - PASSING
+
+
+def test_the_training_waits_for_the_daily_run() -> None:
+    assert "elv-daily.service" in unit(DEPLOY / "elv-weekly.service")["Unit"]["After"].split()
+
+
+def cron_jobs() -> dict[str, dict[str, Any]]:
+    documents = list(yaml.safe_load_all((DEPLOY / "cronjob.yaml").read_text(encoding="utf-8")))
+    return {document["metadata"]["name"]: document["spec"] for document in documents if document["kind"] == "CronJob"}
+
+
+@pytest.mark.parametrize("name", ["elv-daily", "elv-weekly"])
+def test_a_cron_job_runs_a_command_that_exists_one_at_a_time(name: str) -> None:
+    spec = cron_jobs()[name]
+    job = spec["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"][0] == "elv"
+    parsed_by_the_command(container["command"][1:])
+    assert spec["concurrencyPolicy"] == "Forbid"
+    (rule,) = job["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"]["containerName"] == container["name"]
+    assert set(rule["onExitCodes"]["values"]) == hopeless_codes()
+    assert pod["restartPolicy"] == "Never", "Kubernetes allows a policy for failed pods only then"
+    user = re.search(r"^USER (\d+)$", containerfile(), flags=re.MULTILINE)
+    assert user is not None
+    assert pod["securityContext"]["runAsUser"] == int(user.group(1))
+    (home,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "home")
+    assert {"name": HOME_VARIABLE, "value": home} in container["env"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_each_cron_job_has_a_host_name_of_its_own_that_stays() -> None:
+    names = [spec["jobTemplate"]["spec"]["template"]["spec"]["hostname"] for spec in cron_jobs().values()]
+    assert len(names) == len(set(names)) == 2, "else one would take the running run of the other for an abandoned one"
+
+
+def test_the_windows_task_runs_a_command_that_exists_never_twice_at_once() -> None:
+    spaces = {"task": "http://schemas.microsoft.com/windows/2004/02/mit/task"}
+    task = ElementTree.parse(DEPLOY / "windows-daily.xml").getroot()
+
+    def text(path: str) -> str:
+        return str(task.findtext(path, namespaces=spaces))
+
+    assert text("task:Actions/task:Exec/task:Command").endswith("elv.exe")
+    parsed_by_the_command(text("task:Actions/task:Exec/task:Arguments").split())
+    assert text("task:Settings/task:MultipleInstancesPolicy") == "IgnoreNew"
+    assert text("task:Settings/task:StartWhenAvailable") == "true"

@@ -25,7 +25,8 @@ from elv_pipeline.cli import app
 from elv_pipeline.errors import ElvError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs
-from elv_pipeline.settings import Paths, PipelineConfig
+from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_exports import Paths
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))

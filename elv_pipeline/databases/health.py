@@ -25,11 +25,12 @@ from elv_pipeline.errors import ElvError, SourceError
 Needs = Literal["read", "write"]
 
 WRITER_RIGHTS = {
-    "lead_scores": ("SELECT", "INSERT", "UPDATE"),
+    "lead_scores": ("SELECT", "INSERT", "UPDATE", "DELETE"),  # a rollback removes what its run had inserted
     "lead_score_history": ("SELECT", "INSERT"),
     "score_runs": ("SELECT", "INSERT"),
     "score_targets": ("SELECT", "INSERT"),
     "elv_migrations": ("SELECT",),
+    "lead_score_states": ("SELECT",),
 }
 """What the login that writes scores needs on each table of ``dbo``."""
 

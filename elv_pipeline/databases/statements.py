@@ -52,6 +52,7 @@ class Statement:
         sql = normalised(_content(path))
         _refuse_what_is_not_a_query(path, sql)
         _refuse_other_parameters(path, sql)
+        sql = _without_end(sql)
         return cls(path=path, sql=sql, sha256=hashlib.sha256(sql.encode()).hexdigest())
 
     def bind(self, since: datetime, until: datetime, *, dialect: str) -> TextClause:
@@ -98,6 +99,12 @@ def normalised(sql: str) -> str:
     """The text without what an editor or a version control system changes: line ends and trailing blanks."""
     lines = sql.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
+
+
+def _without_end(sql: str) -> str:
+    """The query without the semicolon that ends it: inside another statement, as in COPY, it would end that."""
+    end = code_of(sql).rstrip()
+    return f"{sql[: len(end) - 1]} {sql[len(end) :]}" if end.endswith(";") else sql
 
 
 def _content(path: Path) -> str:

@@ -31,7 +31,9 @@ def standing_of(arrivals: Sequence[Arrival], *, span: Span | None = None) -> lis
     found: list[tuple[Arrival, tuple[Span, ...]]] = []
     later: list[Arrival] = []
     for arrival in reversed(arrivals):
-        replacing = () if arrival.loads else tuple(each.covered for each in later if each.query == arrival.query)
+        # A table without days, such as a map, has nothing that a window could replace: its rows are known by their key.
+        kept = arrival.loads or arrival.span is None
+        replacing = () if kept else tuple(each.covered for each in later if each.query == arrival.query)
         without = joined([days for days in replacing if days])
         if not _is_within(_asked(arrival.span, span), without):
             found.append((arrival, without))

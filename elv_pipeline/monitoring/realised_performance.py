@@ -5,7 +5,8 @@ belong here: estimates without labels (``estimated_performance.py``) or the comp
 
 A cohort is a week of prediction time. Only leads that are old enough are judged, whatever their outcome: early
 successes alone would flatter. Probabilities are taken as published and never computed again with a later model. Scores
-of leads that the model learned from are left out, for they look better than they are.
+of leads that are older than the model's origin are left out: whatever part they had in its training, they were no
+promise about the future.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from elv_pipeline.tables.labels import Observation, with_status
 
 FloatArray = NDArray[np.float64]
 
-LEARNED_FROM = ("train", "calibration")
+PUBLISHED_AHEAD = "score"
+"""Split of a score that was made by a model which had seen nothing of the lead's time."""
 LEAST_ROWS = 20
 RESAMPLES = 200
 _KEPT = ("lead_id", "day", "split", "value", "model_version", "campaign_id")
@@ -50,15 +52,15 @@ def judgeable(
 
     Returns:
         ``lead_id, day, cohort`` (Monday of the prediction day), ``p, value, model_version, campaign_id, mature, y``
-        (null while unknown), ``brought`` (what the lead brought, null while unknown), by day and lead. Leads that the
-        model learned from are not among them, nor leads created at or after ``origin``.
+        (null while unknown), ``brought`` (what the lead brought, null while unknown), by day and lead. Leads older than
+        the model that scored them are not among them, nor leads created at or after ``origin``.
     """
     if observation.origin is not None:
         published = published.filter(pl.col("created_time") < observation.origin)
     known = with_status(labels.lazy(), observation=observation).select("lead_id", "mature", "y", VALUE_MICROS).collect()
     worth = pl.col(VALUE_MICROS) / MICROS if learned_value else pl.lit(None, pl.Float64)
     return (
-        published.filter(~pl.col("split").is_in(LEARNED_FROM))
+        published.filter(pl.col("split") == PUBLISHED_AHEAD)
         .select(*(name for name in _KEPT if name != "split"), pl.col(probability_column).alias("p"))
         .join(known, on="lead_id", how="left", validate="1:1")
         .with_columns(

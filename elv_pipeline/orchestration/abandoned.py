@@ -13,6 +13,8 @@ from pathlib import Path
 import dagster as dg
 
 PROCESS_TAG = "elv/process"
+ABANDONED = "elv/abandoned"
+"""Tag of a run whose process disappeared."""
 
 
 def this_process() -> str:
@@ -31,7 +33,8 @@ def _started(process: int) -> str:
 def is_gone(identity: str) -> bool:
     """Whether a process of this host no longer runs; of another host nothing is known, so it is taken to run."""
     host, process, started = identity.split(":")
-    if host != socket.gethostname():
+    # On Windows the question itself would be an interrupt: signal 0 is Ctrl-C there.
+    if host != socket.gethostname() or os.name == "nt":
         return False
     try:
         os.kill(int(process), 0)
@@ -54,6 +57,7 @@ def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
     for run in running:
         identity = run.tags.get(PROCESS_TAG)
         if identity is not None and is_gone(identity):
+            instance.add_run_tags(run.run_id, {ABANDONED: "true"})
             instance.report_run_failed(run, "The elv process of this run is gone (killed?); the run can be repeated.")
             closed.append(run.run_id)
     return closed

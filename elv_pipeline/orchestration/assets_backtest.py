@@ -24,7 +24,7 @@ from elv_pipeline.orchestration.describe import picture
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.backtest_page import backtest_charts, backtest_table, render_backtest
 from elv_pipeline.publishing.manifest import RunFacts
-from elv_pipeline.publishing.model_registry import load_model, read_handle
+from elv_pipeline.publishing.model_handle import load_model, read_handle
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
 from elv_pipeline.tables.labels import with_status, with_value
 

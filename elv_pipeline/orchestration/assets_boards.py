@@ -18,7 +18,7 @@ from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
-from elv_pipeline.orchestration.assets_scoring import compatible_model
+from elv_pipeline.orchestration.assets_scoring import compatible_model, without_waiting
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
     lineage,
@@ -30,7 +30,7 @@ from elv_pipeline.orchestration.describe import (
 from elv_pipeline.orchestration.lineage import board_lineage
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
-from elv_pipeline.publishing import charts
+from elv_pipeline.publishing import scoring_charts
 from elv_pipeline.tables.joins import ID_COLUMNS, fill_parents
 from elv_pipeline.tables.labels import with_status
 from elv_pipeline.tables.training_table import MOMENTS
@@ -93,7 +93,7 @@ def _board_asset(
                     board_lineage(deployment.config.probability_column, columns=contract.names), deployment=deployment
                 ),
                 "leaderboard": picture(
-                    charts.leaderboard(newest, level=level, currency=deployment.config.currency),
+                    scoring_charts.leaderboard(newest, level=level, currency=deployment.config.currency),
                     title=f"{level} leaderboard",
                 ),
             },
@@ -111,14 +111,16 @@ def build_boards(
     Days may have been scored by different models; the error in the intervals is that of the model given.
     """
     reach = timedelta(days=deployment.config.reporting.leaderboard_days - 1)
-    written = [day for day in deployment.lake.days("predictions") if days[0] - reach <= day <= days[-1]]
+    known = [day for day in deployment.lake.days("predictions") if days[0] - reach <= day <= days[-1]]
+    written = without_waiting(deployment, known)
     if not written:
         return dict.fromkeys(days)
     scored = deployment.scan("predictions", first=written[0], last=written[-1]).collect()
     rows = BoardRows.read(deployment, scored, days=written)
+    covered = {day: [other for other in written if day - reach <= other <= day] for day in days}
     return {
-        day: rows.board(deployment, [other for other in written if day - reach <= other <= day], spec=spec, model=model)
-        for day in days
+        day: rows.board(deployment, others, spec=spec, model=model) if others else None
+        for day, others in covered.items()
     }
 
 

@@ -17,7 +17,8 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import note_partition_rows, preview
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import narrated
-from elv_pipeline.publishing.model_registry import ModelHandle, ModelRegistry, load_model
+from elv_pipeline.publishing.model_handle import ModelHandle, load_model
+from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline.tables.labels import with_status
 
 SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {

@@ -11,7 +11,7 @@ from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
 from elv_pipeline.orchestration.exports_at_hand import CONTRACTS, export_at_hand
-from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_versions
+from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, raw_parts, write_versions
 from elv_pipeline.orchestration.resources import narrated
 
 
@@ -28,7 +28,7 @@ def enrichment_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
 
 def _breakdown_asset(deployment: Deployment, parts: AssetParts, table: str) -> dg.AssetsDefinition:
     @asset(
-        **parts.daily(table, group="raw", kinds={"csv", "polars"}),
+        **parts.daily(table, **raw_parts(deployment, table)),
         description=CONTRACTS[table].description + " First known figures; restatements are kept beside them.",
         check_specs=[coverage_check(parts, table)],
     )
@@ -41,7 +41,7 @@ def _breakdown_asset(deployment: Deployment, parts: AssetParts, table: str) -> d
 
 def _attributes_asset(deployment: Deployment, parts: AssetParts, table: str) -> dg.AssetsDefinition:
     @asset(
-        **parts.common(table, group="raw", kinds={"csv", "polars"}),
+        **parts.common(table, **raw_parts(deployment, table)),
         description=CONTRACTS[table].description,
     )
     def attributes(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

@@ -22,6 +22,8 @@ from elv_pipeline.learning.sparse_target import choose_window, windows_up_to
 from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.drift import drift, main_columns, reference_of
+from elv_pipeline.monitoring.missing_values import missing_reference
+from elv_pipeline.monitoring.prevalence import calibration
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, picture, schema_of_frame, table_metadata
@@ -30,15 +32,11 @@ from elv_pipeline.orchestration.partitions import origin_key
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.orchestration.speaking import reason_spec
 from elv_pipeline.problems.feature_specs import FeatureColumn
-from elv_pipeline.publishing.charts import importance_chart, lift_and_gains, reliability
+from elv_pipeline.publishing.candidate_evidence import CandidateEvidence, save_candidate
 from elv_pipeline.publishing.content import day_span
-from elv_pipeline.publishing.model_registry import (
-    CandidateEvidence,
-    ModelHandle,
-    ModelRegistry,
-    save_candidate,
-    write_handle,
-)
+from elv_pipeline.publishing.model_charts import importance_chart, lift_and_gains, reliability
+from elv_pipeline.publishing.model_handle import ModelHandle, write_handle
+from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline.tables.training_table import training_table as build_training_table
 
 REFUSED = "refused.json"
@@ -285,12 +283,19 @@ def _add_references(result: TrainingResult, table: pl.DataFrame, *, stretch_days
     columns = main_columns(result.importance)
     reference = reference_of(train_rows, columns, stretch_days=stretch_days)
     result.metrics["psi_train_test"] = {row["column"]: row for row in drift(reference, test_rows)}
-    # The score's reference is what the model says about rows it was not fitted on.
-    test_scores = test_rows.select("day", pl.Series(SCORE, result.bundle.predict(test_rows), dtype=pl.Float64))
+    # The score's reference is what the model says about rows it was not fitted on; the test rows alone are too few
+    # weeks to show how much weeks differ by themselves.
+    later = table.with_columns(split).filter(pl.col("split") != "train")
+    scores = later.select("day", pl.Series(SCORE, result.bundle.predict(later), dtype=pl.Float64))
     result.bundle.metadata["drift_reference"] = {
         **reference,
-        **reference_of(test_scores, [SCORE], stretch_days=stretch_days),
+        **reference_of(scores, [SCORE], stretch_days=stretch_days),
     }
+    judged = test_rows.with_columns(pl.Series("p", result.bundle.predict(test_rows), dtype=pl.Float64))
+    result.bundle.metadata["calibration_reference"] = calibration(judged)
+    result.bundle.metadata["missing_reference"] = missing_reference(
+        train_rows, result.bundle.schema.names, stretch_days=stretch_days
+    )
 
 
 def _explained(deployment: Deployment, result: TrainingResult, table: pl.DataFrame) -> Explanations:

@@ -5,6 +5,7 @@ before anything is written, so bad data never replaces good.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -20,7 +21,7 @@ from elv_pipeline.orchestration.describe import schema_of_contract, table_metada
 from elv_pipeline.orchestration.exports_at_hand import export_at_hand, usable_exports
 from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
-from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, write_rows, write_versions
+from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, raw_parts, write_rows, write_versions
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.problems.lead_ads import LEAD_ATTRIBUTES
 from elv_pipeline.publishing.manifest import RunFacts
@@ -88,7 +89,7 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
 
 def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
-        **parts.daily("leads", group="raw", kinds={"csv", "polars"}),
+        **parts.daily("leads", **raw_parts(deployment, "leads")),
         description="Leads by local day of creation. Unknown columns, and with them personal data, stay outside.",
         check_specs=[coverage_check(parts, "leads")],
     )
@@ -112,7 +113,7 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
 
 def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
-        **parts.daily("ads", group="raw", kinds={"csv", "polars"}),
+        **parts.daily("ads", **raw_parts(deployment, "ads")),
         description="Daily delivery of each ad as first known: impressions, clicks, spend as whole millionths of the "
         "currency. What later exports restate is kept beside it with the moment it became known.",
         check_specs=[coverage_check(parts, "ads")],
@@ -126,7 +127,7 @@ def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition
 
 def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
-        **parts.daily("outcomes", group="raw", kinds={"csv", "polars"}, deps={"leads": None}),
+        **parts.daily("outcomes", **_outcomes_parts(deployment)),
         description="Qualified leads by the local day on which that was recorded, checked against the leads export. "
         "An outcome that a later export of its day no longer holds counts as withdrawn from then on.",
         check_specs=[coverage_check(parts, "outcomes")],
@@ -146,9 +147,14 @@ def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
     return outcomes
 
 
+def _outcomes_parts(deployment: Deployment) -> dict[str, Any]:
+    found = raw_parts(deployment, "outcomes")
+    return {**found, "deps": {"leads": None, **found.get("deps", {})}}
+
+
 def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
-        **parts.common("lead_to_ad_map", group="raw", kinds={"csv", "polars"}),
+        **parts.common("lead_to_ad_map", **raw_parts(deployment, "lead_to_ad_map")),
         description="Which ad a lead belongs to, for leads whose own export does not say.",
     )
     def lead_to_ad_map(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

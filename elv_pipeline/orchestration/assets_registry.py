@@ -19,7 +19,8 @@ from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, origin_key
 from elv_pipeline.orchestration.resources import narrated
-from elv_pipeline.publishing.model_registry import ModelHandle, ModelRegistry, load_model, read_handle
+from elv_pipeline.publishing.model_handle import ModelHandle, load_model, read_handle
+from elv_pipeline.publishing.model_registry import ModelRegistry
 
 PENDING = "pending_approval"
 """Document of the lake that names the version waiting for a person."""

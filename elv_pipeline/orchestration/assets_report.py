@@ -15,6 +15,7 @@ from elv_pipeline.contracts.outputs import predictions_contract
 from elv_pipeline.decisions.predictions import predictions as score
 from elv_pipeline.decisions.predictions import rank_predictions
 from elv_pipeline.errors import ElvError, ScoringRefusedError
+from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_scoring import (
@@ -33,8 +34,9 @@ from elv_pipeline.orchestration.lineage import predictions_lineage
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.orchestration.run_content import ScoredRun, bundle_inputs
-from elv_pipeline.publishing import charts
-from elv_pipeline.publishing.model_registry import ModelHandle, ModelRegistry, load_model, read_handle
+from elv_pipeline.publishing import scoring_charts
+from elv_pipeline.publishing.model_handle import ModelHandle, load_model, read_handle
+from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline.publishing.run_bundle import write_run_bundle
 from elv_pipeline.tables.features import KEY_COLUMNS
 from elv_pipeline.tables.joins import join_leads
@@ -106,7 +108,8 @@ def _bundle_metadata(deployment: Deployment, folder: Path, manifest: dict[str, A
         "alerts": [alert["message"] for alert in manifest["alerts"]],
         "as_of_date": manifest["as_of_date"],
         "score_distribution": picture(
-            charts.score_distribution(run.predictions, probability=deployment.config.probability_column), title="Scores"
+            scoring_charts.score_distribution(run.predictions, probability=deployment.config.probability_column),
+            title="Scores",
         ),
     }
 
@@ -116,9 +119,10 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
     last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
     first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
     days = scored_days(deployment, date.fromisoformat(last) if last else None)
-    if first is None:
-        first = str(days[0])
-    rows = deployment.scan("predictions", first=date.fromisoformat(first), last=days[-1]).collect()
+    # The run's own days, not those of the boards: a run whose only day is held back has a report without leads.
+    rows = deployment.scan(
+        "predictions", first=date.fromisoformat(first or str(days[0])), last=date.fromisoformat(last or str(days[-1]))
+    ).collect()
     board_rows = deployment.scan("predictions", first=days[0], last=days[-1]).collect()
     return ScoredRun(
         run_id=run_id,
@@ -183,7 +187,8 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
     ) -> dg.MaterializeResult:
         with narrated(context, "scoring the leads of the file"):
             handle, model = compatible_model(deployment, scoring_model)
-            leads = read_leads(config.leads_path, _without_start(deployment)).frame
+            given = read_leads(config.leads_path, _without_start(deployment)).frame
+            leads = Forgotten.load(forgotten_file(deployment.home, deployment.name)).without(given)
             features = batch_features(deployment, leads)
             scored = score(features, model, run=scoring_run(deployment, run_id=context.run.run_id, handle=handle))
             broken = withheld(deployment, scored.drop("day"), model)

@@ -1,6 +1,7 @@
-"""Scoring assets: predictions, drift and the table of scores.
+"""Scoring assets: predictions and drift.
 
-Belongs here: the asset functions. Does not belong here: models (``learning/``), decisions, PSI or SQL.
+Belongs here: the asset functions. Does not belong here: models (``learning/``), decisions, PSI, or publishing scores
+(``assets_publishing.py``).
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -16,8 +17,9 @@ from elv_pipeline.decisions.predictions import predictions as score
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.lake import content_checksum, days_between
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.monitoring.drift import drift as measure_drift
+from elv_pipeline.monitoring.watch import References, watch
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
+from elv_pipeline.orchestration.assets_completeness import held_among, settle_days
 from elv_pipeline.orchestration.assets_learning import SCORE
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
@@ -25,26 +27,24 @@ from elv_pipeline.orchestration.describe import (
     note_partition_rows,
     picture,
     schema_of_contract,
-    schema_of_frame,
     table_metadata,
 )
-from elv_pipeline.orchestration.lineage import drift_lineage, predictions_lineage, scores_lineage
+from elv_pipeline.orchestration.due_days import note_unpublished
+from elv_pipeline.orchestration.lineage import drift_lineage, predictions_lineage
 from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.orchestration.speaking import reason_spec
-from elv_pipeline.publishing import charts
-from elv_pipeline.publishing.model_registry import ModelHandle, load_model
+from elv_pipeline.publishing import scoring_charts
+from elv_pipeline.publishing.model_handle import ModelHandle, load_model
 from elv_pipeline.publishing.run_bundle import RUN_COLUMNS
-from elv_pipeline.publishing.scores import open_database, score_rows, upsert_scores
 from elv_pipeline.tables.labels import with_status
 
 
 def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
-    """Everything a scored day yields, except its leaderboards."""
+    """Predictions of a day, and their drift."""
     return [
         _predictions_asset(deployment, parts),
         _drift_asset(deployment, parts),
-        _scores_asset(deployment, parts),
     ]
 
 
@@ -96,10 +96,13 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
 
     @asset(
         **parts.daily(
-            "predictions", group="scoring", kinds={"polars", "parquet"}, deps={"features": None, "champion": None}
+            "predictions",
+            group="scoring",
+            kinds={"polars", "parquet"},
+            deps={"features": None, "champion": None, "day_completeness": None},
         ),
         description="Calibrated probability and expected value of each lead, best first, by the champion (or the model "
-        "file that the run names).",
+        "file that the run names). A day that is held back keeps the scores it had.",
         check_specs=[
             dg.AssetCheckSpec(
                 "plausible",
@@ -116,11 +119,18 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             handle, model = compatible_model(deployment, scoring_model)
             deployment.require_recipe()
             run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
+            held = held_among(deployment, days.days)
             features = deployment.scan("features", first=days.first, last=days.last).collect()
             previous = _previous(deployment, days)
-            scored = score(features, model, run=run, previous=previous)
+            scored = score(features.filter(~pl.col("day").is_in(held)), model, run=run, previous=previous)
             contract.validate(scored.drop("day"), place="predictions")
-            rows = deployment.lake.write_days("predictions", _ranked_by_day(scored, deployment), days=days.days)
+            kept = _kept(deployment, held, like=scored)
+            rows = deployment.lake.write_days(
+                "predictions", pl.concat([_ranked_by_day(scored, deployment), kept]), days=days.days
+            )
+            complete = [day for day in days.days if day not in held]
+            note_unpublished(deployment, complete)
+            settle_days(deployment, complete)
         note_partition_rows(context, rows)
         return dg.MaterializeResult(
             metadata={
@@ -130,10 +140,11 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
                     deployment=deployment,
                 ),
                 "model_version": handle.version,
+                "held_days": [str(day) for day in held],
                 "mean_probability": scored.select(pl.col(config.probability_column).mean()).item(),
                 "expected_value": float(scored["elv"].sum()),
                 "score_distribution": picture(
-                    charts.score_distribution(scored, probability=config.probability_column), title="Scores"
+                    scoring_charts.score_distribution(scored, probability=config.probability_column), title="Scores"
                 ),
             },
             data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
@@ -163,6 +174,15 @@ def _previous(deployment: Deployment, days: DayRange) -> pl.DataFrame | None:
     rows = deployment.scan("predictions", first=min(written), last=max(written))
     wanted = ("lead_id", deployment.config.probability_column, "model_version", "score_change")
     return rows.select(wanted).collect() if set(wanted) <= set(rows.collect_schema().names()) else None
+
+
+def _kept(deployment: Deployment, held: list[date], *, like: pl.DataFrame) -> pl.DataFrame:
+    """What held days were told before; a day that was never scored has no rows."""
+    written = sorted(set(deployment.lake.days("predictions")) & set(held))
+    if not written:
+        return like.clear()
+    rows = deployment.scan("predictions", first=min(written), last=max(written)).filter(pl.col("day").is_in(written))
+    return pl.concat([like.clear(), rows.collect()], how="diagonal").select(like.columns)
 
 
 def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame:
@@ -227,8 +247,8 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
             kinds={"polars"},
             deps={"features": Window(1 - reach, 0), "predictions": Window(1 - reach, 0)},
         ),
-        description=f"Population stability of the main features and the score over {reach} days against the model's "
-        "reference, with thresholds that know the sample size.",
+        description=f"How far features, score, missing values and categories of {reach} days are from the model's "
+        "reference, with effect sizes, the money concerned, and thresholds that know the sample size.",
         check_specs=[
             dg.AssetCheckSpec(
                 "score_stable", asset=parts.key("drift"), description="The distribution of scores has not moved."
@@ -261,7 +281,7 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
                     drift_lineage(deployment.config.probability_column, features=model.schema.names),
                     deployment=deployment,
                 ),
-                "drift": picture(charts.drift_chart(newest), title="Drift against the model's reference"),
+                "drift": picture(scoring_charts.drift_chart(newest), title="Drift against the model's reference"),
                 "drifted_columns": [row["column"] for row in newest if row["drifted"]],
             },
             check_results=[
@@ -280,8 +300,19 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
 def drift_of_days(deployment: Deployment, model: ModelBundle, days: list[date]) -> dict[date, list[dict[str, Any]]]:
     """Drift of the ``reporting.drift_days`` that end at each day."""
     reach = timedelta(days=deployment.config.reporting.drift_days - 1)
-    features = with_score(model, deployment.scan("features", first=days[0] - reach, last=days[-1]).collect())
-    return {day: drift_of(model, features.filter(pl.col("day").is_between(day - reach, day))) for day in days}
+    held = held_among(deployment, days_between(days[0] - reach, days[-1]))  # half a day is not how leads have become
+    complete = deployment.scan("features", first=days[0] - reach, last=days[-1]).filter(~pl.col("day").is_in(held))
+    features = with_score(model, complete.collect())
+    worth = _worth(deployment, first=days[0] - reach, last=days[-1])
+    rows = features.join(worth, on="lead_id", how="left", validate="1:1") if worth is not None else features
+    return {day: drift_of(model, rows.filter(pl.col("day").is_between(day - reach, day))) for day in days}
+
+
+def _worth(deployment: Deployment, *, first: date, last: date) -> pl.DataFrame | None:
+    """Expected value of the scored leads of some days; None where no day was scored."""
+    if not any(first <= day <= last for day in deployment.lake.days("predictions")):
+        return None
+    return deployment.scan("predictions", first=first, last=last).select("lead_id", "elv").collect()
 
 
 def with_score(model: ModelBundle, features: pl.DataFrame) -> pl.DataFrame:
@@ -289,52 +320,21 @@ def with_score(model: ModelBundle, features: pl.DataFrame) -> pl.DataFrame:
     return features.with_columns(pl.Series(SCORE, model.predict(features), dtype=pl.Float64))
 
 
+def references_of(model: ModelBundle, *, stretch_days: int, rows: pl.DataFrame | None = None) -> References:
+    """What later rows are compared with, as the model's bundle keeps it; ``rows``: of its training, where at hand."""
+    return References(
+        drift=model.metadata["drift_reference"],
+        missing=model.metadata.get("missing_reference", {}),
+        kinds={SCORE: "score"},
+        rows=rows,
+        stretch_days=stretch_days,
+    )
+
+
 def drift_of(model: ModelBundle, scored_features: pl.DataFrame) -> list[dict[str, Any]]:
     """Drift of ``with_score`` rows against the reference inside the model."""
-    return measure_drift(model.metadata["drift_reference"], scored_features, kinds={SCORE: "score"})
-
-
-def _scores_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    config = deployment.config
-
-    @asset(
-        **parts.daily("lead_scores", group="scoring", kinds={"sqlite", "table"}, deps={"predictions": None}),
-        description="Scores upserted into dbo.lead_scores on (org_id, enrollment_id, label_col): staged, compared, one "
-        "transaction; a second run changes nothing.",
-    )
-    def lead_scores(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
-        days = day_range(context)
-        with narrated(context, f"writing scores of {days}"):
-            scored = deployment.scan("predictions", first=days.first, last=days.last).collect()
-            _, model = compatible_model(deployment, scoring_model)
-            alerts = withheld(deployment, scored, model)
-            if alerts:
-                return dg.MaterializeResult(
-                    metadata={"dagster/row_count": 0, "withheld": " ".join(alert["message"] for alert in alerts)}
-                )
-            rows = score_rows(
-                scored,
-                org_id=config.org_id,
-                label_column=config.label_column,
-                probability_column=config.probability_column,
-                written_at=datetime.now(UTC),
-            )
-            engine = open_database(deployment.home.scores_url)
-            counts = upsert_scores(engine, rows)
-            engine.dispose()
-        note_partition_rows(context, dict(scored.group_by("day").len().iter_rows()))
-        return dg.MaterializeResult(
-            metadata={
-                **table_metadata(rows, schema=schema_of_frame(rows)),
-                "dagster/column_lineage": lineage(scores_lineage(config.probability_column), deployment=deployment),
-                "dagster/table_name": "dbo.lead_scores",
-                "inserted": counts.inserted,
-                "updated": counts.updated,
-                "unchanged": counts.unchanged,
-            }
-        )
-
-    return lead_scores
+    references = references_of(model, stretch_days=1)
+    return watch(references, scored_features, matured=None, features=model.schema.names)
 
 
 def scored_days(deployment: Deployment, last: date | None = None) -> list[date]:
@@ -344,4 +344,11 @@ def scored_days(deployment: Deployment, last: date | None = None) -> list[date]:
         raise ScoringRefusedError(f"{deployment.name}: no predictions yet. Run 'elv score' first.")
     end = last or written[-1]
     first = end - timedelta(days=deployment.config.reporting.leaderboard_days - 1)
-    return [day for day in days_between(first, end) if day in set(written)]
+    days = [day for day in written if first <= day <= end]
+    return without_waiting(deployment, days) or days
+
+
+def without_waiting(deployment: Deployment, days: list[date]) -> list[date]:
+    """Written days but those that are held back and were never scored: their spend without leads would mislead."""
+    held = deployment.lake.row_counts("predictions", held_among(deployment, days))
+    return [day for day in days if held.get(day) != 0]

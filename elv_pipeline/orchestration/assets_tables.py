@@ -27,9 +27,9 @@ from elv_pipeline.orchestration.lineage import LABEL_STATUS, LABEL_TIMES, Source
 from elv_pipeline.orchestration.outcome_rows import complete_columns
 from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.resources import narrated
-from elv_pipeline.publishing.charts import label_maturity
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
+from elv_pipeline.publishing.scoring_charts import label_maturity
 from elv_pipeline.tables.join_statistics import join_statistics, match_rate
 from elv_pipeline.tables.joins import CARRIED, ID_COLUMNS, join_leads
 from elv_pipeline.tables.labels import label_counts_by_week, label_times, with_status

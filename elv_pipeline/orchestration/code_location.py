@@ -16,34 +16,46 @@ from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.assets_backtest import backtest_assets
 from elv_pipeline.orchestration.assets_boards import board_assets
 from elv_pipeline.orchestration.assets_challenger import challenger_assets
+from elv_pipeline.orchestration.assets_completeness import completeness_assets
+from elv_pipeline.orchestration.assets_extract import extract_assets
+from elv_pipeline.orchestration.assets_housekeeping import housekeeping_assets
 from elv_pipeline.orchestration.assets_learning import learning_assets
+from elv_pipeline.orchestration.assets_publishing import publishing_assets
 from elv_pipeline.orchestration.assets_raw import raw_assets
 from elv_pipeline.orchestration.assets_registry import registry_assets
 from elv_pipeline.orchestration.assets_report import report_assets
 from elv_pipeline.orchestration.assets_scoring import scoring_assets
 from elv_pipeline.orchestration.assets_tables import table_assets
+from elv_pipeline.orchestration.assets_watching import watching_assets
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.jobs import jobs, schedules
 from elv_pipeline.orchestration.resources import ScoringModel
+from elv_pipeline.orchestration.sensors import sensors
 
 
 def problem_definitions(deployment: Deployment) -> dg.Definitions:
-    """The asset chain, jobs and schedules of one configuration."""
+    """The asset chain, jobs, schedules and sensors of one configuration."""
     parts = AssetParts(deployment)
     return dg.Definitions(
         assets=[
+            *extract_assets(deployment, parts),
             *raw_assets(deployment, parts),
             *table_assets(deployment, parts),
             *learning_assets(deployment, parts),
             *registry_assets(deployment, parts),
             *backtest_assets(deployment, parts),
+            *completeness_assets(deployment, parts),
             *scoring_assets(deployment, parts),
+            *publishing_assets(deployment, parts),
             *board_assets(deployment, parts),
             *challenger_assets(deployment, parts),
             *report_assets(deployment, parts),
+            *watching_assets(deployment, parts),
+            *housekeeping_assets(deployment, parts),
         ],
         jobs=jobs(deployment, parts),
         schedules=schedules(deployment, parts),
+        sensors=sensors(deployment, parts),
     )
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +20,14 @@ import dagster as dg
 from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, TrainingRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.enrichment import BREAKDOWNS
+from elv_pipeline.monitoring.alert import documents
 from elv_pipeline.orchestration.assets_learning import require_outcomes
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.due_days import due_days
 from elv_pipeline.orchestration.explaining import LeadExplanation, explain_lead
 from elv_pipeline.orchestration.exports_at_hand import usable_exports
+from elv_pipeline.orchestration.failed_runs import CODES, failed_run_alerts
 from elv_pipeline.orchestration.instance import FinishedRun, opened_instance, run_job
 from elv_pipeline.orchestration.jobs import JobNames, report_op
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
@@ -49,13 +52,14 @@ class Session:
 
     def __init__(self, deployment: Deployment, instance: dg.DagsterInstance, *, truth_path: str = "") -> None:
         self.deployment = deployment
-        self._instance = instance
+        self.instance = instance
         self._defs = build_defs(home=deployment.home)
         self._names = JobNames(deployment.name)
         self._truth_path = truth_path
 
     def validate(self) -> CommandResult:
         """Read and check every export."""
+        self._extract()
         return self._result(self._run("validate"))
 
     def build_table(self, *, anew: bool = False) -> CommandResult:
@@ -64,6 +68,7 @@ class Session:
         Args:
             anew: take restated exports as they are now for the first figures of every day.
         """
+        self._extract()
         self._run("validate")
         config = {"ops": self._taken_anew()} if anew else None
         return self._result(self._run("build_table", days=self._history(self.last_day()), run_config=config))
@@ -77,6 +82,7 @@ class Session:
         require_outcomes(self.deployment)  # before minutes of history are computed
         if origin is not None:
             self._require_origin(origin)
+        self._extract()
         self._run("validate")
         chosen = origin or self.default_origin()
         self._require_origin(chosen)
@@ -92,6 +98,7 @@ class Session:
 
     def build_history(self) -> None:
         """Everything up to features over the whole calendar, in one ranged run."""
+        self._extract()
         self._run("validate")
         self._run("history", days=self._history(self.last_day()))
 
@@ -107,6 +114,7 @@ class Session:
             horizon_days: days after an origin whose leads judge its model.
         """
         require_outcomes(self.deployment)
+        self._extract()
         self._run("validate")
         origins = self._origins(first, last)[::every]
         self._run("history", days=self._history(self.last_day()))
@@ -202,6 +210,8 @@ class Session:
         """Score a range of days as the daily job does (default: the last ``reporting.leaderboard_days``)."""
         self._require_model(model)
         known = self.deployment.lake.read_json("data_profile") is not None
+        if not known or last is None:
+            self._extract()
         if last is None or not known or last > self.last_day():
             self._run("validate")  # tells how far the exports reach today
         end = last or self.last_day()
@@ -214,11 +224,117 @@ class Session:
                 f"{self.deployment.first_day} to {self.last_day()}. Give --from and --to within it."
             )
         self._complete_history(before=start)
-        config = {
-            "ops": {report_op(self.deployment.name): {"config": {"truth_path": self._truth_path}}},
-            **_model_choice(model),
+        return self.score_days(DayRange(start, end), model=model)
+
+    def score_days(
+        self,
+        days: DayRange,
+        *,
+        model: str = "",
+        persist: bool = True,
+        run_config: Mapping[str, Any] | None = None,
+    ) -> CommandResult:
+        """Score days in one ranged run, on the history that is there.
+
+        Args:
+            days: the days.
+            model: model file that scores; empty for the champion.
+            persist: whether scores are written to the database.
+            run_config: further configuration of the run.
+        """
+        name = self.deployment.name
+        config = merged(
+            {"ops": {report_op(name): {"config": {"truth_path": self._truth_path}}}},
+            {"ops": {f"{name}__lead_scores": {"config": {"persist": persist}}}},
+            _model_choice(model),
+            run_config or {},
+        )
+        return self._result(self._run("daily", days=days, run_config=config))
+
+    def prepare(self, *, before: date, run_config: Mapping[str, Any], model: str | None) -> None:
+        """Bring everything before a day's own work up to date: the first extract, the profile, missing history.
+
+        Args:
+            before: the newest day of the run.
+            run_config: of the extracts; empty where files are read.
+            model: model file that scores; empty for the champion, None where nothing is scored.
+        """
+        if model is not None:
+            self._require_model(model)
+        if self.deployment.lake.read_json("data_profile") is None:
+            self._extract(run_config)
+            self._run("validate")
+        self._complete_history(before=due_days(self.deployment, before).first, run_config=run_config)
+
+    def refresh(self, days: DayRange, *, run_config: Mapping[str, Any]) -> None:
+        """Read days anew, up to their features, and profile the exports."""
+        self._run("history", days=days, run_config=run_config)
+        self._run("validate")
+
+    def run_labels(self, days: DayRange) -> None:
+        """Refresh the labels of days whose windows are closing."""
+        self._run("labels", days=days)
+
+    def watch(self, as_of: date, *, now: datetime | None = None) -> list[dict[str, Any]]:
+        """Compare promises with what came true, tell the channels what is new, and return the open alerts."""
+        name, config = self.deployment.name, {"as_of": str(as_of), "now": now.isoformat() if now else ""}
+        ops = {f"{name}__{noun}": {"config": config} for noun in ("monitoring", "alerts")}
+        self._run("watch", run_config={"ops": ops})
+        return list(self.deployment.lake.read_json("alerts") or [])
+
+    def tell_failures(self, *, now: datetime | None = None) -> None:
+        """Tell the channels of jobs whose newest run failed, and of nothing twice."""
+        from elv_pipeline.orchestration.assets_watching import tell
+
+        found = documents(failed_run_alerts(self.instance, self.deployment.name))
+        tell(self.deployment, found, run_id="", now=now or datetime.now(UTC), judged=CODES)
+
+    def extract(self, *, since: date | None = None, until: date | None = None) -> dict[str, Any]:
+        """Read what the queries deliver into new snapshots, and return what each delivered.
+
+        Raises:
+            ConfigError: no table comes from a query.
+        """
+        if not self.deployment.config.extracts.queries:
+            raise ConfigError(
+                f"{self.deployment.name}: no table comes from a query. Set databases.source and extracts in the "
+                f"configuration; docs/OPERATIONS.md shows how."
+            )
+        self._run("extract", run_config=self.extract_config(since=since, until=until, exactly=since is not None))
+        return dict(self.deployment.lake.read_json("extracts") or {})
+
+    def extract_config(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        exactly: bool = False,
+        days_back: int = 0,
+        queries: Mapping[str, Path] | None = None,
+        now: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Run configuration of an extract of the window ``since <= t < until`` of local days.
+
+        Without ``since`` it is ``days_back`` days (0: as configured), and more where less than that is known.
+        """
+        values = {
+            "since": str(since or ""),
+            "until": str(until or ""),
+            "exactly": exactly,
+            "days_back": days_back,
+            "now": now.isoformat() if now else "",
+            "queries": {table: str(path.resolve()) for table, path in (queries or {}).items()},
         }
-        return self._result(self._run("daily", days=DayRange(start, end), run_config=config))
+        return {"ops": {f"{self.deployment.name}__extracts": {"config": values}}}
+
+    def _extract(self, run_config: Mapping[str, Any] | None = None) -> None:
+        """Have something to read where tables come from queries; nothing where they come from files."""
+        if self.deployment.config.extracts.queries:
+            self._run("extract", run_config=run_config)
+
+    def now(self) -> datetime:
+        """The present moment, in the configured zone."""
+        return datetime.now(self.deployment.config.zone)
 
     def batch_score(self, leads_path: Path, *, model: str = "") -> CommandResult:
         """Score a file of leads from the history in the lake."""
@@ -231,9 +347,12 @@ class Session:
         config = {"ops": {op: {"config": {"leads_path": str(leads_path.resolve())}}}, **_model_choice(model)}
         return self._result(self._run("batch", run_config=config))
 
-    def default_origin(self) -> date:
-        """The first origin after the data, or the newest one that is not in the future."""
-        return min(first_origin(self.deployment, self.last_day() + timedelta(days=1)), self._newest_origin())
+    def default_origin(self, *, last: date | None = None) -> date:
+        """The first origin after the data (or after ``last``), or the newest one that is not in the future."""
+        newest = min(first_origin(self.deployment, self.last_day() + timedelta(days=1)), self._newest_origin())
+        if last is None:
+            return newest
+        return min(newest, first_origin(self.deployment, last + timedelta(days=2)) - timedelta(days=7))
 
     def last_day(self) -> date:
         """Newest complete day that any export reaches, inside the calendar."""
@@ -261,15 +380,15 @@ class Session:
             )
         return DayRange(self.deployment.first_day, end)
 
-    def _complete_history(self, *, before: date) -> None:
+    def _complete_history(self, *, before: date, run_config: Mapping[str, Any] | None = None) -> None:
         wanted = DayRange(self.deployment.first_day, before - timedelta(days=1))
         missing = set(wanted.days) - set(self.deployment.lake.days("features"))
         if missing:
-            self._run("history", days=wanted)
+            self._run("history", days=wanted, run_config=run_config)
             return
         provisional = [day for day in self.deployment.provisional_days(["leads", "ads", "outcomes"]) if day < before]
         if provisional:  # the exports may have reached them by now
-            self._run("history", days=DayRange(provisional[0], wanted.last))
+            self._run("history", days=DayRange(provisional[0], wanted.last), run_config=run_config)
 
     def _require_origin(self, origin: date) -> None:
         if first_origin(self.deployment, origin) != origin:
@@ -304,23 +423,33 @@ class Session:
         return run_job(
             self._defs,
             self._names.job(job),
-            instance=self._instance,
+            instance=self.instance,
             days=days,
             origin=origin,
             run_config=run_config,
-            tags={"user": _user()},
+            tags={"user": account()},
         )
 
     def _result(self, run: FinishedRun) -> CommandResult:
         return CommandResult(run=run, bundle=self.deployment.home.runs / run.run_id)
 
 
-def _user() -> str:
+def account() -> str:
     """Name of the person or account behind this process, for the audit log."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's account may have no name
         return "elv"
+
+
+def merged(*configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Run configurations laid over each other, the later ones on top."""
+    found: dict[str, Any] = {}
+    for config in configs:
+        for key, value in config.items():
+            known = found.get(key)
+            found[key] = merged(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return found
 
 
 def _model_choice(model: str) -> dict[str, Any]:
@@ -348,7 +477,7 @@ def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
     A new name is accepted only with exports that can be read: a mistyped path would otherwise become what the name
     stands for, and the corrected configuration would be refused as other data.
     """
-    if home.configuration_file(config.name).is_file():
+    if home.configuration_file(config.name).is_file() or config.extracts.queries:
         return config
     first_day = usable_exports(Deployment(config, home)).required().first_day
     return config if config.start_date is not None else config.model_copy(update={"start_date": first_day})

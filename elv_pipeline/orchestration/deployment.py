@@ -125,8 +125,12 @@ class Deployment:
         return dict(found)
 
     def observed_until(self) -> datetime:
-        """Moment up to which outcomes are known: configured, or the newest moment in leads and outcomes."""
-        tables = ["leads", *(["outcomes"] if self.config.paths.outcomes_path else [])]
+        """Moment up to which outcomes are known: configured, or the newest moment in leads and outcomes.
+
+        Of extracted outcomes it is known how far they reach; leads that were read later say nothing about them.
+        """
+        extracted = "outcomes" in self.config.extracts.queries
+        tables = ["outcomes"] if extracted else ["leads", *(["outcomes"] if self.config.paths.outcomes_path else [])]
         moments = [self.source(table)["newest_moment"] for table in tables]
         newest = max(datetime.fromisoformat(moment) for moment in moments if moment is not None)
         return self.config.observed_until_of(newest)

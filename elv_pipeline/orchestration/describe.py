@@ -1,6 +1,6 @@
 """What every asset tells about its result: row counts, schema, lineage, a preview, the plot a person would want.
 
-Belongs here: turning frames into Dagster metadata. Does not belong here: drawing (``publishing/charts.py``).
+Belongs here: turning frames into Dagster metadata. Does not belong here: drawing (``publishing/*_charts.py``).
 Previews show ids and numbers only; personal data never reach the lake in the first place.
 """
 

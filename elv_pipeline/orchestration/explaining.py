@@ -6,6 +6,7 @@ their words (``decisions/reasons.py``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from elv_pipeline.learning.contributions import ExplanationReference
 from elv_pipeline.orchestration.assets_scoring import compatible_model, scoring_run
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.resources import ScoringModel
+from elv_pipeline.privacy import HEX_DIGITS, hasher_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ def explain_lead(deployment: Deployment, lead_id: str, *, chosen: ScoringModel) 
     handle, model = compatible_model(deployment, chosen)
     days = deployment.lake.days("features")
     rows = deployment.scan("features", first=days[0], last=days[-1]) if days else pl.LazyFrame({"lead_id": []})
+    lead_id = _stored(deployment, lead_id)
     lead = rows.filter(pl.col("lead_id") == lead_id).collect()
     if lead.height != 1:
         raise ScoringRefusedError(
@@ -63,3 +66,11 @@ def explain_lead(deployment: Deployment, lead_id: str, *, chosen: ScoringModel) 
         factors=explanation(model, lead, reference=ExplanationReference.from_dict(document), spec=run.reasons),
         model_version=handle.version,
     )
+
+
+def _stored(deployment: Deployment, lead_id: str) -> str:
+    """The id as it is stored: hashed where the configuration says so, unless it is a stored one already."""
+    hasher = hasher_of(deployment.config)
+    if hasher is None or "lead_id" not in hasher.columns or re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS}}}", lead_id):
+        return lead_id
+    return hasher.text(lead_id)

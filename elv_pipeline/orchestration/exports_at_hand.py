@@ -25,13 +25,16 @@ from elv_pipeline.contracts.lead_ads import (
 )
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
+from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.coverage import Span
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.intake import Arrival, Intake, combined_of
 from elv_pipeline.ingest.profile import profile_of
 from elv_pipeline.ingest.sources import READERS, Examination, examine
+from elv_pipeline.ingest.standing import standing_of
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.privacy import hasher_of, hashing_file, require_same_key
 from elv_pipeline.publishing.validation_page import render_validation
 
 CONTRACTS: Mapping[str, TableContract] = {
@@ -58,17 +61,17 @@ class ExportAtHand:
 
     @property
     def spans(self) -> list[Span]:
-        """First and last day of each file that has dated rows."""
-        return [arrival.span for arrival in self.arrivals if arrival.span]
+        """First and last day that each file speaks for."""
+        return [arrival.spoken_for for arrival in self.arrivals if arrival.spoken_for]
 
     @property
     def last_day(self) -> date | None:
-        """Newest day of any file."""
+        """Newest day that any file speaks for."""
         return max((last for _, last in self.spans), default=None)
 
     @property
     def newest_moment(self) -> datetime | None:
-        """Newest creation or recording of any file."""
+        """Newest creation or recording of any file, or the moment up to which an extract knows."""
         return max((arrival.newest_moment for arrival in self.arrivals if arrival.newest_moment), default=None)
 
     @cached_property
@@ -100,8 +103,9 @@ class ExportAtHand:
         return [column for column in columns if column in filled]
 
     def select(self, columns: Sequence[str]) -> pl.LazyFrame:
-        """Some columns of all rows."""
-        return pl.scan_parquet([arrival.rows for arrival in self.arrivals]).select(columns)
+        """Some columns of all rows that stand."""
+        standing = standing_of(self.arrivals)
+        return pl.concat([arrival.scan(without=without).select(columns) for arrival, without in standing])
 
 
 def export_at_hand(deployment: Deployment, table: str) -> ExportAtHand:
@@ -130,5 +134,17 @@ def usable_exports(deployment: Deployment) -> Examination:
     return found
 
 
+def forgotten_leads(deployment: Deployment) -> Forgotten:
+    """Leads that were erased, which no export brings back."""
+    return Forgotten.load(forgotten_file(deployment.home, deployment.name))
+
+
 def _intake(deployment: Deployment) -> Intake:
-    return Intake(deployment.home.intake(deployment.name), deployment.config)
+    home, name = deployment.home, deployment.name
+    require_same_key(
+        hashing_file(home, name),
+        hasher_of(deployment.config),
+        name=name,
+        has_data=(deployment.lake.root / "sources" / "leads.json").is_file(),
+    )
+    return Intake(home.intake(name), deployment.config, forgotten_leads(deployment))

@@ -67,7 +67,7 @@ def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def _require_alone(instance: dg.DagsterInstance) -> None:
+def require_alone(instance: dg.DagsterInstance) -> None:
     """Refuse while another run writes this home: the queue keeps runs of the UI apart, but a command passes it by.
 
     Raises:
@@ -106,7 +106,7 @@ def run_job(
         ElvError: the original error, when an asset refused its input; or another run is in progress.
         RunFailedError: anything else.
     """
-    _require_alone(instance)
+    require_alone(instance)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run_id = make_new_run_id()
     one_day = days is not None and days.first == days.last

@@ -15,11 +15,10 @@ import dagster as dg
 
 from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.due_days import due_days
 from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
 
-CATCH_UP_DAYS = 14
-"""Days before yesterday that the daily schedule scores again when an export reaches them late."""
 LATE_OUTCOME_DAYS = 14
 """Days beyond the outcome window for which labels are refreshed: outcomes are sometimes recorded late."""
 
@@ -35,17 +34,46 @@ class JobNames:
         return f"{self.name}_{noun}"
 
 
+def job_names(deployment: Deployment) -> list[str]:
+    """Names of every job of the configuration."""
+    return [JobNames(deployment.name).job(noun) for noun in _selections(deployment)]
+
+
 def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
     """Every job of the configuration; one process each, as the assets are short."""
+    return [
+        dg.define_asset_job(
+            JobNames(parts.name).job(noun),
+            selection=dg.AssetSelection.assets(*(parts.key(asset) for asset in assets)),
+            description=description,
+            executor_def=dg.in_process_executor,
+            config=_run_config(parts, noun),
+            tags={"configuration": parts.name},
+        )
+        for noun, (assets, description) in _selections(deployment).items()
+    ]
+
+
+def _selections(deployment: Deployment) -> dict[str, tuple[Sequence[str], str]]:
+    """Assets and meaning of each job."""
     raw = _raw(deployment)
     tables = ["joined_leads", "matured_labels", "features"]
     challenger = ["challenger_predictions", "challenger_report"]
-    scoring = ["predictions", "campaign_leaderboard", "adset_leaderboard", "drift", "lead_scores", "run_report"]
+    scoring = [
+        "day_completeness",
+        "predictions",
+        "campaign_leaderboard",
+        "adset_leaderboard",
+        "drift",
+        "lead_scores",
+        "run_report",
+    ]
+    extracts = ["extracts"] if deployment.config.extracts.queries else []
     labels = ["outcomes"] if deployment.config.paths.outcomes_path else []
     selections: dict[str, tuple[Sequence[str], str]] = {
         "validate": (["data_profile"], "Read and check every export; write no table."),
-        "history": ([*raw, *tables], "Everything up to features, for a range of days in one run."),
-        "build_table": ([*raw, *tables, "modelling_table"], "The history, and the table a person can open."),
+        "history": ([*extracts, *raw, *tables], "Everything up to features, for a range of days in one run."),
+        "build_table": ([*extracts, *raw, *tables, "modelling_table"], "The history, and the table a person can open."),
         "labels": ([*labels, "matured_labels"], "Refresh the labels of the days whose outcome windows are closing."),
         # The profile looks at all data, so it is renewed weekly: the daily job costs what is new.
         "training": (
@@ -57,23 +85,17 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
         "validation": (["model_validation"], "Judge the gates of a week's candidate again."),
         "promotion": (["champion"], "Approve, promote or roll back by hand; see the configuration of champion."),
         "daily": (
-            [*raw, *tables, *scoring, *challenger],
+            [*extracts, *raw, *tables, *scoring, *challenger],
             "A day or a range of days, from exports to the table of scores.",
         ),
         "challenger": (["challenger_report"], "Compare challenger and champion on the days that both scored."),
         "batch": (["batch_predictions"], "Score leads given as a file."),
+        "housekeeping": (["housekeeping"], "Remove what is older than the retention and needed by nothing."),
+        "watch": (["monitoring", "alerts"], "Compare what was promised with what came true, and tell what is wrong."),
     }
-    return [
-        dg.define_asset_job(
-            JobNames(parts.name).job(noun),
-            selection=dg.AssetSelection.assets(*(parts.key(asset) for asset in assets)),
-            description=description,
-            executor_def=dg.in_process_executor,
-            config=_run_config(parts, noun),
-            tags={"configuration": parts.name},
-        )
-        for noun, (assets, description) in selections.items()
-    ]
+    if extracts:
+        selections["extract"] = (extracts, "Read what the queries deliver into new snapshots.")
+    return selections
 
 
 def _raw(deployment: Deployment) -> list[str]:
@@ -91,12 +113,20 @@ def report_op(name: str) -> str:
     return f"{name}__run_report"
 
 
+def extract_config(name: str, **values: Any) -> dict[str, Any]:
+    """Run configuration of the extracts."""
+    return {"ops": {f"{name}__extracts": {"config": values}}}
+
+
 def schedules(deployment: Deployment, parts: AssetParts) -> list[dg.ScheduleDefinition]:
-    """Daily scoring, daily refresh of closing labels, weekly training; off until somebody turns them on."""
+    """Daily scoring, labels and watch; weekly refresh, training and housekeeping; off until somebody turns them on."""
     return [
         _daily_schedule(deployment, parts),
         _labels_schedule(deployment, parts),
+        _watch_schedule(deployment, parts),
+        _refresh_schedule(deployment, parts),
         _weekly_schedule(deployment, parts),
+        _housekeeping_schedule(deployment, parts),
     ]
 
 
@@ -108,17 +138,16 @@ def _daily_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDef
         job_name=name.job("daily"),
         cron_schedule=deployment.config.schedules.daily_cron,
         execution_timezone=deployment.config.timezone,
-        description="Scores yesterday's leads with the champion, and days before it that the exports had not reached.",
+        description="Scores yesterday's leads with the champion, and days before it that were missed, held back or not "
+        "reached by the exports.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         yesterday = _local_day(context, deployment) - timedelta(days=1)
         if reason := _outside_calendar(deployment, yesterday):
             return dg.SkipReason(reason)
-        oldest = yesterday - timedelta(days=CATCH_UP_DAYS)
-        waiting = [day for day in deployment.provisional_days(["leads", "ads"]) if oldest <= day < yesterday]
-        key = f"{parts.name}-{yesterday}"
-        if waiting:
-            return dg.RunRequest(run_key=key, tags=DayRange(waiting[0], yesterday).tags)
+        days, key = due_days(deployment, yesterday), f"{parts.name}-{yesterday}"
+        if days.first < yesterday:
+            return dg.RunRequest(run_key=key, tags=days.tags)
         return dg.RunRequest(run_key=key, partition_key=yesterday.isoformat())
 
     return daily
@@ -136,11 +165,9 @@ def _labels_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
     )
     def labels(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         yesterday = _local_day(context, deployment) - timedelta(days=1)
-        last = yesterday - timedelta(days=1)  # yesterday's leads get their labels from the daily run
-        if reason := _outside_calendar(deployment, yesterday) or _outside_calendar(deployment, last):
+        days = closing_days(deployment, yesterday)
+        if reason := _outside_calendar(deployment, yesterday) or _outside_calendar(deployment, days.last):
             return dg.SkipReason(reason)
-        first = max(yesterday - timedelta(days=config.label_window_days + LATE_OUTCOME_DAYS), deployment.first_day)
-        days = DayRange(first, last)
         missing = set(days.days) - set(deployment.lake.days("joined_leads"))
         if missing:
             return dg.SkipReason(
@@ -149,6 +176,56 @@ def _labels_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
         return dg.RunRequest(run_key=f"{parts.name}-labels-{yesterday}", tags=days.tags)
 
     return labels
+
+
+def closing_days(deployment: Deployment, yesterday: date) -> DayRange:
+    """The days whose outcome windows are closing or have just closed; yesterday's labels come with its daily run."""
+    reach = timedelta(days=deployment.config.label_window_days + LATE_OUTCOME_DAYS)
+    last = yesterday - timedelta(days=1)
+    return DayRange(min(max(yesterday - reach, deployment.first_day), last), last)
+
+
+def _watch_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name = JobNames(parts.name)
+
+    @dg.schedule(
+        name=name.job("watch_schedule"),
+        job_name=name.job("watch"),
+        cron_schedule=deployment.config.schedules.watch_cron,
+        execution_timezone=deployment.config.timezone,
+        description="Compares what was promised with what came true, and sends what is new and wrong.",
+    )
+    def watch(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        yesterday = _local_day(context, deployment) - timedelta(days=1)
+        if not deployment.lake.days("predictions"):
+            return dg.SkipReason("nothing was scored yet")
+        config = {"ops": {f"{parts.name}__monitoring": {"config": {"as_of": str(yesterday)}}}}
+        return dg.RunRequest(run_key=f"{parts.name}-watch-{yesterday}", run_config=config)
+
+    return watch
+
+
+def _refresh_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name, config = JobNames(parts.name), deployment.config
+
+    @dg.schedule(
+        name=name.job("refresh_schedule"),
+        job_name=name.job("history"),
+        cron_schedule=config.schedules.refresh_cron.format(weekday=config.origin_day_offset),
+        execution_timezone=config.timezone,
+        description="Reads the days that a training looks at anew, before it.",
+    )
+    def refresh(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        yesterday = _local_day(context, deployment) - timedelta(days=1)
+        if reason := _outside_calendar(deployment, yesterday):
+            return dg.SkipReason(reason)
+        back = timedelta(days=config.extracts.train_days_back - 1)
+        days = DayRange(max(yesterday - back, deployment.first_day), yesterday)
+        values = {"days_back": config.extracts.train_days_back}
+        run_config = extract_config(parts.name, **values) if config.extracts.queries else {}
+        return dg.RunRequest(run_key=f"{parts.name}-refresh-{yesterday}", tags=days.tags, run_config=run_config)
+
+    return refresh
 
 
 def _weekly_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
@@ -170,6 +247,22 @@ def _weekly_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
         return dg.RunRequest(run_key=f"{parts.name}-{origin}", partition_key=origin.isoformat())
 
     return weekly
+
+
+def _housekeeping_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name = JobNames(parts.name)
+
+    @dg.schedule(
+        name=name.job("housekeeping_schedule"),
+        job_name=name.job("housekeeping"),
+        cron_schedule=deployment.config.schedules.housekeeping_cron.format(weekday=deployment.config.origin_day_offset),
+        execution_timezone=deployment.config.timezone,
+        description="Removes what is older than the retention and needed by nothing.",
+    )
+    def housekeeping(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=f"{parts.name}-housekeeping-{_local_day(context, deployment)}")
+
+    return housekeeping
 
 
 def _outside_calendar(deployment: Deployment, first: date, last: date | None = None) -> str | None:

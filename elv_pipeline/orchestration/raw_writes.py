@@ -118,6 +118,13 @@ def write_versions(
     return _result(export, store.contract, plan=plan, profile=profile, extra=told, left_out=_left_out(stored))
 
 
+def raw_parts(deployment: Deployment, table: str) -> dict[str, Any]:
+    """Group, kinds and dependencies of a raw table: of files, or of the extracts where a query delivers it."""
+    if table in deployment.config.extracts.queries:
+        return {"group": "raw", "kinds": {"sql", "polars"}, "deps": {"extracts": None}}
+    return {"group": "raw", "kinds": {"csv", "polars"}}
+
+
 def coverage_check(parts: AssetParts, noun: str) -> dg.AssetCheckSpec:
     """Declaration of the check that every raw asset evaluates."""
     return dg.AssetCheckSpec("covered", asset=parts.key(noun), description=_COVERED)

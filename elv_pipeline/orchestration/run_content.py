@@ -17,13 +17,17 @@ from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
 from elv_pipeline.decisions.verdict import plain_verdict
 from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.monitoring.alert import Alert
+from elv_pipeline.monitoring.alert_rules_inputs import held_alerts
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.orchestration.assets_boards import BoardRows
 from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.due_days import held_record, incomplete_days
+from elv_pipeline.publishing.candidate_evidence import CandidateEvidence
 from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, manifest
-from elv_pipeline.publishing.model_registry import CandidateEvidence, ModelHandle
+from elv_pipeline.publishing.model_handle import ModelHandle
 from elv_pipeline.publishing.run_bundle import BundleInputs
 from elv_pipeline.synthetic.truth import compare_with_truth, ranges_against_truth
 
@@ -92,7 +96,16 @@ def _content(
     """What the report shows; its manifest has no verdict yet, which judges the warnings of this content."""
     joins = join_summary(deployment, _joined(deployment, run))
     campaigns, adsets = _boards(deployment, run)
-    raised = [*run.notes, *alerts(metrics=evidence.metrics, drift=run.drift, predictions=run.predictions)]
+    raised = [
+        *run.notes,
+        *alerts(
+            metrics=evidence.metrics,
+            drift=run.drift,
+            predictions=run.predictions,
+            further=_about_inputs(deployment, run),
+            currency=deployment.config.currency,
+        ),
+    ]
     document = _manifest(deployment, run, metrics=evidence.metrics, joins=joins, labels=labels, raised=raised)
     return ReportContent(
         manifest={**document, "row_counts": _row_counts(deployment), "truth": truth},
@@ -121,6 +134,14 @@ def _content(
         features=_definitions(deployment, run.model),
         truth=truth,
     )
+
+
+def _about_inputs(deployment: Deployment, run: ScoredRun) -> list[Alert]:
+    """Days that are held, and days of the run that were scored although something was missing."""
+    if run.kind != "score":
+        return []
+    days = set(run.predictions["day"].unique().to_list())
+    return held_alerts(held_record(deployment), scored_incomplete=sorted(days & set(incomplete_days(deployment))))
 
 
 def _boards(deployment: Deployment, run: ScoredRun) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:

@@ -50,8 +50,8 @@ def send_email(
         DeliveryError: it was not accepted; ``PassingDeliveryError`` where another attempt may help.
     """
     parts = address(url, variable=variable, schemes=("smtp", "smtps"))
-    mail = _mail(message, sender=sender, to=to)
     try:
+        mail = _mail(message, sender=sender, to=to)
         with _connected(parts, timeout_seconds=timeout_seconds) as server:
             _secured(server, parts, allow_plain=allow_plain)
             if parts.username:
@@ -66,6 +66,8 @@ def send_email(
         raise DeliveryError("the mail server does not offer what is needed to log in") from None
     except ssl.SSLCertVerificationError:
         raise DeliveryError("the mail server's certificate is not trusted") from None
+    except ValueError:  # an address with a line break, or a host name that is none; neither is repeated
+        raise DeliveryError("the sender, a recipient or the server's address is not valid") from None
     except (OSError, smtplib.SMTPException) as error:
         said = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
         raise PassingDeliveryError(said) from None

@@ -29,7 +29,7 @@ from elv_pipeline.ingest.snapshots import is_snapshot_name, manifest_of, manifes
 from elv_pipeline.privacy import hasher_of
 from elv_pipeline.publishing.forget_scores import count_scores, delete_scores
 from elv_pipeline.publishing.run_registry import drop_checksum
-from elv_pipeline.publishing.traces import Sought, count_in, erase_from, is_rewritable
+from elv_pipeline.publishing.traces import Sought, clean_free_pages, count_in, erase_from, is_rewritable
 from elv_pipeline.settings import PipelineConfig
 
 PER_CONFIGURATION = ("lake", "intake", "extracts", "models", "mlartifacts", "validation", "alerts", "configurations")
@@ -110,6 +110,10 @@ def forget(
     tombstones = _keep_out(home, config, sought)
     # Scores first: a database that cannot be reached is found out before anything was erased.
     deleted = delete_scores(scores, org_id=config.org_id, ids=sought.ids) if scores is not None else {}
+    sources = _source_files(config)
+    for file in _files(home):
+        if _is_ours(home, config, file, sources):
+            clean_free_pages(file, sought)
     plan = _planned(home, config, sought)
     erased = _erase(home, plan, sought)
     _finish(home, config, plan, at=now)

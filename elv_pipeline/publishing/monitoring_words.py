@@ -254,7 +254,8 @@ def _model_tile(content: MonitoringContent) -> tuple[str, str, str]:
         return ("Age of the model", _days(age), f"version {newest.version}, counted from its first scored day")
     learned = origin_day(origin, timezone=content.timezone)
     about = f"version {newest.version} learned until {short_day(learned)} and scores since {short_day(newest.first)}"
-    return ("Age of the model", _days((content.today - learned).days), about)
+    # A model of a later origin may have scored earlier days again; it is not younger than today.
+    return ("Age of the model", _days(max((content.today - learned).days, 0)), about)
 
 
 def origin_day(origin: str, *, timezone: str) -> date:

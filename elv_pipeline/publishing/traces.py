@@ -114,6 +114,24 @@ def count_in(file: Path, sought: Sought) -> int:
     return sought.in_text(content.decode("utf-8", errors="replace"))
 
 
+def clean_free_pages(file: Path, sought: Sought) -> bool:
+    """Rewrite a SQLite file in which the bytes of rows that were deleted long ago may still spell an id.
+
+    Returns:
+        Whether it was rewritten; other files, and those whose bytes nowhere spell an id, are left alone.
+    """
+    if not _head(file).startswith(_SQLITE):
+        return False
+    with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # or what was written last stands in another file
+        content = file.read_bytes()
+        found = any(name.encode() in content for name in sought.ids if _is_long(name))
+        if found:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return found
+
+
 def is_rewritable(file: Path) -> bool:
     """Whether ``erase_from`` can take an id out of such a file; packed files and models it cannot."""
     head = _head(file)
@@ -249,6 +267,7 @@ def _erase_from_csv(file: Path, sought: Sought) -> int:
 
 def _in_sqlite(file: Path, sought: Sought) -> int:
     with closing(sqlite3.connect(file, timeout=30)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # or what was written last stands in another file
         return sum(1 for _ in _cells(connection, sought))
 
 
@@ -258,28 +277,28 @@ def _erase_from_sqlite(file: Path, sought: Sought) -> int:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("BEGIN IMMEDIATE")
         found = list(_cells(connection, sought))
-        for table, column, row, value in found:
+        for table, column, value in dict.fromkeys(found):  # by value: a table may have no rowid
             told = _redacted_value(value, sought)
-            connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (told, row))
+            connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE "{column}" IS ?', (told, value))
         connection.execute("COMMIT")
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return len(found)
 
 
-def _cells(connection: sqlite3.Connection, sought: Sought) -> Iterable[tuple[str, str, int, Any]]:
+def _cells(connection: sqlite3.Connection, sought: Sought) -> Iterable[tuple[str, str, Any]]:
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     for table in tables:
         for _, column, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
             # Texts that do not hold the letters are never fetched; packed values have to be looked into.
             holds = " OR ".join(f'instr("{column}", ?) > 0' for _ in sought.ids)
             query = (
-                f'SELECT rowid, "{column}" FROM "{table}" WHERE '  # names are those of the file itself
+                f'SELECT "{column}" FROM "{table}" WHERE '  # names are those of the file itself
                 f"""(typeof("{column}") = 'text' AND ({holds})) OR typeof("{column}") = 'blob'"""
             )
-            for row, value in connection.execute(query, sought.ids).fetchall():
+            for (value,) in connection.execute(query, sought.ids).fetchall():
                 if sought.in_text(_as_text(value)):
-                    yield table, column, row, value
+                    yield table, column, value
 
 
 def _as_text(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs, problem_definitions
 from elv_pipeline.orchestration.commands import CommandResult, opened
@@ -22,7 +23,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.resources import ScoringModel
-from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate, write
 
 SPEC = AdvertiserSpec(leads=2_000, days=110, campaigns=5, adsets_per_campaign=2, ads_per_adset=2, base_rate=0.15)

@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.home import Home
 from elv_pipeline.ingest import sources
 from elv_pipeline.ingest.ingested import Ingested
@@ -16,7 +17,7 @@ from elv_pipeline.ingest.sources import Reader
 from elv_pipeline.orchestration import exports_at_hand
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange
-from elv_pipeline.settings import PipelineConfig, parse_config
+from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
 
 pytestmark = BETA

@@ -14,6 +14,7 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._utils.schedules import cron_string_iterator
 
+from elv_pipeline.databases.scripts import sql_folder
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.orchestration.deployment import Deployment
@@ -24,7 +25,7 @@ from elv_pipeline_tests.orchestration.conftest import BETA, Ticker, configuratio
 pytestmark = BETA
 Build = Callable[[Sequence[PipelineConfig]], dg.Definitions]
 
-STAGES = ("raw", "tables", "learning", "registry", "scoring", "batch", "proof")
+STAGES = ("raw", "tables", "learning", "registry", "scoring", "batch", "proof", "watching")
 """Order in which data flow; what scores a file comes beside the scoring of days."""
 DAY, WEEK, NONE = "day", "week", "none"
 NOUNS = {
@@ -40,6 +41,7 @@ NOUNS = {
     "candidate_model": ("learning", WEEK),
     "model_validation": ("registry", WEEK),
     "champion": ("registry", NONE),
+    "day_completeness": ("scoring", DAY),
     "predictions": ("scoring", DAY),
     "campaign_leaderboard": ("scoring", DAY),
     "adset_leaderboard": ("scoring", DAY),
@@ -50,18 +52,31 @@ NOUNS = {
     "run_report": ("proof", NONE),
     "backtest": ("proof", NONE),
     "challenger_report": ("proof", NONE),
+    "monitoring": ("watching", NONE),
+    "alerts": ("watching", NONE),
+    "housekeeping": ("watching", NONE),
 }
 MAP = {"lead_to_ad_map": ("raw", NONE)}
+EXTRACTS = {"extracts": ("raw", NONE)}
 PATHS = {name: f"exports/{name}.csv" for name in ("ads", "leads", "outcomes", "lead_to_ad_map")}
 VARIANTS: dict[str, dict[str, tuple[str, str]]] = {
     "full": NOUNS,
     "no_ads": {noun: place for noun, place in NOUNS.items() if noun != "ads"},
     "no_outcomes": {noun: place for noun, place in NOUNS.items() if noun != "outcomes"},
     "mapped": {**NOUNS, **MAP},
+    "queried": {**NOUNS, **EXTRACTS},
+}
+QUERIED = {
+    "databases": {"source": {"url_variable": "ELV_SOURCE_URL"}},
+    "extracts": {
+        table: str(sql_folder() / "extract" / f"{table}.sqlite.sql") for table in ("leads", "ads", "outcomes")
+    },
 }
 
 
 def variant(folder: Path, name: str) -> PipelineConfig:
+    if name == "queried":
+        return configuration(folder, name=name, paths={}, **QUERIED)
     tables = (set(VARIANTS[name]) & set(PATHS)) | {"leads"}
     return configuration(folder, name=name, paths={f"{table}_path": PATHS[table] for table in sorted(tables)})
 
@@ -207,6 +222,8 @@ JOBS = {
     "daily": {noun for noun, (_, kind) in NOUNS.items() if kind == DAY} | {"run_report", "challenger_report"},
     "challenger": {"challenger_report"},
     "batch": {"batch_predictions"},
+    "watch": {"monitoring", "alerts"},
+    "housekeeping": {"housekeeping"},
 }
 
 
@@ -238,7 +255,7 @@ def test_the_code_location_serves_the_home_of_the_environment(tmp_path: Path) ->
 def test_schedules_are_off_until_somebody_turns_them_on(tmp_path: Path, definitions_of: Build) -> None:
     repository = definitions_of([variant(tmp_path, "full")]).get_repository_def()
     assert {schedule.name for schedule in repository.schedule_defs} == {
-        f"full_{noun}_schedule" for noun in ("daily", "labels", "weekly")
+        f"full_{noun}_schedule" for noun in ("daily", "labels", "watch", "refresh", "weekly", "housekeeping")
     }
     assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in repository.schedule_defs)
 
@@ -294,7 +311,7 @@ def test_after_the_end_of_the_calendar_ticks_are_skipped_and_say_why(ticker: Cal
     assert schedules.request("daily", datetime(2025, 5, 6, 10, tzinfo=UTC)).partition_key == "2025-05-05"
     assert schedules.request("weekly", datetime(2025, 5, 12, 11, tzinfo=UTC)).partition_key == "2025-05-12"
     assert schedules.request("weekly", datetime(2025, 5, 14, 11, tzinfo=UTC)).partition_key == "2025-05-12"
-    for noun, moment in (("daily", 7), ("labels", 7), ("weekly", 19)):
+    for noun, moment in (("daily", 7), ("labels", 7), ("refresh", 7), ("weekly", 19)):
         assert "calendar ended on 2025-05-05 (end_date)" in schedules.skipped(
             noun, datetime(2025, 5, moment, 11, tzinfo=UTC)
         )
@@ -302,7 +319,7 @@ def test_after_the_end_of_the_calendar_ticks_are_skipped_and_say_why(ticker: Cal
 
 def test_before_the_first_day_is_over_ticks_are_skipped_and_say_why(ticker: Callable[..., Ticker]) -> None:
     schedules = ticker(start_date=date(2025, 5, 7))
-    for noun in ("daily", "labels", "weekly"):
+    for noun in ("daily", "labels", "refresh", "weekly"):
         assert "calendar starts on 2025-05-07" in schedules.skipped(noun, datetime(2025, 5, 7, 10, tzinfo=UTC)), noun
     assert schedules.request("daily", datetime(2025, 5, 8, 10, tzinfo=UTC)).partition_key == "2025-05-07"
     assert "calendar starts on 2025-05-07" in schedules.skipped("weekly", datetime(2025, 5, 8, 10, tzinfo=UTC))
@@ -353,3 +370,61 @@ def test_by_default_a_week_goes_daily_run_labels_training(tmp_path: Path) -> Non
     }
     # Training as of Monday needs Sunday's features, which the daily run makes, and labels that know of Sunday.
     assert minutes["daily"] < minutes["labels"] < minutes["weekly"]
+
+
+def write_predictions(home: Home, days: DayRange, *, but: tuple[date, ...] = ()) -> None:
+    folder = home.lake("tiny") / "predictions"
+    folder.mkdir(parents=True, exist_ok=True)
+    for day in days.days:
+        if day not in but:
+            (folder / f"{day}.parquet").touch()
+
+
+def test_the_daily_tick_catches_up_with_missed_days_in_one_range(tmp_path: Path, ticker: Callable[..., Ticker]) -> None:
+    schedules, now = ticker(), datetime(2025, 4, 1, 10, tzinfo=UTC)
+    home = Home(tmp_path / "home")
+    write_predictions(home, DayRange(date(2025, 3, 1), date(2025, 3, 30)), but=(date(2025, 3, 27), date(2025, 3, 29)))
+    request = schedules.request("daily", now)
+    assert request.partition_key is None
+    assert request.tags["dagster/asset_partition_range_start"] == "2025-03-27"
+    assert request.tags["dagster/asset_partition_range_end"] == "2025-03-31"
+    assert request.run_key == "tiny-2025-03-31"  # a second tick on the day starts no second run
+    write_predictions(home, DayRange(date(2025, 3, 1), date(2025, 3, 31)))
+    later = schedules.request("daily", now)
+    assert (later.partition_key, later.run_key) == ("2025-03-31", "tiny-2025-03-31")
+
+
+def test_the_watch_tick_looks_at_yesterday_once_something_was_scored(
+    tmp_path: Path, ticker: Callable[..., Ticker]
+) -> None:
+    schedules, now = ticker(), datetime(2025, 4, 1, 11, tzinfo=UTC)
+    assert schedules.skipped("watch", now) == "nothing was scored yet"
+    write_predictions(Home(tmp_path / "home"), DayRange(date(2025, 3, 30), date(2025, 3, 30)))
+    request = schedules.request("watch", now)
+    assert request.run_config["ops"]["tiny__monitoring"]["config"]["as_of"] == "2025-03-31"
+    assert request.run_key == "tiny-watch-2025-03-31"
+
+
+def test_the_refresh_tick_reads_the_days_of_the_training_anew(ticker: Callable[..., Ticker]) -> None:
+    schedules, now = ticker(extracts={"train_days_back": 30}), datetime(2025, 6, 2, 11, tzinfo=UTC)
+    request = schedules.request("refresh", now)
+    assert request.tags["dagster/asset_partition_range_start"] == "2025-05-03"
+    assert request.tags["dagster/asset_partition_range_end"] == "2025-06-01"
+    assert request.run_config == {}  # files are read as they are
+    young = ticker(name="young", start_date=date(2025, 5, 20)).request("refresh", now)
+    assert young.tags["dagster/asset_partition_range_start"] == "2025-05-20"
+
+
+def test_the_refresh_tick_reads_databases_as_far_back(ticker: Callable[..., Ticker]) -> None:
+    schedules = ticker(paths={}, **{**QUERIED, "extracts": {**QUERIED["extracts"], "train_days_back": 45}})
+    request = schedules.request("refresh", datetime(2025, 6, 2, 11, tzinfo=UTC))
+    assert request.run_config["ops"]["tiny__extracts"]["config"] == {"days_back": 45}
+
+
+def test_the_refresh_comes_between_the_day_and_the_training(tmp_path: Path) -> None:
+    crons = configuration(tmp_path).schedules
+    minutes = [
+        int(cron.split()[1]) * 60 + int(cron.split()[0])
+        for cron in (crons.daily_cron, crons.labels_cron, crons.watch_cron, crons.refresh_cron, crons.weekly_cron)
+    ]
+    assert minutes == sorted(minutes)

@@ -16,7 +16,8 @@ from elv_pipeline.errors import ElvError, PromotionRefusedError, ScoringRefusedE
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.orchestration.assets_learning import _metrics_table
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, DayRange
-from elv_pipeline.publishing.model_registry import ModelRegistry, read_handle
+from elv_pipeline.publishing.model_handle import read_handle
+from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, NAME, Copy, Finished
 
 pytestmark = BETA

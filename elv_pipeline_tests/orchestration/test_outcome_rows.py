@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.contracts.lead_ads import LEADS, OUTCOMES
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.cross_checks import check_outcomes
@@ -17,7 +18,6 @@ from elv_pipeline.ingest.tables import read_outcomes
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand, export_at_hand
 from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads
-from elv_pipeline.settings import parse_config
 
 FIRST = date(2024, 1, 1)
 

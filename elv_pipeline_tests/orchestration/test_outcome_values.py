@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from elv_pipeline.config_file import parse_config
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange
-from elv_pipeline.settings import parse_config
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
 
 pytestmark = BETA

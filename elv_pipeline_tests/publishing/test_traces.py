@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.traces import ERASED, Sought, count_in, erase_from, is_rewritable
+from elv_pipeline.publishing.traces import ERASED, Sought, clean_free_pages, count_in, erase_from, is_rewritable
 
 LEAD, OTHER = "lead00000476", "lead000004761"
 SOUGHT = Sought((LEAD,))
@@ -149,3 +149,19 @@ def test_an_e_mail_as_id_is_told_from_a_longer_one() -> None:
     assert mail.in_text("from ada@example.org today") == 1
     assert mail.in_text("from x+ada@example.org or nada@example.org") == 0
     assert mail.in_text("ada@example.org.uk") == 0
+
+
+def test_bytes_of_rows_deleted_long_ago_go_too(tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA secure_delete=OFF")
+        connection.execute("CREATE TABLE leads (id TEXT)")
+        connection.executemany("INSERT INTO leads VALUES (?)", [(SOUGHT.ids[0],)] * 500)
+        connection.commit()
+        connection.execute("DELETE FROM leads")
+        connection.commit()
+    assert SOUGHT.ids[0].encode() in file.read_bytes()
+    assert count_in(file, SOUGHT) == 0
+    assert clean_free_pages(file, SOUGHT)
+    assert SOUGHT.ids[0].encode() not in file.read_bytes()
+    assert not clean_free_pages(file, SOUGHT)

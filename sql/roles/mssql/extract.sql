@@ -8,6 +8,7 @@ USE Crm;
 GO
 CREATE USER elv_extract FOR LOGIN elv_extract WITH DEFAULT_SCHEMA = dbo;
 GRANT SELECT ON OBJECT::dbo.Leads TO elv_extract;
+GRANT SELECT ON OBJECT::dbo.LeadStatusHistory TO elv_extract;
 GRANT SELECT ON OBJECT::dbo.LeadAttribution TO elv_extract;
 GRANT SELECT ON OBJECT::dbo.AdDailyStats TO elv_extract;
 GO

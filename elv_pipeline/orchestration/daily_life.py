@@ -1,0 +1,166 @@
+"""The daily and the weekly run of a configuration, as the schedules do them: read, score, persist, refresh, watch.
+
+Belongs here: the order of the jobs of one day, and what the person or the scheduler is told at the end. Does not belong
+here: the jobs (``jobs.py``), which days are owed (``due_days.py``), or printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline.orchestration.assets_completeness import held_notes
+from elv_pipeline.orchestration.commands import CommandResult, Session, merged
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.due_days import due_days
+from elv_pipeline.orchestration.jobs import closing_days
+from elv_pipeline.orchestration.partitions import DayRange
+
+
+@dataclass(frozen=True, kw_only=True)
+class DailyRequest:
+    """What a run of the day is asked for.
+
+    Attributes:
+        mode: ``predict`` scores; ``train`` reads the training's days anew, trains, proves and promotes or keeps.
+        since: first local day of the window that is read; default: ``days_back`` before ``until``.
+        until: the local day that is not reached any more; default: today. The day before it is scored.
+        days_back: length of the window; default: that of the configuration for the mode.
+        model: model file that scores; empty for the champion.
+        queries: query files that replace the configured ones, by table.
+        persist: whether scores are written to the database.
+        now: the present moment; only a rehearsal of past days gives another one.
+    """
+
+    mode: Literal["predict", "train"] = "predict"
+    since: date | None = None
+    until: date | None = None
+    days_back: int | None = None
+    model: str = ""
+    queries: Mapping[str, Path] = field(default_factory=dict)
+    persist: bool = True
+    now: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DailyResult:
+    """What a run of the day did.
+
+    Attributes:
+        result: the run whose bundle holds scores or model.
+        days: the days that were scored or, in ``train`` mode, read.
+        held: of these, the days that were held back, with what is missing.
+        written: counts of the upsert; None where nothing was to be written.
+        alerts: open alerts after the run.
+    """
+
+    result: CommandResult
+    days: DayRange
+    held: dict[date, Mapping[str, Any]]
+    written: dict[str, Any] | None
+    alerts: list[dict[str, Any]]
+
+
+def run_daily(session: Session, request: DailyRequest) -> DailyResult:
+    """Do what the schedules of one day (or of one week, in ``train`` mode) do. Idempotent.
+
+    Raises:
+        ConfigError: the window is empty or lies outside the calendar.
+    """
+    deployment = session.deployment
+    today = (request.now.astimezone(deployment.config.zone) if request.now else session.now()).date()
+    until = request.until or today
+    yesterday = until - timedelta(days=1)
+    _require_days(session, yesterday, today=today)
+    config = _extraction(session, request, until=until)
+    work = _train if request.mode == "train" else _predict
+    try:
+        return work(session, request, yesterday=yesterday, run_config=config)
+    except ElvError:
+        session.tell_failures(now=request.now)  # nobody may be watching the exit code
+        raise
+
+
+def _predict(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
+    deployment = session.deployment
+    session.prepare(before=yesterday, run_config=run_config, model=request.model)
+    days = due_days(deployment, yesterday)
+    config = merged(run_config, _moments(deployment, request.now))
+    result = session.score_days(days, model=request.model, persist=request.persist, run_config=config)
+    closing = closing_days(deployment, yesterday)
+    if closing.first >= deployment.first_day and not set(closing.days) - set(deployment.lake.days("joined_leads")):
+        session.run_labels(closing)
+    alerts = session.watch(yesterday, now=request.now)
+    return DailyResult(
+        result=result,
+        days=days,
+        held=held_notes(deployment, days.days),
+        written=deployment.lake.read_json("written"),
+        alerts=alerts,
+    )
+
+
+def _train(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
+    deployment = session.deployment
+    session.prepare(before=yesterday, run_config=run_config, model=None)
+    back = request.days_back or deployment.config.extracts.train_days_back
+    first = request.since or yesterday - timedelta(days=back - 1)
+    days = DayRange(max(first, deployment.first_day), yesterday)
+    session.refresh(days, run_config=run_config)
+    result = session.train_only(session.default_origin(last=yesterday))
+    alerts = session.watch(yesterday, now=request.now)
+    return DailyResult(result=result, days=days, held={}, written=None, alerts=alerts)
+
+
+def _moments(deployment: Deployment, now: datetime | None) -> dict[str, Any]:
+    """Run configuration of the assets of a scoring run that ask for the time; empty: they take the clock's."""
+    if now is None:
+        return {}
+    assets = ("day_completeness", "lead_scores")
+    return {"ops": {f"{deployment.name}__{asset}": {"config": {"now": now.isoformat()}} for asset in assets}}
+
+
+def _require_days(session: Session, yesterday: date, *, today: date) -> None:
+    config = session.deployment.config
+    if yesterday >= today:
+        raise ConfigError(
+            f"--until {yesterday + timedelta(days=1)}: the day before it, {yesterday}, is not over yet; the newest day "
+            f"that can be scored is {today - timedelta(days=1)}. Give --until {today} or leave it out."
+        )
+    if yesterday < session.deployment.first_day or (config.end_date and yesterday > config.end_date):
+        raise ConfigError(
+            f"{yesterday} lies outside the calendar of {config.name}, which goes from "
+            f"{session.deployment.first_day} to {config.end_date or 'today'}. Give another --until, or correct "
+            f"start_date and end_date."
+        )
+
+
+def _extraction(session: Session, request: DailyRequest, *, until: date) -> dict[str, Any]:
+    """Run configuration of the extracts; empty where files are read."""
+    config = session.deployment.config
+    if request.since is not None and request.since >= until:
+        raise ConfigError(
+            f"--since {request.since} is not before --until {until}; the window is half-open: it holds since, and not "
+            f"until."
+        )
+    if not config.extracts.queries:
+        if request.queries:
+            tables = ", ".join(sorted(request.queries))
+            raise ConfigError(
+                f"a query file for {tables} was given, but {config.name} reads files. Set databases.source and "
+                f"extracts in the configuration, or leave the option out."
+            )
+        return {}
+    default = config.extracts.train_days_back if request.mode == "train" else config.extracts.days_back
+    return session.extract_config(
+        since=request.since,
+        until=until,
+        exactly=request.since is not None,
+        days_back=request.days_back or default,
+        queries=request.queries,
+        now=request.now,
+    )

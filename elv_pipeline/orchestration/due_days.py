@@ -1,0 +1,86 @@
+"""Which days a daily run owes: yesterday, days that were missed, and days that waited for their data.
+
+Belongs here: the days, from what the lake remembers. Does not belong here: when a run starts (``jobs.py``), or whether
+a day's inputs are complete (``monitoring/``). The clock is never asked: a run for a past day owes what that day owed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from elv_pipeline.lake import days_between
+from elv_pipeline.monitoring.held_days import days_to_score
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.partitions import DayRange
+
+CATCH_UP_DAYS = 14
+"""Days before yesterday that are scored again when an export reaches them late."""
+MISSED_DAYS = 92
+"""How far back days that were never scored are caught up; what is older needs 'elv score'."""
+HELD = "held/days"
+"""Document of the lake: days that were not scored because their inputs are incomplete (``monitoring/held_days.py``)."""
+
+
+UNPUBLISHED = "unpublished/days"
+"""Document of the lake: days whose scores still have to go to the database."""
+
+
+def due_days(deployment: Deployment, yesterday: date) -> DayRange:
+    """The days from the oldest that is owed to yesterday, for one ranged run.
+
+    A day is owed where the export did not reach it, where it was held back, where its scores could not be written, and
+    where it was missed: not scored, but later than the first day that ever was.
+    """
+    owed = {
+        *_since(deployment.provisional_days(["leads", "ads"]), yesterday - timedelta(days=CATCH_UP_DAYS)),
+        # As far back as missed days: after an outage a held day would else be open for ever.
+        *_since(days_to_score(held_record(deployment)), yesterday - timedelta(days=MISSED_DAYS)),
+        *_since(unpublished_days(deployment), yesterday - timedelta(days=MISSED_DAYS)),
+        *missed_days(deployment, yesterday),
+    }
+    owed = {day for day in owed if deployment.first_day <= day < yesterday}
+    return DayRange(min(owed, default=yesterday), yesterday)
+
+
+def _since(days: list[date], oldest: date) -> list[date]:
+    return [day for day in days if day >= oldest]
+
+
+def note_unpublished(deployment: Deployment, days: Collection[date], *, published: Collection[date] = ()) -> None:
+    """Remember which days have scores that were not dealt with yet, so that a write that fails is made up for."""
+    known = set(unpublished_days(deployment))
+    fresh = (known | set(days)) - set(published)
+    if fresh != known:
+        deployment.lake.write_json(UNPUBLISHED, sorted(str(day) for day in fresh))
+
+
+def unpublished_days(deployment: Deployment) -> list[date]:
+    """Days whose scores are in the lake and were neither written nor kept back on purpose."""
+    return sorted(date.fromisoformat(day) for day in deployment.lake.read_json(UNPUBLISHED) or [])
+
+
+def missed_days(deployment: Deployment, yesterday: date) -> list[date]:
+    """Days before yesterday that nobody scored, after the first one that somebody did."""
+    written = deployment.lake.days("predictions")
+    if not written:
+        return []
+    first = max(written[0], yesterday - timedelta(days=MISSED_DAYS))
+    return sorted(set(days_between(first, yesterday - timedelta(days=1))) - set(written))
+
+
+def incomplete_days(deployment: Deployment, *, scored_since: datetime | None = None) -> list[date]:
+    """Days that were scored although something was missing; of those scored since a moment, where one is given."""
+    return sorted(
+        date.fromisoformat(key)
+        for key, entry in held_record(deployment).items()
+        if entry["status"] in ("overdue", "released")
+        and "scored_at" in entry
+        and (scored_since is None or datetime.fromisoformat(entry["scored_at"]) >= scored_since)
+    )
+
+
+def held_record(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """What is remembered of days whose inputs were incomplete."""
+    return dict(deployment.lake.read_json(HELD) or {})

@@ -1,0 +1,230 @@
+"""Publishing scores: what must hold before a score leaves, writing it, and taking it back.
+
+Belongs here: the order of rollout, environment, approval and write, for the asset and the commands alike. Does not
+belong here: the rules (``decisions/rollout.py``, ``publishing/targets.py``) or SQL (``publishing/scores.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine
+
+from elv_pipeline.config_file import load_config
+from elv_pipeline.databases.audit import Access, AccessLog
+from elv_pipeline.databases.connections import Connection, describe, open_engine
+from elv_pipeline.decisions.rollout import in_rollout
+from elv_pipeline.errors import ConfigError, ElvError, ScoringRefusedError
+from elv_pipeline.home import Home
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.publishing.model_handle import ModelHandle, read_handle
+from elv_pipeline.publishing.score_files import Split, rows_from_bundle
+from elv_pipeline.publishing.score_rollback import rollback_days, rollback_run
+from elv_pipeline.publishing.score_targets import note_target, target_environment
+from elv_pipeline.publishing.score_undo import RollbackCounts
+from elv_pipeline.publishing.score_upsert import UpsertCounts
+from elv_pipeline.publishing.scores import upsert_scores
+from elv_pipeline.publishing.targets import (
+    Approval,
+    approve_target,
+    is_embedded,
+    refuse_foreign_target,
+    require_approved,
+)
+from elv_pipeline.settings import PipelineConfig
+
+
+def scores_connection(config: PipelineConfig, home: Home) -> Connection:
+    """Where scores of a configuration go: the configured database, else a SQLite file of the home."""
+    name = "databases.scores"
+    if config.databases.scores is not None:
+        return Connection.of(config.databases.scores, name=name, read_only=False)
+    return Connection(name=name, url=home.scores_url)
+
+
+def takes_part(config: PipelineConfig) -> bool:
+    """Whether the organisation is inside the share whose scores are written."""
+    return in_rollout(config.org_id, config.rollout.share, salt=config.problem)
+
+
+def write(
+    config: PipelineConfig, home: Home, rows: pl.DataFrame, *, now: datetime, dry_run: bool = False, who: str = ""
+) -> UpsertCounts:
+    """Write rows of ``dbo.lead_scores`` where they may be written. Transactional and idempotent.
+
+    Args:
+        config: says where, in which environment, and how patiently.
+        home: the state folder.
+        rows: of ``score_rows``.
+        now: moment of the write, UTC.
+        dry_run: count exactly and write nothing.
+        who: for the ledger; the account if empty.
+
+    Raises:
+        TargetRefusedError: nobody approved the database, or it belongs to another environment.
+        ContractError: a row cannot be stored.
+        SourceError: the database cannot be reached or refuses.
+    """
+    begun = monotonic()
+    with _target(config, home, now=now, dry_run=dry_run, purpose="write scores", rows=rows.height) as engine:
+        return upsert_scores(
+            engine,
+            rows,
+            dry_run=dry_run,
+            environment=config.environment,
+            who=who or None,
+            attempts=scores_connection(config, home).attempts,
+            clock=lambda: now + timedelta(seconds=monotonic() - begun),
+        )
+
+
+def approve(deployment: Deployment, *, who: str, reason: str) -> Approval:
+    """Record that a person allows scores to be written to the configured database."""
+    config = deployment.config
+    engine = open_engine(scores_connection(config, deployment.home), purpose="approve")
+    try:
+        target = describe(engine)
+    finally:
+        engine.dispose()
+    if is_embedded(target, deployment.home):
+        raise ElvError(
+            f"{config.name}: scores go to the SQLite file of this home, which needs no approval. Set databases.scores "
+            f"to the database that people read, then approve that."
+        )
+    return approve_target(
+        deployment.home, target, environment=config.environment, who=who, reason=reason, now=datetime.now(UTC)
+    )
+
+
+def write_bundle(
+    home: Home,
+    *,
+    predictions_csv: Path,
+    metrics_json: Path,
+    split: Split,
+    config_path: Path | None,
+    dry_run: bool,
+    who: str,
+) -> UpsertCounts:
+    """Write the scores of a run bundle, as its run would have.
+
+    Raises:
+        ConfigError: the configuration that the bundle names is not known to this home.
+        ContractError: a file is not what the run wrote, or no lead is in the split.
+    """
+    found = rows_from_bundle(predictions_csv, metrics_json, split)
+    config = home.placed(load_config(config_path)) if config_path else _configuration(home, found.name)
+    if (config.name, config.org_id) != (found.name, found.org_id):
+        raise ConfigError(
+            f"the bundle is of {found.name} and organisation {found.org_id}, the configuration of {config.name} and "
+            f"{config.org_id}. Give the configuration of the run, or none."
+        )
+    if not dry_run:
+        _refuse_withheld(config, predictions_csv.parent / "metadata.json")
+    handle = read_handle(predictions_csv.parent / "model.json")
+    rows = found.rows.with_columns(model_path=pl.lit(model_place(home, handle)))
+    return write(config, home, rows, now=datetime.now(UTC), dry_run=dry_run, who=who)
+
+
+def roll_back(deployment: Deployment, *, run_id: str, day: date | None, reason: str, who: str) -> RollbackCounts:
+    """Return scores to what they were before a run, or those of a day to what the run before told.
+
+    Raises:
+        ContractError: there is nothing to take back; nothing was changed.
+    """
+    config, now = deployment.config, datetime.now(UTC)
+    common: dict[str, Any] = {
+        "org_id": config.org_id,
+        "label_col": config.label_column,
+        "reason": reason or None,
+        "environment": config.environment,
+        "who": who or None,
+        "attempts": scores_connection(config, deployment.home).attempts,
+    }
+    with _target(config, deployment.home, now=now, dry_run=False, purpose="roll back scores", rows=None) as engine:
+        if day is not None:
+            return rollback_days(engine, day, day, timezone=config.timezone, **common)
+        return rollback_run(engine, run_id, **common)
+
+
+def model_place(home: Home, handle: ModelHandle) -> str:
+    """Where the model file of a score lies, below the home: the same whichever copy of it was used."""
+    copies = sorted((home.models(handle.name)).glob(f"*/{handle.sha256[:12]}/{Path(handle.path).name}"))
+    path = copies[0] if copies else Path(handle.path)
+    return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else path.as_posix()
+
+
+def _refuse_withheld(config: PipelineConfig, manifest: Path) -> None:
+    """Refuse what the run itself would not have written.
+
+    Raises:
+        ScoringRefusedError: a critical alert stands in the bundle, or the organisation does not take part yet.
+    """
+    alerts = json.loads(manifest.read_text(encoding="utf-8")).get("alerts", [])
+    critical = [str(alert["message"]) for alert in alerts if alert["severity"] == "critical"]
+    if critical:
+        raise ScoringRefusedError(
+            f"{' '.join(critical)} Nothing was written; score the days again once that is settled."
+        )
+    if not takes_part(config):
+        raise ScoringRefusedError(
+            f"{config.org_id} is not yet inside the {config.rollout.share:.0%} of the organisations whose scores are "
+            f"written (rollout.share). Nothing was written; raise the share, or look with --dry-run."
+        )
+
+
+def _configuration(home: Home, name: str) -> PipelineConfig:
+    found = next((config for config in home.registered() if config.name == name), None)
+    if found is None:
+        raise ConfigError(
+            f"the bundle is of the configuration {name}, which {home.root} does not know. Name the file: --config."
+        )
+    return found
+
+
+@contextmanager
+def _target(
+    config: PipelineConfig, home: Home, *, now: datetime, dry_run: bool, purpose: str, rows: int | None
+) -> Iterator[Engine]:
+    """The engine of the scores, once it may be written; every use is noted in the access log."""
+    connection = scores_connection(config, home)
+    engine, attempts = open_engine(connection, purpose="scores"), connection.attempts
+    where, begun, outcome = describe(engine), monotonic(), "written"
+    try:
+        known = target_environment(engine, attempts=attempts)
+        refuse_foreign_target(where, environment=config.environment, written=known)
+        if not dry_run:
+            approval = require_approved(home, where, environment=config.environment, now=now)
+            if approval is not None and known != config.environment:
+                note_target(
+                    engine,
+                    environment=config.environment,
+                    approved_by=approval.who,
+                    approved_at=now,
+                    attempts=attempts,
+                )
+        yield engine
+        outcome = "counted" if dry_run else "written"
+    except BaseException as error:
+        outcome = f"failed: {type(error).__name__}"
+        raise
+    finally:
+        engine.dispose()
+        if not is_embedded(where, home):
+            AccessLog(home.access_log).record(
+                Access(
+                    at=now.astimezone(UTC),
+                    where=where,
+                    purpose=purpose,
+                    outcome=outcome,
+                    rows=rows,
+                    seconds=round(monotonic() - begun, 3),
+                )
+            )

@@ -1,0 +1,119 @@
+"""Which days a daily run owes, from what the lake remembers."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elv_pipeline.home import Home
+from elv_pipeline.lake import days_between
+from elv_pipeline.monitoring.day_completeness import DayFinding
+from elv_pipeline.monitoring.held_days import decide, release, settle
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.due_days import HELD, due_days, held_record, missed_days
+from elv_pipeline.orchestration.partitions import DayRange
+from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, configuration
+
+pytestmark = BETA
+YESTERDAY = FIRST + timedelta(days=100)
+
+
+def back(days: int) -> date:
+    return YESTERDAY - timedelta(days=days)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    return Deployment(configuration(tmp_path, end_date=None), Home(tmp_path / "home"))
+
+
+def score(deployment: Deployment, first: date, last: date, *, but: tuple[date, ...] = ()) -> None:
+    """What scoring leaves behind: a partition a day."""
+    folder = deployment.lake.root / "predictions"
+    folder.mkdir(parents=True, exist_ok=True)
+    for day in days_between(first, last):
+        if day not in but:
+            (folder / f"{day}.parquet").touch()
+
+
+def hold(deployment: Deployment, day: date, *, now: datetime | None = None) -> dict[str, dict[str, Any]]:
+    end = datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+    finding = DayFinding(table="leads", day=day, kind="no_rows", holds=True, message="leads has no rows.")
+    record, _ = decide(
+        held_record(deployment),
+        day,
+        findings=[finding],
+        day_end=end,
+        now=now or end + timedelta(hours=6),
+        settings=deployment.config.monitoring,
+    )
+    deployment.lake.write_json(HELD, record)
+    return record
+
+
+def test_a_home_that_never_scored_owes_yesterday_and_nothing_older(deployment: Deployment) -> None:
+    assert due_days(deployment, YESTERDAY) == DayRange(YESTERDAY, YESTERDAY)
+    assert missed_days(deployment, YESTERDAY) == []
+
+
+def test_where_nothing_was_missed_only_yesterday_is_due(deployment: Deployment) -> None:
+    score(deployment, back(20), back(1))
+    assert due_days(deployment, YESTERDAY) == DayRange(YESTERDAY, YESTERDAY)
+    score(deployment, YESTERDAY, YESTERDAY)  # a second tick on the same day owes the same day
+    assert due_days(deployment, YESTERDAY) == DayRange(YESTERDAY, YESTERDAY)
+
+
+def test_missed_days_are_one_range_up_to_yesterday(deployment: Deployment) -> None:
+    score(deployment, back(30), back(1), but=(back(25), back(3)))
+    assert missed_days(deployment, YESTERDAY) == [back(25), back(3)]
+    assert due_days(deployment, YESTERDAY) == DayRange(back(25), YESTERDAY)
+
+
+def test_nothing_before_the_first_scored_day_was_missed(deployment: Deployment) -> None:
+    score(deployment, back(4), back(4))
+    assert due_days(deployment, YESTERDAY) == DayRange(back(3), YESTERDAY)
+
+
+def test_what_was_missed_long_ago_needs_a_person(deployment: Deployment) -> None:
+    score(deployment, back(99), back(1), but=(back(95), back(92), back(90)))
+    assert missed_days(deployment, YESTERDAY) == [back(92), back(90)]
+
+
+def test_a_run_for_a_past_day_owes_what_that_day_owed(deployment: Deployment) -> None:
+    score(deployment, back(20), back(1), but=(back(12), back(5)))
+    assert due_days(deployment, back(10)) == DayRange(back(12), back(10))
+    assert due_days(deployment, back(13)) == DayRange(back(13), back(13))
+
+
+@pytest.mark.parametrize("table", ["leads", "ads"])
+def test_days_that_the_exports_had_not_reached_are_due_again_for_two_weeks(deployment: Deployment, table: str) -> None:
+    score(deployment, back(40), back(1))
+    deployment.note_provisional(table, days=[back(15), back(14)], provisional=[back(15), back(14)])
+    assert due_days(deployment, YESTERDAY) == DayRange(back(14), YESTERDAY)
+
+
+def test_a_held_day_is_due_until_it_is_scored(deployment: Deployment) -> None:
+    score(deployment, back(40), back(1))  # a held day has a partition without rows
+    hold(deployment, back(2))
+    assert due_days(deployment, YESTERDAY) == DayRange(back(2), YESTERDAY)
+    released = release(held_record(deployment), back(2), by="ana", reason="holiday", now=datetime.now(UTC))
+    deployment.lake.write_json(HELD, released)
+    assert due_days(deployment, YESTERDAY) == DayRange(back(2), YESTERDAY)
+    deployment.lake.write_json(HELD, settle(released, [back(2)], now=datetime.now(UTC)))
+    assert due_days(deployment, YESTERDAY) == DayRange(YESTERDAY, YESTERDAY)
+
+
+def test_a_held_day_is_not_forgotten_where_nothing_ran_for_a_month(deployment: Deployment) -> None:
+    """Otherwise it would be open for ever: no later run would look at it."""
+    score(deployment, back(60), back(31))
+    hold(deployment, back(31))
+    assert due_days(deployment, YESTERDAY) == DayRange(back(31), YESTERDAY)
+
+
+def test_no_day_before_the_calendar_is_due(tmp_path: Path) -> None:
+    deployment = Deployment(configuration(tmp_path, start_date=back(2), end_date=None), Home(tmp_path / "home"))
+    deployment.lake.write_json("provisional/leads", [str(back(3)), str(back(1))])
+    assert due_days(deployment, YESTERDAY) == DayRange(back(1), YESTERDAY)

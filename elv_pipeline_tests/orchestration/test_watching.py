@@ -1,0 +1,135 @@
+"""The watch: as of a day, blind to what came later, and quiet where nothing has changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.monitoring.alert_state import read_state
+from elv_pipeline.orchestration.assets_watching import MEASURED, tell
+from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, SCORED, Copy
+
+pytestmark = BETA
+AS_OF = LAST - timedelta(days=2)
+NOW = datetime(2025, 4, 26, 7, tzinfo=UTC)
+
+
+def watch(copy: Copy, *nouns: str, as_of: date | None = None) -> dg.ExecuteInProcessResult:
+    config = {"as_of": str(as_of or ""), "now": NOW.isoformat()}
+    return copy.run(*nouns, config={"ops": {f"{NAME}__{noun}": {"config": config} for noun in nouns}})
+
+
+def told(result: dg.ExecuteInProcessResult, noun: str) -> dict[str, Any]:
+    [event] = result.asset_materializations_for_node(f"{NAME}__{noun}")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def rewrite_labels(copy: Copy, change: Any) -> None:
+    for day in SCORED.days:
+        path = copy.deployment.lake.partition("matured_labels", day)
+        change(pl.read_parquet(path)).write_parquet(path)
+
+
+def test_a_watch_as_of_a_day_does_not_see_outcomes_recorded_later(copy: Copy) -> None:
+    watch(copy, "monitoring", as_of=AS_OF)
+    lake = copy.deployment.lake
+    before = lake.read_json(MEASURED)
+    performance = lake.read_frame("performance")
+    assert before["as_of"] == str(AS_OF)
+    assert before["drift"]
+    later = pl.lit(datetime.combine(AS_OF + timedelta(days=1), time(1), tzinfo=UTC)).dt.cast_time_unit("us")
+
+    def everybody_qualifies_later(rows: pl.DataFrame) -> pl.DataFrame:
+        unknown = pl.col("outcome_time").is_null()
+        return rows.with_columns(
+            pl.when(unknown).then(later).otherwise(pl.col(name)).alias(name)
+            for name in ("outcome_time", "outcome_recorded_time")
+        )
+
+    rewrite_labels(copy, everybody_qualifies_later)
+    watch(copy, "monitoring", as_of=AS_OF)
+    assert lake.read_json(MEASURED) == before
+    again = lake.read_frame("performance")
+    assert (performance is None) == (again is None)
+    assert performance is None or performance.equals(again)
+    # The same outcomes are seen once the watched day has reached them.
+    watch(copy, "monitoring", as_of=LAST)
+    assert lake.read_json(MEASURED)["as_of"] == str(LAST)
+
+
+def test_a_watch_has_a_page_a_verdict_and_a_check(copy: Copy) -> None:
+    result = watch(copy, "monitoring")
+    metadata = told(result, "monitoring")
+    assert metadata["as_of"] == str(LAST)
+    assert metadata["verdict"]
+    page = copy.deployment.home.monitoring_page(NAME).read_text(encoding="utf-8")
+    assert str(LAST) in page
+    lead = copy.deployment.scan("predictions", first=LAST, last=LAST).collect()["lead_id"][0]
+    assert lead not in page
+    [check] = result.get_asset_check_evaluations()
+    assert (check.check_name, check.severity) == ("promises_kept", dg.AssetCheckSeverity.WARN)
+
+
+def test_nothing_can_be_watched_before_something_was_scored(copy: Copy) -> None:
+    for file in (copy.deployment.lake.root / "predictions").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(ScoringRefusedError, match="nothing was scored yet"):
+        watch(copy, "monitoring")
+
+
+def alert(severity: str = "critical", **values: Any) -> dict[str, Any]:
+    return {
+        "severity": severity,
+        "code": "outcomes_vanished",
+        "message": "None of 300 leads has an outcome.",
+        "action": "Look at the outcomes export.",
+        "figure": 300.0,
+        "threshold": 0.0,
+        **values,
+    }
+
+
+def test_an_open_alert_is_told_once_and_its_end_once(copy: Copy) -> None:
+    copy.deployment.lake.write_json(MEASURED, {"alerts": [alert()]})
+    first = watch(copy, "alerts")
+    assert (told(first, "alerts")["new"], told(first, "alerts")["resolved"]) == (1, 0)
+    [check] = first.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "None of 300 leads" in (check.description or "")
+    second = told(watch(copy, "alerts"), "alerts")
+    assert (second["new"], second["worse"], second["resolved"]) == (0, 0, 0)
+    assert len(second["open"]) == 1
+    copy.deployment.lake.write_json(MEASURED, {"alerts": []})
+    third = watch(copy, "alerts")
+    assert told(third, "alerts")["resolved"] == 1
+    assert all(check.passed for check in third.get_asset_check_evaluations())
+    assert told(watch(copy, "alerts"), "alerts")["resolved"] == 0
+    assert copy.deployment.lake.read_json("alerts") == []
+
+
+def test_what_another_caller_cannot_judge_stays_open(copy: Copy) -> None:
+    """The sensor of failed runs must not settle what only the watch can see."""
+    tell(copy.deployment, [alert()], run_id="r1", now=NOW)
+    changes, _ = tell(copy.deployment, [], run_id="", now=NOW, judged=frozenset({"run_failed"}))
+    assert changes.resolved == ()
+    [entry] = read_state(copy.deployment.home.alert_state(NAME))["open"].values()
+    assert entry["alert"]["code"] == "outcomes_vanished"
+
+
+def test_a_message_that_cannot_be_sent_waits_and_is_an_alert_of_its_own(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELV_HOOK", "http://127.0.0.1:9/hook")  # nobody listens there
+    channels = {"channels": [{"kind": "webhook", "url_variable": "ELV_HOOK"}]}
+    watched = copy.with_changes(alerts=channels)
+    watched.deployment.lake.write_json(MEASURED, {"alerts": [alert()]})
+    first = told(watch(watched, "alerts"), "alerts")
+    assert (first["new"], first["sent"], first["waiting"]) == (1, 0, 1)
+    watch(watched, "alerts")
+    codes = [entry["code"] for entry in watched.deployment.lake.read_json("alerts")]
+    assert sorted(codes) == ["alerts_undelivered", "outcomes_vanished"]
