@@ -95,7 +95,7 @@ class Trouble:
             12: self.late_rows_arrived,
             13: self.writing_login,
             14: lambda index: self.company.morning(index, days=2),
-            15: self.missed,
+            15: self.killed_and_never_repeated,
             16: self.missed,
             17: self.missed,
             18: lambda index: self.company.morning(index, days=4),
@@ -155,6 +155,11 @@ class Trouble:
     def missed(self, index: int) -> None:
         """The machine is off."""
         self.company.wake(index)
+
+    def killed_and_never_repeated(self, index: int) -> None:
+        """The process dies before its scores are committed, and the machine stays off: they are still owed."""
+        self.company.wake(index)
+        self.dies(index, "before_commit")
 
     def most_leads_late(self, index: int) -> None:
         """At six, two in three leads of the day have not arrived: the day is held, nothing of it is written."""

@@ -261,6 +261,7 @@ def _wait_for_writers(session: Any, _record: Any) -> None:
 def _wait_for_other_writers(session: Any, _record: Any) -> None:
     cursor = session.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_SQLITE_LOCK_SECONDS * 1000}")
+    cursor.execute("PRAGMA page_size=16384")  # of new files only: rows of scores are wide, and small pages split them
     deadline = time.monotonic() + _SQLITE_LOCK_SECONDS
     # Two writers that both turn a new file to WAL get "locked" at once, whatever the timeout: SQLite will not let them
     # wait for each other. Once either has done it, there is nothing left to do.

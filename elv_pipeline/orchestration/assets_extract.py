@@ -4,7 +4,7 @@ Belongs here: the asset function and the window of a run. Does not belong here: 
 or connections (``databases/``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.ingest.extract import Source, extract_all
 from elv_pipeline.ingest.extract_window import ExtractWindow
 from elv_pipeline.ingest.snapshots import Snapshot, snapshots_in
+from elv_pipeline.ingest.standing import joined
 from elv_pipeline.ingest.stored_ids import hashing_mark, stored_ids
-from elv_pipeline.lake import days_between
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.privacy import hasher_of, hashing_file, require_same_key
 
-DAILY = ("leads", "ads", "outcomes", "ads_placement", "ads_geo")
-"""Tables whose rows belong to days."""
+COVERED = "extracted_days"
+"""Document of the lake: for each table the spans of local days that were read whole."""
 
 
 class ExtractConfig(dg.Config):
@@ -74,6 +74,7 @@ def extract_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsD
         with narrated(context, f"reading {since} to {until} from {len(queries)} queries"):
             found = read_window(deployment, config, since=since, until=until)
             document = _document(found, since=since, until=until)
+            note_covered(deployment, found)
             deployment.lake.write_json("extracts", document)
         return dg.MaterializeResult(
             metadata={
@@ -124,21 +125,28 @@ def covered_until(deployment: Deployment) -> date:
     """First local day that is missing in a table that a query delivers; the calendar's start where one was never read.
 
     Coverage counts from the calendar's start without a gap: a first extract of a late window says nothing of the past.
-    Days that the lake holds are read, though their snapshots may have been purged since.
     """
-    return min((_covered_until(deployment, table) for table in deployment.config.extracts.queries), default=date.max)
+    known = deployment.lake.read_json(COVERED) or {}
+    tables = deployment.config.extracts.queries
+    return min((_covered_until(deployment, known.get(table, [])) for table in tables), default=date.max)
 
 
-def _covered_until(deployment: Deployment, table: str) -> date:
-    found = snapshots_in(deployment.home.extracts(deployment.name) / table)
-    spans = [span for snapshot in found if (span := snapshot.manifest.covered_days(deployment.config.zone))]
-    if table not in DAILY:  # of a table without days the newest snapshot says everything that is asked for
-        return max((last + timedelta(days=1) for _, last in spans), default=deployment.first_day)
-    covered = set(deployment.lake.days(table)) - set(deployment.provisional_days([table]))
-    covered.update(day for first, last in spans for day in days_between(first, last))
+def note_covered(deployment: Deployment, found: Mapping[str, Snapshot]) -> None:
+    """Remember which days were read; their snapshots may be purged."""
+    known = dict(deployment.lake.read_json(COVERED) or {})
+    for table in found:
+        snapshots = snapshots_in(deployment.home.extracts(deployment.name) / table)
+        spans = [span for one in snapshots if (span := one.manifest.covered_days(deployment.config.zone))]
+        earlier = [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in known.get(table, [])]
+        known[table] = [[str(first), str(last)] for first, last in joined([*earlier, *spans])]
+    deployment.lake.write_json(COVERED, known)
+
+
+def _covered_until(deployment: Deployment, spans: Sequence[Sequence[str]]) -> date:
     day = deployment.first_day
-    while day in covered:
-        day += timedelta(days=1)
+    for first, last in spans:
+        if date.fromisoformat(first) <= day <= date.fromisoformat(last):
+            day = date.fromisoformat(last) + timedelta(days=1)
     return day
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets_completeness import held_among
 from elv_pipeline.orchestration.assets_scoring import compatible_model, withheld
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, note_partition_rows, schema_of_frame, table_metadata
-from elv_pipeline.orchestration.due_days import note_unpublished
+from elv_pipeline.orchestration.due_days import note_published
 from elv_pipeline.orchestration.lineage import scores_lineage
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.publication import model_place, takes_part, write
@@ -32,10 +33,12 @@ class PublishConfig(dg.Config):
 
     Attributes:
         persist: write scores to the database; else they stay in the lake and the bundle.
+        only: days (ISO 8601) whose scores are written; empty: all of the run.
         now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
     """
 
     persist: bool = True
+    only: list[str] = Field(default_factory=list)
     now: str = ""
 
     @property
@@ -58,7 +61,8 @@ def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
     ) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"writing scores of {days}"):
-            held = held_among(deployment, days.days)  # what they were told before is written already
+            others = [day for day in days.days if config.only and str(day) not in config.only]
+            held = [*held_among(deployment, days.days), *others]  # what they were told before is written already
             rows = deployment.scan("predictions", first=days.first, last=days.last)
             scored = rows.filter(~pl.col("day").is_in(held)).collect()
             handle, model = compatible_model(deployment, scoring_model)
@@ -67,7 +71,8 @@ def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
             leaving = _rows(deployment, scored, handle=handle, moment=config.moment)
             counts = None if why else write(deployment.config, deployment.home, leaving, now=config.moment)
         if not suspicious:  # what a guard withholds stays owed until it may leave
-            note_unpublished(deployment, [], published=days.days)
+            done = [day for day in days.days if day not in held]
+            note_published(deployment, done, kept_back_by=context.run.run_id if why else "")
         document = {
             "run_id": context.run.run_id,
             "first_day": str(days.first),

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from elv_pipeline.contracts.outputs import DRIFT, predictions_contract
 from elv_pipeline.decisions.guards import RecentLabels, guards
@@ -38,6 +39,16 @@ from elv_pipeline.publishing import scoring_charts
 from elv_pipeline.publishing.model_handle import ModelHandle, load_model
 from elv_pipeline.publishing.run_bundle import RUN_COLUMNS
 from elv_pipeline.tables.labels import with_status
+
+
+class PredictConfig(dg.Config):
+    """Which days of a run are scored.
+
+    Attributes:
+        only: days (ISO 8601) to be scored; others that have scores keep them. Empty: all.
+    """
+
+    only: list[str] = Field(default_factory=list)
 
 
 def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
@@ -91,8 +102,8 @@ def _more(names: list[str]) -> str:
 
 
 def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    config = deployment.config
-    contract = predictions_contract(config.probability_column)
+    probability = deployment.config.probability_column
+    contract = predictions_contract(probability)
 
     @asset(
         **parts.daily(
@@ -112,14 +123,18 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             ),
         ],
     )
-    def predictions(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
+    def predictions(
+        context: dg.AssetExecutionContext, config: PredictConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"scoring leads of {days}"):
             deployment.lake.require_days("features", days.days)
             handle, model = compatible_model(deployment, scoring_model)
             deployment.require_recipe()
             run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
-            held = held_among(deployment, days.days)
+            held = sorted({*held_among(deployment, days.days), *_left_alone(deployment, config, days)})
+            complete = [day for day in days.days if day not in held]
+            note_unpublished(deployment, complete, run_id=context.run.run_id)
             features = deployment.scan("features", first=days.first, last=days.last).collect()
             previous = _previous(deployment, days)
             scored = score(features.filter(~pl.col("day").is_in(held)), model, run=run, previous=previous)
@@ -128,23 +143,21 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             rows = deployment.lake.write_days(
                 "predictions", pl.concat([_ranked_by_day(scored, deployment), kept]), days=days.days
             )
-            complete = [day for day in days.days if day not in held]
-            note_unpublished(deployment, complete)
             settle_days(deployment, complete)
         note_partition_rows(context, rows)
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(scored, schema=schema_of_contract(contract)),
                 "dagster/column_lineage": lineage(
-                    predictions_lineage(config.probability_column, features=model.schema.names, table="features"),
+                    predictions_lineage(probability, features=model.schema.names, table="features"),
                     deployment=deployment,
                 ),
                 "model_version": handle.version,
-                "held_days": [str(day) for day in held],
-                "mean_probability": scored.select(pl.col(config.probability_column).mean()).item(),
+                "left_as_they_were": [str(day) for day in held],
+                "mean_probability": scored.select(pl.col(probability).mean()).item(),
                 "expected_value": float(scored["elv"].sum()),
                 "score_distribution": picture(
-                    scoring_charts.score_distribution(scored, probability=config.probability_column), title="Scores"
+                    scoring_charts.score_distribution(scored, probability=probability), title="Scores"
                 ),
             },
             data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
@@ -174,6 +187,13 @@ def _previous(deployment: Deployment, days: DayRange) -> pl.DataFrame | None:
     rows = deployment.scan("predictions", first=min(written), last=max(written))
     wanted = ("lead_id", deployment.config.probability_column, "model_version", "score_change")
     return rows.select(wanted).collect() if set(wanted) <= set(rows.collect_schema().names()) else None
+
+
+def _left_alone(deployment: Deployment, config: PredictConfig, days: DayRange) -> list[date]:
+    """Days of a run that have scores and are not asked for."""
+    if not config.only:
+        return []
+    return [day for day in days.days if str(day) not in config.only and day in set(deployment.lake.days("predictions"))]
 
 
 def _kept(deployment: Deployment, held: list[date], *, like: pl.DataFrame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.orchestration.assets_completeness import held_notes
 from elv_pipeline.orchestration.commands import CommandResult, Session, merged
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import due_days
+from elv_pipeline.orchestration.due_days import due_days, owed_config
 from elv_pipeline.orchestration.jobs import closing_days
 from elv_pipeline.orchestration.partitions import DayRange
 
@@ -89,7 +89,7 @@ def _predict(session: Session, request: DailyRequest, *, yesterday: date, run_co
     deployment = session.deployment
     session.prepare(before=yesterday, run_config=run_config, model=request.model)
     days = due_days(deployment, yesterday)
-    config = merged(run_config, _moments(deployment, request.now))
+    config = merged(run_config, owed_config(deployment, yesterday), _moments(deployment, request.now))
     result = session.score_days(days, model=request.model, persist=request.persist, run_config=config)
     closing = closing_days(deployment, yesterday)
     if closing.first >= deployment.first_day and not set(closing.days) - set(deployment.lake.days("joined_leads")):
@@ -155,11 +155,16 @@ def _extraction(session: Session, request: DailyRequest, *, until: date) -> dict
                 f"extracts in the configuration, or leave the option out."
             )
         return {}
+    unknown = sorted(set(request.queries) - set(config.extracts.queries))
+    if unknown:
+        raise ConfigError(
+            f"a query file for {', '.join(unknown)} was given, but {config.name} reads that from files. "
+            f"Set extracts.{unknown[0]} in the configuration, or leave the option out."
+        )
     default = config.extracts.train_days_back if request.mode == "train" else config.extracts.days_back
     return session.extract_config(
         since=request.since,
         until=until,
-        exactly=request.since is not None,
         days_back=request.days_back or default,
         queries=request.queries,
         now=request.now,

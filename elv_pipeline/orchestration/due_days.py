@@ -28,7 +28,21 @@ UNPUBLISHED = "unpublished/days"
 
 
 def due_days(deployment: Deployment, yesterday: date) -> DayRange:
-    """The days from the oldest that is owed to yesterday, for one ranged run.
+    """The days from the oldest that is owed to yesterday, for one ranged run."""
+    return DayRange(owed_days(deployment, yesterday)[0], yesterday)
+
+
+def owed_config(deployment: Deployment, yesterday: date) -> dict[str, Any]:
+    """Run configuration by which a ranged run scores the days that are owed and leaves those between them alone.
+
+    What they were told stays: scored again with today's champion, a published promise would be another one.
+    """
+    only = {"config": {"only": [str(day) for day in owed_days(deployment, yesterday)]}}
+    return {"ops": {f"{deployment.name}__{asset}": only for asset in ("predictions", "lead_scores")}}
+
+
+def owed_days(deployment: Deployment, yesterday: date) -> list[date]:
+    """Yesterday and the days before it that are owed, in order.
 
     A day is owed where the export did not reach it, where it was held back, where its scores could not be written, and
     where it was missed: not scored, but later than the first day that ever was.
@@ -40,25 +54,43 @@ def due_days(deployment: Deployment, yesterday: date) -> DayRange:
         *_since(unpublished_days(deployment), yesterday - timedelta(days=MISSED_DAYS)),
         *missed_days(deployment, yesterday),
     }
-    owed = {day for day in owed if deployment.first_day <= day < yesterday}
-    return DayRange(min(owed, default=yesterday), yesterday)
+    return sorted({day for day in owed if deployment.first_day <= day < yesterday} | {yesterday})
 
 
 def _since(days: list[date], oldest: date) -> list[date]:
     return [day for day in days if day >= oldest]
 
 
-def note_unpublished(deployment: Deployment, days: Collection[date], *, published: Collection[date] = ()) -> None:
-    """Remember which days have scores that were not dealt with yet, so that a write that fails is made up for."""
-    known = set(unpublished_days(deployment))
-    fresh = (known | set(days)) - set(published)
-    if fresh != known:
-        deployment.lake.write_json(UNPUBLISHED, sorted(str(day) for day in fresh))
+def note_unpublished(deployment: Deployment, days: Collection[date], *, run_id: str) -> None:
+    """Note before days are scored that their scores still have to go to the database; who noted a day first stands."""
+    known = _unpublished(deployment)
+    deployment.lake.write_json(UNPUBLISHED, {**{str(day): run_id for day in days}, **known})
+
+
+def note_published(deployment: Deployment, days: Collection[date], *, kept_back_by: str = "") -> None:
+    """Note that scores of days were written, or that a run kept them back on purpose.
+
+    Args:
+        deployment: the configuration.
+        days: the days.
+        kept_back_by: run that was asked not to write; a day that an earlier run owes stays owed.
+    """
+    gone = {
+        str(day)
+        for day in days
+        if not kept_back_by or _unpublished(deployment).get(str(day), kept_back_by) == kept_back_by
+    }
+    left = {day: run for day, run in _unpublished(deployment).items() if day not in gone}
+    deployment.lake.write_json(UNPUBLISHED, left)
 
 
 def unpublished_days(deployment: Deployment) -> list[date]:
-    """Days whose scores are in the lake and were neither written nor kept back on purpose."""
-    return sorted(date.fromisoformat(day) for day in deployment.lake.read_json(UNPUBLISHED) or [])
+    """Days whose scores were neither written nor kept back on purpose."""
+    return sorted(date.fromisoformat(day) for day in _unpublished(deployment))
+
+
+def _unpublished(deployment: Deployment) -> dict[str, str]:
+    return dict(deployment.lake.read_json(UNPUBLISHED) or {})
 
 
 def missed_days(deployment: Deployment, yesterday: date) -> list[date]:

@@ -15,7 +15,7 @@ import dagster as dg
 
 from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import due_days
+from elv_pipeline.orchestration.due_days import due_days, owed_config
 from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
 
@@ -147,7 +147,7 @@ def _daily_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDef
             return dg.SkipReason(reason)
         days, key = due_days(deployment, yesterday), f"{parts.name}-{yesterday}"
         if days.first < yesterday:
-            return dg.RunRequest(run_key=key, tags=days.tags)
+            return dg.RunRequest(run_key=key, tags=days.tags, run_config=owed_config(deployment, yesterday))
         return dg.RunRequest(run_key=key, partition_key=yesterday.isoformat())
 
     return daily

@@ -202,7 +202,7 @@ def _target(
         refuse_foreign_target(where, environment=config.environment, written=known)
         if not dry_run:
             approval = require_approved(home, where, environment=config.environment, now=now)
-            if approval is not None and known != config.environment:
+            if approval is not None and known is None:
                 note_target(
                     engine,
                     environment=config.environment,

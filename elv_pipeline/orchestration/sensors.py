@@ -18,7 +18,7 @@ from elv_pipeline.monitoring.retraining import retrain_request
 from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.assets_watching import MEASURED, tell
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import due_days, held_record
+from elv_pipeline.orchestration.due_days import due_days, held_record, owed_config
 from elv_pipeline.orchestration.failed_runs import CODES, failed_run_alerts
 from elv_pipeline.orchestration.jobs import JobNames
 from elv_pipeline.orchestration.partitions import first_origin
@@ -98,7 +98,7 @@ def _held_sensor(deployment: Deployment, parts: AssetParts) -> dg.SensorDefiniti
         key = hashlib.sha256(f"{parts.name}|{waiting}|{content}".encode()).hexdigest()
         if days.first == days.last:
             return dg.RunRequest(run_key=key, partition_key=str(days.first))
-        return dg.RunRequest(run_key=key, tags=days.tags)
+        return dg.RunRequest(run_key=key, tags=days.tags, run_config=owed_config(deployment, days.last))
 
     return held
 

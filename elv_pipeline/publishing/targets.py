@@ -144,13 +144,13 @@ def refuse_foreign_target(target: str, *, environment: Environment, written: str
         written: what the database says of itself (``dbo.score_targets.environment``), None where it says nothing.
 
     Raises:
-        TargetRefusedError: the database is of ``prod``, the configuration is not.
+        TargetRefusedError: the database is of another environment.
     """
-    if written == "prod" != environment:
+    if written is not None and written != environment:
         raise TargetRefusedError(
-            f"{place_of(target)}: dbo.score_targets says that this database is prod, but the configuration says "
-            f"environment: {environment}. Nothing was written. Point databases.scores at a {environment} database, or "
-            f"set environment: prod if this is the real one."
+            f"{place_of(target)}: dbo.score_targets says that this database is {written}, but the configuration says "
+            f"environment: {environment}. Nothing was written. Point databases.scores at a {environment} database; if "
+            f"this one changes its role, its owner says so: UPDATE dbo.score_targets SET environment = '{environment}'"
         )
 
 
@@ -173,4 +173,4 @@ def _append(home: Home, target: str, *, environment: Environment, who: str, reas
 
 
 def _record(home: Home) -> Path:
-    return home.root / "targets.jsonl"
+    return home.targets

@@ -13,7 +13,17 @@ from elv_pipeline.lake import days_between
 from elv_pipeline.monitoring.day_completeness import DayFinding
 from elv_pipeline.monitoring.held_days import decide, release, settle
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import HELD, due_days, held_record, missed_days
+from elv_pipeline.orchestration.due_days import (
+    HELD,
+    due_days,
+    held_record,
+    missed_days,
+    note_published,
+    note_unpublished,
+    owed_config,
+    owed_days,
+    unpublished_days,
+)
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, configuration
 
@@ -117,3 +127,27 @@ def test_no_day_before_the_calendar_is_due(tmp_path: Path) -> None:
     deployment = Deployment(configuration(tmp_path, start_date=back(2), end_date=None), Home(tmp_path / "home"))
     deployment.lake.write_json("provisional/leads", [str(back(3)), str(back(1))])
     assert due_days(deployment, YESTERDAY) == DayRange(back(1), YESTERDAY)
+
+
+def test_a_hole_is_scored_and_what_was_told_after_it_stays(deployment: Deployment) -> None:
+    score(deployment, back(30), back(1), but=(back(3),))
+    found = owed_config(deployment, YESTERDAY)["ops"]
+    wanted = {"config": {"only": [str(back(3)), str(YESTERDAY)]}}
+    assert found == {f"{deployment.name}__{asset}": wanted for asset in ("predictions", "lead_scores")}
+
+
+def test_scores_that_could_not_be_written_are_owed_until_they_are(deployment: Deployment) -> None:
+    score(deployment, back(30), back(1))
+    note_unpublished(deployment, [back(2), back(1)], run_id="failed")
+    assert owed_days(deployment, YESTERDAY) == [back(2), back(1), YESTERDAY]
+    note_unpublished(deployment, [back(2)], run_id="shadow")
+    note_published(deployment, [back(2), back(1)], kept_back_by="shadow")  # was asked not to write
+    assert unpublished_days(deployment) == [back(2), back(1)]
+    note_published(deployment, [back(2)])
+    assert owed_days(deployment, YESTERDAY) == [back(1), YESTERDAY]
+
+
+def test_what_a_run_kept_back_on_purpose_is_not_owed(deployment: Deployment) -> None:
+    note_unpublished(deployment, [YESTERDAY], run_id="shadow")
+    note_published(deployment, [YESTERDAY], kept_back_by="shadow")
+    assert unpublished_days(deployment) == []

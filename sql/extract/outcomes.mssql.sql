@@ -6,7 +6,8 @@
 -- The window runs over the moment the outcome was written down, not the moment it happened: an outcome that is entered
 -- days later must arrive with the extract of the day it was entered, and nothing may use it before. A lead without a
 -- row has not qualified so far. An outcome that a later extract of its day no longer holds counts as withdrawn.
--- value is what the outcome was worth; leave it empty while that is not known, or the column away.
+-- value is what the outcome was worth when it was recorded: a value that is entered or changed later would let a model
+-- of the past know it. Leave it empty while it is not known, or the column away.
 SELECT
     CONVERT(varchar(36), q.LeadId)                     AS lead_id,
     CONVERT(varchar(33), q.QualifiedOnUtc, 126) + 'Z'  AS qualified_time,
@@ -17,9 +18,18 @@ FROM (
         h.LeadId,
         MIN(h.StatusChangedOnUtc)  AS QualifiedOnUtc,
         MIN(h.InsertedOnUtc)       AS RecordedOnUtc,
-        MAX(h.DealValue)           AS DealValue
-    FROM dbo.LeadStatusHistory AS h
-    WHERE h.NewStatus = 'Qualified'
+        MAX(h.FirstDealValue)      AS DealValue
+    FROM (
+        SELECT
+            s.LeadId,
+            s.StatusChangedOnUtc,
+            s.InsertedOnUtc,
+            FIRST_VALUE(s.DealValue) OVER (
+                PARTITION BY s.LeadId ORDER BY s.InsertedOnUtc, s.StatusChangedOnUtc ROWS UNBOUNDED PRECEDING
+            ) AS FirstDealValue
+        FROM dbo.LeadStatusHistory AS s
+        WHERE s.NewStatus = 'Qualified'
+    ) AS h
     GROUP BY h.LeadId
 ) AS q
 WHERE q.RecordedOnUtc >= :since

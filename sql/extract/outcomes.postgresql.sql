@@ -6,12 +6,13 @@
 -- The window runs over the moment the outcome was written down, not the moment it happened: an outcome that is entered
 -- days later must arrive with the extract of the day it was entered, and nothing may use it before. A lead without a
 -- row has not qualified so far. An outcome that a later extract of its day no longer holds counts as withdrawn.
--- value is what the outcome was worth; leave it empty while that is not known, or the column away.
+-- value is what the outcome was worth when it was recorded: a value that is entered or changed later would let a model
+-- of the past know it. Leave it empty while it is not known, or the column away.
 SELECT
     h.lead_id              AS lead_id,
     MIN(h.changed_at)      AS qualified_time,
     MIN(h.inserted_at)     AS recorded_time,
-    MAX(h.deal_value)      AS value
+    (ARRAY_AGG(h.deal_value ORDER BY h.inserted_at, h.changed_at))[1] AS value
 FROM crm.lead_status_history AS h
 WHERE h.new_status = 'qualified'
 GROUP BY h.lead_id

@@ -6,12 +6,17 @@
 -- The window runs over the moment the outcome was written down, not the moment it happened: an outcome that is entered
 -- days later must arrive with the extract of the day it was entered, and nothing may use it before. A lead without a
 -- row has not qualified so far. An outcome that a later extract of its day no longer holds counts as withdrawn.
--- value is what the outcome was worth; leave it empty while that is not known, or the column away.
+-- value is what the outcome was worth when it was recorded: a value that is entered or changed later would let a model
+-- of the past know it. Leave it empty while it is not known, or the column away.
 SELECT
     h.lead_id                                AS lead_id,
     MIN(datetime(h.changed_at)) || 'Z'       AS qualified_time,
     MIN(datetime(h.inserted_at)) || 'Z'      AS recorded_time,
-    MAX(h.deal_value)                        AS value
+    (SELECT f.deal_value
+     FROM lead_status_history f
+     WHERE f.lead_id = h.lead_id AND f.new_status = 'qualified'
+     ORDER BY datetime(f.inserted_at), datetime(f.changed_at)
+     LIMIT 1)                                AS value
 FROM lead_status_history AS h
 WHERE h.new_status = 'qualified'
 GROUP BY h.lead_id
