@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from elv_pipeline.orchestration.commands import CommandResult
     from elv_pipeline.orchestration.explaining import LeadExplanation
+    from elv_pipeline.orchestration.workspace import CommandResult
 
 # No markup: a campaign called "[prospecting] Germany" would lose its first word, one called "[/x]" would raise.
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)

@@ -173,8 +173,8 @@ def release_day(
 ) -> None:
     """Let a held day be scored as it is by the next run, such as a holiday with few leads."""
     with session_of(config) as session:
-        from elv_pipeline.orchestration.commands import account
         from elv_pipeline.orchestration.housekeeping import release_day
+        from elv_pipeline.orchestration.workspace import account
 
         release_day(session.deployment, day.date(), reason=reason, who=who or account())
     answers.out.print(f"{day.date()} is released; the next daily run scores it.")
@@ -221,8 +221,8 @@ def forget(
 ) -> None:
     """Erase a lead from lake, snapshots, scores, history and bundles, and prove it by a search."""
     with session_of(config) as session:
-        from elv_pipeline.orchestration.commands import account
         from elv_pipeline.orchestration.housekeeping import forget_lead
+        from elv_pipeline.orchestration.workspace import account
 
         report = forget_lead(session.deployment, session.instance, id, who=who or account())
     answers_operation.print_forgotten(report)

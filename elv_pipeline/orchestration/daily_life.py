@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline.monitoring.alert import documents
 from elv_pipeline.orchestration.assets_completeness import held_notes
-from elv_pipeline.orchestration.commands import CommandResult, Session, merged
+from elv_pipeline.orchestration.assets_watching import OPEN_ALERTS, tell
+from elv_pipeline.orchestration.commands import Session
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import due_days, owed_config
+from elv_pipeline.orchestration.failed_runs import CODES, failed_run_alerts
 from elv_pipeline.orchestration.jobs import closing_days
 from elv_pipeline.orchestration.partitions import DayRange
+from elv_pipeline.orchestration.workspace import CommandResult, merged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,20 +85,20 @@ def run_daily(session: Session, request: DailyRequest) -> DailyResult:
     try:
         return work(session, request, yesterday=yesterday, run_config=config)
     except ElvError:
-        session.tell_failures(now=request.now)  # nobody may be watching the exit code
+        _tell_failures(session, now=request.now)  # nobody may be watching the exit code
         raise
 
 
 def _predict(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
     deployment = session.deployment
-    session.prepare(before=yesterday, run_config=run_config, model=request.model)
+    _prepare(session, before=yesterday, run_config=run_config, model=request.model)
     days = due_days(deployment, yesterday)
     config = merged(run_config, owed_config(deployment, yesterday), _moments(deployment, request.now))
     result = session.score_days(days, model=request.model, persist=request.persist, run_config=config)
     closing = closing_days(deployment, yesterday)
     if closing.first >= deployment.first_day and not set(closing.days) - set(deployment.lake.days("joined_leads")):
-        session.run_labels(closing)
-    alerts = session.watch(yesterday, now=request.now)
+        session.run("labels", days=closing)
+    alerts = _watch(session, yesterday, now=request.now)
     return DailyResult(
         result=result,
         days=days,
@@ -106,14 +110,47 @@ def _predict(session: Session, request: DailyRequest, *, yesterday: date, run_co
 
 def _train(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
     deployment = session.deployment
-    session.prepare(before=yesterday, run_config=run_config, model=None)
+    _prepare(session, before=yesterday, run_config=run_config, model=None)
     back = request.days_back or deployment.config.extracts.train_days_back
     first = request.since or yesterday - timedelta(days=back - 1)
     days = DayRange(max(first, deployment.first_day), yesterday)
-    session.refresh(days, run_config=run_config)
+    session.run("history", days=days, run_config=run_config)
+    session.run("validate")
     result = session.train_only(session.default_origin(last=yesterday))
-    alerts = session.watch(yesterday, now=request.now)
+    alerts = _watch(session, yesterday, now=request.now)
     return DailyResult(result=result, days=days, held={}, written=None, alerts=alerts)
+
+
+def _prepare(session: Session, *, before: date, run_config: Mapping[str, Any], model: str | None) -> None:
+    """Bring everything before a day's own work up to date: the first extract, the profile, missing history.
+
+    Args:
+        session: the opened configuration.
+        before: the newest day of the run.
+        run_config: of the extracts; empty where files are read.
+        model: model file that scores; empty for the champion, None where nothing is scored.
+    """
+    deployment = session.deployment
+    if model is not None:
+        session.require_model(model)
+    if deployment.lake.read_json("data_profile") is None:
+        session.refresh_extracts(run_config)
+        session.run("validate")
+    session.complete_history(before=due_days(deployment, before).first, run_config=run_config)
+
+
+def _watch(session: Session, as_of: date, *, now: datetime | None) -> list[dict[str, Any]]:
+    """Compare promises with what came true, tell the channels what is new, and return the open alerts."""
+    name, config = session.deployment.name, {"as_of": str(as_of), "now": now.isoformat() if now else ""}
+    ops = {f"{name}__{noun}": {"config": config} for noun in ("monitoring", "alerts")}
+    session.run("watch", run_config={"ops": ops})
+    return list(session.deployment.lake.read_json(OPEN_ALERTS) or [])
+
+
+def _tell_failures(session: Session, *, now: datetime | None) -> None:
+    """Tell the channels of jobs whose newest run failed, and of nothing twice."""
+    found = documents(failed_run_alerts(session.instance, session.deployment.name))
+    tell(session.deployment, found, run_id="", now=now or datetime.now(UTC), judged=CODES)
 
 
 def _moments(deployment: Deployment, now: datetime | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import yaml
 
 from elv_pipeline.config_file import load_config
 from elv_pipeline.home import Home, write_atomically
-from elv_pipeline.orchestration.commands import CommandResult, Session, opened
+from elv_pipeline.orchestration.commands import Session, opened
+from elv_pipeline.orchestration.workspace import CommandResult
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.synthetic.advertiser import EXPORTS, AdvertiserSpec, generate, write
 

@@ -18,11 +18,12 @@ import pytest
 from elv_pipeline.config_file import parse_config
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs, problem_definitions
-from elv_pipeline.orchestration.commands import CommandResult, opened
+from elv_pipeline.orchestration.commands import opened
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.resources import ScoringModel
+from elv_pipeline.orchestration.workspace import CommandResult
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate, write
 

@@ -11,9 +11,10 @@ import pytest
 
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.home import Home
-from elv_pipeline.orchestration.commands import CommandResult, opened
+from elv_pipeline.orchestration.commands import opened
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import CONTRACTS
+from elv_pipeline.orchestration.workspace import CommandResult
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, Finished, _isolate, configuration
 
 pytestmark = [BETA, pytest.mark.slow]  # trains with 248 features

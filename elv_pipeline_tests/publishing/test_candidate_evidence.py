@@ -5,7 +5,7 @@ from __future__ import annotations
 from elv_pipeline.publishing.candidate_evidence import file_digest, save_candidate
 from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_table
-from elv_pipeline_tests.publishing.conftest import CONTEXT, ORIGIN, World
+from elv_pipeline_tests.publishing.registered import CONTEXT, ORIGIN, World
 
 
 def test_a_candidate_lies_in_a_folder_named_after_its_content(world: World) -> None:

@@ -21,7 +21,7 @@ from elv_pipeline.publishing.model_handle import load_model
 from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
-from elv_pipeline_tests.publishing.conftest import CONTEXT, World
+from elv_pipeline_tests.publishing.registered import CONTEXT, World
 
 
 def test_registering_the_same_file_again_returns_its_version(world: World) -> None:
