@@ -25,10 +25,10 @@ demo: setup ## Take a synthetic advertiser through the whole graph
 	$(BIN)/elv demo
 
 test: setup ## Run the tests (without the slow tier)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: setup ## Run the slow tier
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
 lint: setup ## Style, types, and that the lock fits pyproject.toml
 	$(BIN)/ruff check .
