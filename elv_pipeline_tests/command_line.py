@@ -32,7 +32,7 @@ def elv(*arguments: object, home: Path) -> Answer:
     """Run one command as the shell would; an exception that is not an exit reaches the test as what it is."""
     out, err = io.StringIO(), io.StringIO()
     with (
-        mock.patch.dict(os.environ, {"ELV_HOME": str(home), "COLUMNS": "100"}),
+        mock.patch.dict(os.environ, {"ELV_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), "COLUMNS": "100"}),
         mock.patch.object(sys, "argv", ["elv", *map(str, arguments)]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),

@@ -1,4 +1,8 @@
-"""Thirty days of faults leave the scores, the history, the ledger and the lake of thirty days without one."""
+"""Thirty days of faults leave the scores, the history, the ledger and the lake of thirty days without one.
+
+A month takes longer than all other tests together, so it is a tier of its own (``make test-month``); its first
+fortnight is part of the slow tier.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +26,33 @@ from elv_pipeline_tests.simulated_month import FIRST_MORNING, Company, Shown, be
 from elv_pipeline_tests.simulated_receiver import Receiver, receiving
 from elv_pipeline_tests.simulated_source import SPEC
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::sqlalchemy.exc.SADeprecationWarning"),
-]
-MORNINGS = 30
+pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::sqlalchemy.exc.SADeprecationWarning")
+MONTH, FORTNIGHT = 30, 14
 DRIFTS_ON = 24
 """From this day on two in three leads come without the ids of their ads, in both months."""
 DRIFT = "missing_values"
 """Code of the alert that says so."""
 
 
+@pytest.mark.month
 def test_a_month_of_faults_ends_as_a_month_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, quiet, receiver, heard = lived(MONTH, tmp_path, monkeypatch)
+    same_in_the_end(found, quiet, mornings=MONTH)
+    same_drift(found, quiet)
+    told_once(receiver)
+    told_of_the_drift(receiver, heard)
+
+
+@pytest.mark.slow
+def test_a_fortnight_of_faults_ends_as_a_fortnight_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, quiet, receiver, heard = lived(FORTNIGHT, tmp_path, monkeypatch)
+    same_in_the_end(found, quiet, mornings=FORTNIGHT)
+    told_once(receiver)
+    assert heard.told == []  # nothing was wrong
+
+
+def lived(mornings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Shown, Shown, Receiver, Receiver]:
+    """The first mornings of the month with faults and of the one without, side by side, and who was told of them."""
     for name in ("ELV_HOME", "DAGSTER_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     with ExitStack() as stack:
@@ -45,25 +64,22 @@ def test_a_month_of_faults_ends_as_a_month_without(tmp_path: Path, monkeypatch: 
             quiet_month,
             quiet_server.admin.render_as_string(False),
             tmp_path / "quiet",
-            mornings=MORNINGS,
+            mornings=mornings,
             drifts_on=DRIFTS_ON,
             alerts_url=heard.url,
         )
         company = Company.found(server, tmp_path / "troubled", drifts_on=DRIFTS_ON, alerts_url=receiver.url)
         with pytest.MonkeyPatch.context() as patch:
             without_pictures(patch)
-            troubled_month(company, server, receiver)
-        found, quiet = shown(company), expected.result()
-    same_in_the_end(found, quiet)
-    same_drift(found, quiet)
-    told_once(receiver, heard)
+            troubled(company, server, receiver, mornings=mornings)
+        return shown(company), expected.result(), receiver, heard
 
 
-def troubled_month(company: Company, server: PostgresServer, receiver: Receiver) -> None:
-    """The same month, with everything that goes wrong in it."""
+def troubled(company: Company, server: PostgresServer, receiver: Receiver, *, mornings: int) -> None:
+    """The same mornings, with everything that goes wrong in them."""
     trouble = Trouble(company, server, receiver)
     begin(company)
-    for index in range(1, MORNINGS + 1):
+    for index in range(1, mornings + 1):
         trouble.mornings.get(index, company.morning)(index)
 
 
@@ -250,7 +266,7 @@ def _wait(until: Callable[[], bool], *, seconds: float = 120.0) -> None:
         sleep(0.01)
 
 
-def same_in_the_end(found: Shown, quiet: Shown) -> None:
+def same_in_the_end(found: Shown, quiet: Shown, *, mornings: int) -> None:
     """What must agree exactly, and in each month with itself.
 
     Left out are the names of runs, the moments at which they ran, and the numbers of writes: a day that was caught up
@@ -265,7 +281,7 @@ def same_in_the_end(found: Shown, quiet: Shown) -> None:
     for board, rows in quiet.boards.items():
         assert found.boards[board].equals(rows), board
     assert found.models == quiet.models
-    assert len(quiet.models) == MORNINGS // 7 + 1
+    assert len(quiet.models) == mornings // 7 + 1
     assert found.open_alerts == quiet.open_alerts
     for month in (found, quiet):
         assert sum(write["inserted"] for write in month.ledger) == month.changes["insert"] == len(month.scores)
@@ -290,14 +306,19 @@ def _first_morning(month: Shown, code: str) -> date:
     return min(day for day, codes in month.alerts_by_day.items() if code in codes)
 
 
-def told_once(receiver: Receiver, heard: Receiver) -> None:
-    """Of the drift people hear the same in both months, each message once, whoever was down or died; and of faults."""
+def told_once(receiver: Receiver) -> None:
+    """People hear of each fault once, whoever was down or died."""
     ids = [message["id"] for message in receiver.taken]
     assert len(ids) == len(set(ids))
+    new = [code for _, change, code in receiver.told if change == "new"]
+    assert new.count("day_held") >= 2
+    assert "run_failed" in new
+
+
+def told_of_the_drift(receiver: Receiver, heard: Receiver) -> None:
+    """Of the drift people hear the same in both months, and of faults nothing where there was none."""
     about_drift = [told for told in heard.told if told[2] == DRIFT]
     assert about_drift
     assert [told for told in receiver.told if told[2] == DRIFT] == about_drift
-    new = [code for _, change, code in receiver.told if change == "new"]
-    assert new.count("day_held") == 3
-    assert "run_failed" in new
+    assert [code for _, change, code in receiver.told if change == "new"].count("day_held") == 3
     assert not {"day_held", "run_failed", "run_abandoned"} & {code for _, _, code in heard.told}

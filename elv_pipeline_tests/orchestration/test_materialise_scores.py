@@ -149,7 +149,11 @@ def test_other_columns_than_in_training_are_refused_with_a_readable_difference(c
         copy.run("predictions", days=TWO_DAYS)
     assert f"- {gone}: missing, expected number" in str(refusal.value)
     assert f"- {changed}: is String, expected number" in str(refusal.value)
-    assert copy.files() == before
+    after = copy.files()
+    owed = json.loads(after.pop("unpublished/days.json"))
+    before.pop("unpublished/days.json")
+    assert after == before
+    assert list(owed) == [str(day) for day in TWO_DAYS.days]  # a later run makes up for them
 
 
 def test_scoring_without_a_champion_is_refused(copy: Copy) -> None:

@@ -20,6 +20,7 @@ from elv_pipeline.publishing.targets import (
     refuse_foreign_target,
     require_approved,
 )
+from elv_pipeline.settings_operation import Environment
 
 NOW = datetime(2026, 11, 21, 6, tzinfo=UTC)
 TARGET = "postgresql://db.example:5432/crm as elv_writer"
@@ -132,9 +133,15 @@ def test_test_scores_stay_out_of_prod(environment: str) -> None:
     refuse_foreign_target(TARGET, environment=environment, written=None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("written", ["prod", "dev", None])
+@pytest.mark.parametrize("written", ["prod", None])
 def test_prod_may_write_where_it_was_approved(written: str | None) -> None:
     refuse_foreign_target(TARGET, environment="prod", written=written)
+
+
+@pytest.mark.parametrize(("environment", "written"), [("prod", "dev"), ("test", "dev"), ("dev", "prod")])
+def test_a_database_belongs_to_one_environment(environment: Environment, written: str) -> None:
+    with pytest.raises(TargetRefusedError, match=rf"is {written}, .* environment: {environment}.*its owner says so"):
+        refuse_foreign_target(TARGET, environment=environment, written=written)
 
 
 def test_a_place_is_named_without_login() -> None:
