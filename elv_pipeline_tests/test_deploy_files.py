@@ -389,7 +389,7 @@ def cron_jobs() -> dict[str, dict[str, Any]]:
     return {document["metadata"]["name"]: document["spec"] for document in documents if document["kind"] == "CronJob"}
 
 
-@pytest.mark.parametrize("name", ["elv-daily", "elv-weekly"])
+@pytest.mark.parametrize("name", ["elv-daily", "elv-weekly", "elv-purge"])
 def test_a_cron_job_runs_a_command_that_exists_one_at_a_time(name: str) -> None:
     spec = cron_jobs()[name]
     job = spec["jobTemplate"]["spec"]
@@ -412,7 +412,7 @@ def test_a_cron_job_runs_a_command_that_exists_one_at_a_time(name: str) -> None:
 
 def test_each_cron_job_has_a_host_name_of_its_own_that_stays() -> None:
     names = [spec["jobTemplate"]["spec"]["template"]["spec"]["hostname"] for spec in cron_jobs().values()]
-    assert len(names) == len(set(names)) == 2, "else one would take the running run of the other for an abandoned one"
+    assert len(names) == len(set(names)) == 3, "else one would take the running run of the other for an abandoned one"
 
 
 def test_the_windows_task_runs_a_command_that_exists_never_twice_at_once() -> None:

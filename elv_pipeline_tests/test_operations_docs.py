@@ -253,3 +253,19 @@ def test_the_backup_names_everything_in_the_home() -> None:
     told = set(re.findall(r"`([\w.]+/?)`", section(OPERATIONS, "Backup")))
     made_again = {"validation/", "monitoring/"}
     assert places - told == made_again
+
+
+def test_the_file_of_addresses_for_kubectl_has_no_quotes() -> None:
+    """kubectl keeps them: the address would begin with a quote."""
+    chapter = section(OPERATIONS, "Kubernetes", level=3)
+    [file] = [text for language, text in _FENCE.findall(chapter) if language == "ini"]
+    assert {line.split("=")[0] for line in file.splitlines()} >= {"ELV_SOURCE_URL", "ELV_SCORES_URL"}
+    assert not set(file) & set("'\"")
+    assert "--from-env-file=kubernetes.env" in chapter
+
+
+def test_every_clock_of_the_page_says_what_purges() -> None:
+    clocks = set(re.findall(r"^### (.+)$", section(OPERATIONS, "Start it by the clock"), flags=re.MULTILINE))
+    said = section(OPERATIONS, "Retention and erasure")
+    for clock in clocks - {"Containers"}:
+        assert f"| {clock} |" in said, clock

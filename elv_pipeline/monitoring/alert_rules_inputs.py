@@ -98,7 +98,10 @@ _ACTIONS = {
 
 
 def freshness_alerts(tables: Sequence[TableAge], *, today: date) -> list[Alert]:
-    """Tables whose newest day is more than two days behind.
+    """Tables whose newest day is more than two days behind, and that nobody has read since.
+
+    A table that was read these days and ends earlier is refreshed: its source has nothing newer, as where an account
+    is paused. That is for ``unusual_alerts`` to say.
 
     Args:
         tables: how far each reaches.
@@ -107,6 +110,8 @@ def freshness_alerts(tables: Sequence[TableAge], *, today: date) -> list[Alert]:
     found = []
     for table in sorted(tables, key=lambda table: table.table):
         if table.newest_day is None or today - table.newest_day <= timedelta(days=MOST_FRESH_DAYS):
+            continue
+        if table.recorded_at is not None and today - table.recorded_at.date() <= timedelta(days=MOST_FRESH_DAYS):
             continue
         behind = (today - table.newest_day).days
         read = f" It was last read on {table.recorded_at:%Y-%m-%d %H:%M} UTC." if table.recorded_at else ""

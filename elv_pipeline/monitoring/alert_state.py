@@ -4,7 +4,9 @@ Belongs here: the memory of alerts and the rule of what is new, worse, resolved 
 here: rules (``alert_rules_*.py``) or sending (``publishing/channels.py``).
 
 An alert is known by its code and subject. It is worse when its severity rises, or when its figure is half as far again
-beyond its threshold, or half as much money is at stake, as when it was last told. It is resolved when a run that judged
+beyond its threshold and by at least a tenth of that, or half as much money more is at stake, as when it was last told.
+Without the tenth, a figure barely above its threshold would be worse every morning. A figure that is an age grows by
+itself and is worse only once it has doubled. An alert is resolved when a run that judged
 its code no longer finds it: a critical one at once, another when it stayed away on two days, so that a figure which
 wavers around its threshold does not write every morning.
 """
@@ -30,6 +32,11 @@ State = Mapping[str, Any]
 VERSION = 1
 REMIND_AFTER = timedelta(days=7)
 WORSE_FACTOR = 1.5
+WORSE_SHARE = 0.1
+"""Of the threshold, by which a figure must have moved away from it to be worse."""
+AGES = frozenset({"table_not_refreshed", "candidates_keep_failing"})
+"""Codes whose figure counts days or weeks."""
+OLDER_FACTOR = 2.0
 EVENTS = frozenset({"scored_on_incomplete_inputs"})
 """Codes of what happened once: nobody waits to hear that it no longer happens."""
 EMPTY: State = {"version": VERSION, "open": {}}
@@ -160,9 +167,16 @@ def _absent(before: Document, *, now: datetime) -> dict[str, Any] | None:
 def _is_worse(alert: Document, *, told: Document) -> bool:
     if alert["severity"] != told["severity"]:
         return SEVERITIES.index(alert["severity"]) < SEVERITIES.index(told["severity"])
+    if alert["code"] in AGES:
+        age, told_age = alert.get("figure"), told.get("figure")
+        return age is not None and told_age is not None and age >= OLDER_FACTOR * told_age
     before, beyond = _beyond(told), _beyond(alert)
     if before is not None and beyond is not None and beyond >= WORSE_FACTOR * before and beyond > before:
-        return True
+        return beyond - before >= WORSE_SHARE * abs(float(alert["threshold"])) or _is_dearer(alert, told=told)
+    return _is_dearer(alert, told=told)
+
+
+def _is_dearer(alert: Document, *, told: Document) -> bool:
     money, told_money = alert.get("money"), told.get("money")
     return money is not None and told_money is not None and money > WORSE_FACTOR * told_money > 0
 

@@ -30,6 +30,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MATERIAL_AUC = 0.60
+MOST_AUC = 0.95
+"""A threshold above it is hardly ever exceeded: the weeks of the reference already differ almost entirely."""
 MOST_ROWS = 4_000
 FOLDS = 5
 LEAST_STRETCHES = 4
@@ -125,7 +127,17 @@ def _judged(
         "p_value": float(f"{_p_value(auc, placebos):.3g}"),
         "low": max(auc - half, 0.0),
         "high": min(auc + half, 1.0),
+        "note": _note(threshold, usual),
     }
+
+
+def _note(threshold: float, usual: float) -> str | None:
+    if threshold <= MOST_AUC:
+        return None
+    return (
+        f"can hardly tell: weeks of the reference differ by a ROC-AUC of {usual:.2f} already, so only an extreme shift "
+        "is called out"
+    )
 
 
 def _too_few(before: pl.DataFrame, now: pl.DataFrame, columns: Sequence[str]) -> str | None:

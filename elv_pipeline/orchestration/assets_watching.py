@@ -4,6 +4,7 @@ Belongs here: the asset functions. Does not belong here: gathering (``watching.p
 drawing or sending (``publishing/``).
 """
 
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -36,18 +37,22 @@ from elv_pipeline.orchestration.watching import (
     table_rows,
 )
 from elv_pipeline.publishing.channels import Delivery, deliver, put_in_outbox, undelivered
+from elv_pipeline.publishing.file_lock import alone
 from elv_pipeline.publishing.model_handle import ModelHandle
 from elv_pipeline.publishing.model_registry import ModelRegistry
 from elv_pipeline.publishing.monitoring_content import MonitoringContent
 from elv_pipeline.publishing.monitoring_page import monitoring_metadata, render_monitoring
 from elv_pipeline.publishing.outbox import Outbox
 
+_LOG = logging.getLogger(__name__)
 OPEN_ALERTS = "alerts"
 """Document of the lake: the alerts that are open."""
 MEASURED = "monitoring"
 """Document of the lake: what the newest watch found."""
 _SHOWN_DAYS = 28
 _AUDIT_ENTRIES = 20
+_PATIENCE_SECONDS, _SENSOR_PATIENCE_SECONDS = 60.0, 20.0
+"""How long a telling waits for another one. Dagster ends a sensor's look after 60 seconds."""
 
 
 class WatchConfig(dg.Config):
@@ -162,6 +167,10 @@ def tell(
 ) -> tuple[AlertChanges, list[Delivery]]:
     """Remember the open alerts and send what changed; a kill in between loses no message and sends none twice a day.
 
+    The watch, the sensor of failed runs and ``elv run-daily`` may want to tell at once; without a lock they would send
+    the same message twice and overwrite each other's state. Whoever finds another one telling for too long tells
+    nothing and remembers nothing, so the next call tells it.
+
     Args:
         deployment: the configuration.
         found: the alerts that are open now.
@@ -169,6 +178,23 @@ def tell(
         now: the present moment, UTC.
         judged: codes about which the caller can speak; None for all.
     """
+    place = deployment.home.alert_state(deployment.name)
+    patience = _PATIENCE_SECONDS if judged is None else _SENSOR_PATIENCE_SECONDS
+    with alone(place.with_suffix(".lock"), patience_seconds=patience) as held:
+        if held:
+            return _tell(deployment, found, run_id=run_id, now=now, judged=judged)
+    _LOG.warning("%s: another process is telling alerts; what is new now is told by the next call", deployment.name)
+    return AlertChanges(), []
+
+
+def _tell(
+    deployment: Deployment,
+    found: list[dict[str, Any]],
+    *,
+    run_id: str,
+    now: datetime,
+    judged: Collection[str] | None,
+) -> tuple[AlertChanges, list[Delivery]]:
     place, channels = deployment.home.alert_state(deployment.name), deployment.config.alerts.channels
     outbox = Outbox(place.parent / "outbox" / deployment.name)
     earlier = deployment.lake.read_json("undelivered") or {}
@@ -181,6 +207,8 @@ def tell(
     write_state(place, state)
     deliveries = deliver(channels=channels, outbox=outbox, environment=os.environ, now=now)
     waiting, expired = undelivered(deliveries)
+    if judged is not None:  # only the watch speaks of messages that were given up; until then they add up
+        expired += int(earlier.get("expired", 0))
     deployment.lake.write_json("undelivered", {"waiting": waiting, "expired": expired})
     deployment.lake.write_json(OPEN_ALERTS, [entry["alert"] for entry in state["open"].values()])
     return changes, deliveries

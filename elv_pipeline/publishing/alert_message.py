@@ -20,16 +20,27 @@ from datetime import date
 from typing import Any
 
 from elv_pipeline.monitoring.alert import SEVERITIES, Severity
+from elv_pipeline.scrubbing import scrubbed
 
 MOST_CHARACTERS = 600
 MOST_SHOWN = 20
 _CODE = re.compile(r"[a-z0-9_]{1,60}")
 _NAME = re.compile(r"[\w .:-]{1,100}")
 _NUMBERS = ("figure", "threshold", "money")
+# Of numbers only those that are written like a phone number: a figure, a date, a UUID or a version must stay readable.
+_PHONE = re.compile(
+    r"(?<![\w+-])(?<!\d[.,])(?:"
+    r"(?:\+|00)[1-9][\d ()/-]{7,}\d"  # +49 (170) 1234567, 0049 171 1234567
+    r"|\(?0[1-9]\d{0,4}\)?(?:[ /-]{0,3}\d){6,}"  # 020 7946 0958, (0171) 1234567, 0171/1234567
+    r"|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}"  # 212-555-0123, (212) 555.0123
+    r")(?![\w-])(?![.,:]\d)"
+)
+_NO_PHONE = re.compile(r"\d{2}[/-]\d{2}[/-]\d{4}\b.*|\d{8}-\d{4}-\d{4}-\d{4}-\d{12}")
+"""Dates and UUIDs of digits alone."""
+_FEWEST_DIGITS = 9
 _PRIVATE = (
     (re.compile(r"[\w.+%-]+@[\w-]+(\.[\w-]+)+"), "[address]"),
     (re.compile(r"\b[a-zA-Z][\w+.-]*://\S+"), "[link]"),
-    (re.compile(r"(?<![\w.])\+\d[\d ()/-]{7,}\d(?![\w.])"), "[number]"),
 )
 _WORDS = {"new": "New", "worse": "Worse", "reminder": "Still open", "resolved": "Resolved"}
 
@@ -40,7 +51,7 @@ class AlertMessage:
 
     Attributes:
         configuration: name of the configuration.
-        run_id: the run that found it.
+        run_id: the run that found it; empty where no run did, but a look at the others.
         day: UTC day on which it is told.
         changes: allow-listed alerts with ``change``; at least one.
     """
@@ -95,7 +106,8 @@ class AlertMessage:
         return [f"{more} more: see alerts.json of the run."] if more > 0 else []
 
     def _footer(self) -> str:
-        return f"Run {self.run_id}, message {self.id[:8]}"
+        message = f"message {self.id[:8]}"
+        return f"Run {self.run_id}, {message}" if self.run_id else message.capitalize()
 
 
 def alert_message(
@@ -119,7 +131,8 @@ def alert_message(
     allowed = tuple(_allowed(change, alert) for change, alert in changes if alert["severity"] in wanted)
     if not allowed:
         return None
-    return AlertMessage(configuration=_name(configuration), run_id=_name(run_id), day=day.isoformat(), changes=allowed)
+    run = _name(run_id) if run_id else ""
+    return AlertMessage(configuration=_name(configuration), run_id=run, day=day.isoformat(), changes=allowed)
 
 
 def message_of(document: Mapping[str, Any]) -> AlertMessage:
@@ -152,11 +165,19 @@ def _allowed(change: str, alert: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_private(text: str) -> str:
-    """A text without what looks like an address, a link or a phone number, at most 600 characters on one line."""
+    """A text without what looks like a secret, address, link or phone number; at most 600 characters on one line."""
+    text = scrubbed(text)
     for pattern, stands_for in _PRIVATE:
         text = pattern.sub(stands_for, text)
+    text = _PHONE.sub(_without_phone, text)
     text = " ".join(text.split())
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1] + "…"
+
+
+def _without_phone(found: re.Match[str]) -> str:
+    text = found.group()
+    digits = sum(character.isdigit() for character in text)
+    return text if digits < _FEWEST_DIGITS or _NO_PHONE.fullmatch(text) else "[number]"
 
 
 def _name(text: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,9 +28,16 @@ from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.ingest.locations import is_url, locate
 from elv_pipeline.ingest.snapshots import is_snapshot_name, manifest_of, manifest_path
 from elv_pipeline.privacy import hasher_of
-from elv_pipeline.publishing.forget_scores import count_scores, delete_scores
+from elv_pipeline.publishing.forget_scores import count_scores, delete_scores, score_databases
 from elv_pipeline.publishing.run_registry import drop_checksum
-from elv_pipeline.publishing.traces import Sought, clean_free_pages, count_in, erase_from, is_rewritable
+from elv_pipeline.publishing.traces import (
+    Sought,
+    clean_free_pages,
+    count_in,
+    erase_from,
+    is_rewritable,
+    why_not_rewritable,
+)
 from elv_pipeline.settings import PipelineConfig
 
 PER_CONFIGURATION = ("lake", "intake", "extracts", "models", "mlartifacts", "validation", "alerts", "configurations")
@@ -38,6 +46,9 @@ AGGREGATES = (
     "Leaderboards, drift, metrics, labels by week and models were computed from many leads; they stay as they are and "
     "cannot be traced to one."
 )
+
+
+_LEFT = "in a value that is not text, of another organisation, or written meanwhile: run it again, then look into it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +109,8 @@ def forget(
         home: the state folder; nothing else may write it meanwhile.
         config: whose lead it is; rows of other organisations stay.
         entity_id: the id as the exports have it, or as it is stored.
-        scores: database of the scores; None: there is none.
+        scores: database of the scores; None: there is none. The scores that the home keeps itself are erased
+            anyway: they may be of the time before there was a database.
         who: the person who asks for it, for the record.
         now: moment of the erasure, UTC.
 
@@ -109,7 +121,10 @@ def forget(
     sought = _sought(config, entity_id)
     tombstones = _keep_out(home, config, sought)
     # Scores first: a database that cannot be reached is found out before anything was erased.
-    deleted = delete_scores(scores, org_id=config.org_id, ids=sought.ids) if scores is not None else {}
+    deleted = Counter[str]()
+    with score_databases(home, scores) as databases:
+        for engine in databases:
+            deleted.update(delete_scores(engine, org_id=config.org_id, ids=sought.ids))
     sources = _source_files(config)
     for file in _files(home):
         if _is_ours(home, config, file, sources):
@@ -126,7 +141,7 @@ def forget(
         who=who,
         tombstones=tombstones,
         erased=erased,
-        score_rows=deleted,
+        score_rows=dict(deleted),
         searched=searched,
         remaining=remaining,
         not_ours=(*not_ours, *_exports_outside(home, config, sought)),
@@ -212,8 +227,8 @@ def _planned(home: Home, config: PipelineConfig, sought: Sought) -> list[Path]:
         if file not in own
         and file != home.root / "scores.db"
         and _is_ours(home, config, file, sources)
-        and is_rewritable(file)
         and count_in(file, sought)
+        and is_rewritable(file)
     ]
     journal = _journal(home, config)
     if journal.is_file():
@@ -308,8 +323,7 @@ def _search(
             why = f"of configuration {owner}; forget the id there, too, if it is the same person"
             not_ours.append(Place(file=name, places=places, why=why))
         else:
-            why = "" if is_rewritable(file) else "a model or packed file, which cannot be rewritten: delete it"
-            remaining.append(Place(file=name, places=places, why=why))
+            remaining.append(Place(file=name, places=places, why=why_not_rewritable(file) or _LEFT))
     return tuple(remaining), tuple(not_ours), searched
 
 

@@ -6,12 +6,15 @@ Belongs here: which tables name leads, and deleting from all of them at once. Do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, Table, delete, func, inspect, select, text
+from sqlalchemy import Connection as Opened
+from sqlalchemy import Engine, Table, delete, func, inspect, select, text
 
-from elv_pipeline.databases.connections import SCHEMA, describe
+from elv_pipeline.databases.connections import SCHEMA, Connection, describe, open_engine, sqlite_path
 from elv_pipeline.databases.retries import with_retries
+from elv_pipeline.home import Home
 from elv_pipeline.publishing.score_tables import metadata
 
 _ATTEMPTS = 4
@@ -21,6 +24,23 @@ _ORGANISATION, _LEAD = "org_id", "enrollment_id"
 def lead_tables() -> list[Table]:
     """Every table of scores that has rows about single leads."""
     return [table for table in metadata.sorted_tables if {_ORGANISATION, _LEAD} <= set(table.c.keys())]
+
+
+@contextmanager
+def score_databases(home: Home, scores: Engine | None) -> Iterator[list[Engine]]:
+    """The database of the scores, and the file of the home where that is another one and there is one."""
+    embedded, given = home.root / "scores.db", [] if scores is None else [scores]
+    same = any(
+        engine.dialect.name == "sqlite" and sqlite_path(engine.url).resolve() == embedded.resolve() for engine in given
+    )
+    if same or not embedded.is_file():
+        yield given
+        return
+    own = open_engine(Connection.to_file(embedded), purpose="forget")
+    try:
+        yield [*given, own]
+    finally:
+        own.dispose()
 
 
 def delete_scores(engine: Engine, *, org_id: str, ids: Sequence[str]) -> dict[str, int]:
@@ -58,7 +78,7 @@ def count_scores(engine: Engine, *, org_id: str, ids: Sequence[str]) -> int:
         )
 
 
-def _existing(connection: Connection) -> list[Table]:
+def _existing(connection: Opened) -> list[Table]:
     schema = None if connection.dialect.name == "sqlite" else SCHEMA
     names = set(inspect(connection).get_table_names(schema=schema))
     return [table for table in lead_tables() if table.name in names]

@@ -20,6 +20,8 @@ from elv_pipeline.errors import ElvError
 from elv_pipeline.learning.local_days import local_day
 from elv_pipeline.monitoring.alert import SEVERITIES
 from elv_pipeline.monitoring.alert_rules_inputs import TableAge
+from elv_pipeline.monitoring.domain_classifier import MOST_AUC
+from elv_pipeline.monitoring.drift import MOST_SCORE_PSI
 from elv_pipeline.monitoring.held_days import Record
 from elv_pipeline.publishing.monitoring_bands import Band, count_bands
 
@@ -278,6 +280,14 @@ def drift_strength(row: Row) -> float | None:
     if row["kind"] == "domain":  # an ROC-AUC, where one half is no difference
         return max(float(distance) - 0.5, 0.0) / max(float(threshold) - 0.5, 1e-9)
     return abs(float(distance)) / float(threshold)
+
+
+def can_be_called_out(row: Row) -> bool:
+    """Whether a comparison could be called out at all, short of an extreme shift."""
+    if drift_strength(row) is None:
+        return False
+    most = {"feature": MOST_SCORE_PSI, "domain": MOST_AUC}.get(row["kind"])
+    return most is None or float(row["threshold"]) <= most
 
 
 def _over(value: float | None, expected: float) -> float | None:

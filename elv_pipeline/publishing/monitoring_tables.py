@@ -16,7 +16,7 @@ import polars as pl
 from elv_pipeline.publishing.content import NOT_AVAILABLE, moment, money, number, percent
 from elv_pipeline.publishing.monitoring_bands import Band, newest_count_band
 from elv_pipeline.publishing.monitoring_cohort_charts import FIGURE_TITLES
-from elv_pipeline.publishing.monitoring_content import MonitoringContent, Row, drift_strength
+from elv_pipeline.publishing.monitoring_content import MonitoringContent, Row, can_be_called_out, drift_strength
 from elv_pipeline.publishing.monitoring_drift_chart import comparison_name
 from elv_pipeline.publishing.monitoring_words import origin_day, short_day
 from elv_pipeline.publishing.report_tables import Cell, Table, interval
@@ -139,8 +139,10 @@ def drift_table(content: MonitoringContent) -> Table | None:
         columns=("Comparison", "Verdict", "Size of the difference", "Was", "Is", "At stake", "Leads"),
         text_columns=2,
         rows=rows,
-        note="Under the size what it is measured by; under the verdict the share of its threshold. At stake: expected "
-        "value of the leads concerned; for outcomes, the value by which the promise was missed.",
+        note=f"{sum(map(can_be_called_out, found))} of the {len(found)} comparisons could be called out; of the others "
+        "too little is known, or they differ as much by themselves. Under the size what it is measured by; under the "
+        "verdict the share of its threshold. At stake: expected value of the leads concerned; for outcomes, the value "
+        "by which the promise was missed.",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from elv_pipeline.learning.local_days import local_day
 from elv_pipeline.monitoring.alert_rules_inputs import MOST_FRESH_DAYS
+from elv_pipeline.monitoring.reconciliation import LEAST_COHORTS
 from elv_pipeline.publishing.content import joined, moment, money, number
 from elv_pipeline.publishing.monitoring_bands import usual_value_per_lead
 from elv_pipeline.publishing.monitoring_content import MonitoringContent
@@ -219,6 +220,17 @@ def _all_is_well(content: MonitoringContent, newest: Mapping[str, Any], *, furth
         )
     fits = ratio.low is None or ratio.high is None or ratio.low <= 1 <= ratio.high
     came = "outcomes come as promised" if fits else f"outcomes come {ratio.ratio:.2f} times as often as promised"
+    reconciled = content.reconciled or {}
+    if reconciled.get("verdict", "too few") == "too few":
+        # Four weeks of outcomes of an earlier model say nothing about what this one promised.
+        known = max((int(figure["cohorts"]) for figure in reconciled.get("figures", {}).values()), default=0)
+        came = "" if fits else f", and {came}"
+        return MonitoringVerdict(
+            tone="unknown",
+            headline=f"Nothing is wrong so far: {said}{came}; whether promises are kept cannot be judged yet "
+            f"({known} of {LEAST_COHORTS} complete weeks of this model).",
+            further=further,
+        )
     start = "All is well" if fits and not odd else "No alert is open"
     return MonitoringVerdict(tone="good", headline=f"{start}: {said}, and {came}.", further=further)
 

@@ -15,12 +15,14 @@ import json
 import lzma
 import re
 import sqlite3
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
@@ -39,6 +41,8 @@ _UNPACKED: dict[bytes, Callable[[bytes], bytes]] = {
 }
 _SQLITE = b"SQLite format 3\x00"
 _PARQUET = b"PAR1"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""Of an archive with members, and of an empty one; spreadsheets and arrays of NumPy are such archives, too."""
 _ARROW_OWN = ("ARROW:schema", "pandas")
 
 
@@ -108,10 +112,39 @@ def count_in(file: Path, sought: Sought) -> int:
         return _in_parquet(file, sought)
     if head.startswith(_SQLITE):
         return _in_sqlite(file, sought)
-    content = _unpacked(file.read_bytes())
-    if file.suffix == ".csv":
+    return _in_content(file.read_bytes(), sought, suffix=file.suffix)
+
+
+def _in_content(content: bytes, sought: Sought, *, suffix: str) -> int:
+    if content.startswith(_ZIP):
+        return _in_zip(content, sought)
+    content = _unpacked(content)
+    if suffix == ".csv":
         return _in_csv(content, sought)
     return sought.in_text(content.decode("utf-8", errors="replace"))
+
+
+def _in_zip(content: bytes, sought: Sought) -> int:
+    """Look into the members of an archive, in memory: a copy on disk would be one more trace."""
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            return sum(
+                sought.in_text(member.filename) + _in_member(archive.read(member), sought, name=member.filename)
+                for member in archive.infolist()
+            )
+    except (zipfile.BadZipFile, RuntimeError, zlib.error, EOFError):  # broken or encrypted: what can be read is bytes
+        return sought.in_text(content.decode("utf-8", errors="replace"))
+
+
+def _in_member(content: bytes, sought: Sought, *, name: str) -> int:
+    if content.startswith(_PARQUET):
+        return _in_parquet(BytesIO(content), sought)
+    if content.startswith(_SQLITE):
+        with closing(sqlite3.connect(":memory:")) as connection:
+            # A database in memory has no write-ahead log; the two bytes say that this one needs none.
+            connection.deserialize(content[:18] + b"\x01\x01" + content[20:])
+            return sum(1 for _ in _cells(connection, sought))
+    return _in_content(content, sought, suffix=PurePosixPath(name).suffix)
 
 
 def clean_free_pages(file: Path, sought: Sought) -> bool:
@@ -133,17 +166,32 @@ def clean_free_pages(file: Path, sought: Sought) -> bool:
 
 
 def is_rewritable(file: Path) -> bool:
-    """Whether ``erase_from`` can take an id out of such a file; packed files and models it cannot."""
+    """Whether ``erase_from`` can take an id out of such a file; packed files, models and other bytes it cannot."""
+    return why_not_rewritable(file) == ""
+
+
+def why_not_rewritable(file: Path) -> str:
+    """Why an id cannot be taken out of a file; empty where it can."""
     head = _head(file)
-    return head.startswith((_PARQUET, _SQLITE)) or (file.suffix != ".joblib" and not head.startswith((*_UNPACKED,)))
+    if head.startswith((_PARQUET, _SQLITE)):
+        return ""
+    if file.suffix == ".joblib" or head.startswith((*_UNPACKED, *_ZIP)):
+        return "a model or packed file, which cannot be rewritten: delete it"
+    try:
+        file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        return "not a text in UTF-8, so it cannot be rewritten without harming the rest: delete it"
+    return ""
 
 
 def erase_from(file: Path, sought: Sought) -> int:
     """Take a lead out of a file: its rows go, elsewhere its id is blackened. Atomic and idempotent.
 
     Returns:
-        Rows removed plus values blackened.
+        Rows removed plus values blackened; 0 for a file that cannot be rewritten, which stays as it is.
     """
+    if not is_rewritable(file):
+        return 0
     head = _head(file)
     if head.startswith(_PARQUET):
         return _erase_from_parquet(file, sought)
@@ -166,7 +214,7 @@ def _head(file: Path) -> bytes:
 # ---------------------------------------------------------------------------------------------------------- Parquet
 
 
-def _in_parquet(file: Path, sought: Sought) -> int:
+def _in_parquet(file: Path | BytesIO, sought: Sought) -> int:
     schema = pl.Schema(pl.read_parquet_schema(file))
     rows, texts = _lead_columns(schema), _text_columns(schema)
     if not rows and not texts:
@@ -251,7 +299,11 @@ def _erase_from_csv(file: Path, sought: Sought) -> int:
     found = _in_csv(content, sought)
     if not found:
         return 0
-    frame = _csv(content)
+    try:
+        frame = _csv(content)
+    except pl.exceptions.PolarsError:  # no table, such as lines of different lengths
+        write_atomically(file, sought.redacted(content.decode("utf-8")))
+        return found
     rows = _lead_columns(frame.schema)
     if rows:
         frame = frame.filter(~pl.any_horizontal([sought.cell(name) for name in rows]))
@@ -272,13 +324,19 @@ def _in_sqlite(file: Path, sought: Sought) -> int:
 
 
 def _erase_from_sqlite(file: Path, sought: Sought) -> int:
-    """Blacken ids in one transaction, and rewrite the file so that no free page keeps what was there."""
+    """Blacken ids in one transaction, and rewrite the file so that no free page keeps what was there.
+
+    A packed value that is no text stays; the search afterwards reports it.
+    """
     with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute("BEGIN IMMEDIATE")
         found = list(_cells(connection, sought))
         for table, column, value in dict.fromkeys(found):  # by value: a table may have no rowid
-            told = _redacted_value(value, sought)
+            try:
+                told = _redacted_value(value, sought)
+            except UnicodeDecodeError:
+                continue
             connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE "{column}" IS ?', (told, value))
         connection.execute("COMMIT")
         connection.execute("VACUUM")

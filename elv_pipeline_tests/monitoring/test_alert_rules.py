@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -219,3 +219,13 @@ def test_candidates_that_keep_failing_name_the_gate_they_share() -> None:
     assert "The last 4 candidates failed their gates, last by baseline;" in other.message
     for calm in ([*failing, validation()], failing[:2], []):
         assert registry_alerts(validations=calm) == []
+
+
+def test_a_table_that_is_read_every_night_and_has_nothing_new_is_refreshed() -> None:
+    """The ads of a paused account end weeks ago, and nothing is wrong with their export."""
+    ends = date(2025, 5, 1)
+    night = datetime(2025, 6, 17, 3, tzinfo=UTC)
+    assert freshness_alerts([TableAge(table="ads", newest_day=ends, recorded_at=night)], today=TODAY) == []
+    stopped = TableAge(table="ads", newest_day=ends, recorded_at=night - timedelta(days=3))
+    assert only(freshness_alerts([stopped], today=TODAY)).subject == "ads"
+    assert only(freshness_alerts([TableAge(table="ads", newest_day=ends)], today=TODAY)).subject == "ads"

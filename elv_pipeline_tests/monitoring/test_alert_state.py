@@ -146,3 +146,27 @@ def test_a_file_that_is_no_state_is_named_with_the_remedy(tmp_path: Path, conten
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ElvError, match=r"shop\.json: .* Delete the file"):
         read_state(path)
+
+
+def test_barely_above_the_threshold_is_not_worse_every_morning() -> None:
+    state, said = EMPTY, []
+    for day, figure in enumerate((0.1001, 0.1003, 0.101, 0.104, 0.108, 0.13)):
+        state, changes = after(state, alert(figure=figure, threshold=0.1), days=day)
+        said += [(day, change) for change, _ in changes.to_tell()]
+    assert said == [(0, "new"), (5, "worse")]
+
+
+def test_a_threshold_of_nought_has_no_tenth() -> None:
+    state, _ = after(EMPTY, alert("run_failed", figure=1.0, threshold=0.0))
+    assert told(after(state, alert("run_failed", figure=2.0, threshold=0.0), days=1)[1]) == [("worse", "run_failed")]
+
+
+def test_mere_age_is_worse_only_once_it_has_doubled() -> None:
+    state, said = EMPTY, []
+    for day in range(22):
+        old = alert("table_not_refreshed", subject="ads", figure=float(3 + day), threshold=2.0)
+        state, changes = after(state, old, days=day)
+        said += [(3 + day, change) for change, _ in changes.to_tell()]
+    assert said == [(3, "new"), (6, "worse"), (12, "worse"), (24, "worse")]
+    _, changes = after(state, {**old, "severity": "critical"}, days=22)
+    assert told(changes) == [("worse", "table_not_refreshed")]

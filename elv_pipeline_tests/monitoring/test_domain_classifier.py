@@ -10,6 +10,7 @@ import pytest
 
 from elv_pipeline.contracts.outputs import DRIFT
 from elv_pipeline.monitoring.domain_classifier import domain_classifier, spread_sample
+from elv_pipeline.publishing.monitoring_content import can_be_called_out
 from elv_pipeline_tests.monitoring.account import FEATURES, REFERENCE_DAYS, account, day
 
 LEADS = account(21, days=REFERENCE_DAYS + 28)
@@ -71,3 +72,17 @@ def test_the_order_of_rows_changes_nothing_that_is_told() -> None:
     assert shuffled["effect"] == pytest.approx(found["effect"], abs=1e-9)
     assert [row["feature"] for row in shuffled["features"]] == [row["feature"] for row in found["features"]]
     assert np.isfinite(found["p_value"])
+
+
+def test_weeks_that_differ_almost_entirely_leave_nothing_to_tell() -> None:
+    """Each week its own campaigns: the classifier is made and shown, and says that it can hardly speak."""
+    week = (pl.col("day") - pl.col("day").min()).dt.total_days() // 7
+    apart = LEADS.with_columns((pl.col("x0") * 0.01 + week * 7919 % 101).alias("x0"))
+    found = told(
+        apart.filter(pl.col("day") >= day(REFERENCE_DAYS + 21)), apart.filter(pl.col("day") < day(REFERENCE_DAYS))
+    )
+    assert found["threshold"] > 0.95
+    assert str(found["note"]).startswith("can hardly tell: weeks of the reference differ by a ROC-AUC of 0.")
+    assert not can_be_called_out(found)
+    usual = told(NOW)
+    assert (usual["note"] is None) == (usual["threshold"] <= 0.95) == can_be_called_out(usual)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time as clock
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.monitoring.alert_state import read_state
+from elv_pipeline.orchestration import assets_watching
 from elv_pipeline.orchestration.assets_watching import MEASURED, tell
+from elv_pipeline.publishing.file_lock import alone
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, SCORED, Copy
 
 pytestmark = BETA
@@ -133,3 +137,52 @@ def test_a_message_that_cannot_be_sent_waits_and_is_an_alert_of_its_own(
     watch(watched, "alerts")
     codes = [entry["code"] for entry in watched.deployment.lake.read_json("alerts")]
     assert sorted(codes) == ["alerts_undelivered", "outcomes_vanished"]
+
+
+def test_two_that_tell_at_once_tell_one_after_the_other(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure sensor beside a watch: one message, and no state that overwrites the other's."""
+    inside, most = [0], [0]
+    untouched = assets_watching._tell
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        clock.sleep(0.3)
+        found = untouched(*arguments, **named)
+        inside[0] -= 1
+        return found
+
+    monkeypatch.setattr(assets_watching, "_tell", slow)
+    failed = alert(code="run_failed", subject="demo_daily")
+    with ThreadPoolExecutor() as pool:
+        sensor = pool.submit(tell, copy.deployment, [failed], run_id="", now=NOW, judged=frozenset({"run_failed"}))
+        watched = pool.submit(tell, copy.deployment, [failed, alert()], run_id="r1", now=NOW)
+        changes = [sensor.result()[0], watched.result()[0]]
+    assert most == [1]
+    assert sorted(found["code"] for change in changes for found in change.new) == ["outcomes_vanished", "run_failed"]
+    assert len(read_state(copy.deployment.home.alert_state(NAME))["open"]) == 2
+
+
+def test_who_finds_another_telling_for_too_long_leaves_it_to_the_next_call(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets_watching, "_PATIENCE_SECONDS", 0.0)
+    place = copy.deployment.home.alert_state(NAME)
+    with alone(place.with_suffix(".lock"), patience_seconds=0):
+        changes, deliveries = tell(copy.deployment, [alert()], run_id="r1", now=NOW)
+    assert (changes.to_tell(), deliveries) == ([], [])
+    changes, _ = tell(copy.deployment, [alert()], run_id="r2", now=NOW)
+    assert [found["code"] for found in changes.new] == ["outcomes_vanished"]
+
+
+def test_messages_given_up_between_two_watches_are_told_by_the_next_watch(copy: Copy) -> None:
+    watched = copy.with_changes(alerts={"channels": [{"kind": "webhook", "url_variable": "ELV_NOT_SET"}]}).deployment
+    failed, judged = alert(code="run_failed", subject="demo_daily"), frozenset({"run_failed"})
+    tell(watched, [failed], run_id="", now=NOW, judged=judged)
+    for minutes in (1, 2, 3):
+        tell(watched, [failed], run_id="", now=NOW + timedelta(days=30, minutes=minutes), judged=judged)
+    assert watched.lake.read_json("undelivered")["expired"] == 1
+    changes, _ = tell(watched, [failed], run_id="r1", now=NOW + timedelta(days=31))
+    [stuck] = [found for found in changes.new if found["code"] == "alerts_undelivered"]
+    assert "1 message(s) were given up after a month." in stuck["message"]
+    assert watched.lake.read_json("undelivered")["expired"] == 0

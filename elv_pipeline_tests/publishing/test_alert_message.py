@@ -58,6 +58,20 @@ def test_only_allowed_fields_leave_and_only_in_their_shape() -> None:
         ("write to Jane.Doe+x@mail.example.org now", "write to [address] now"),
         ("see postgresql://me:secret@db/x for it", "see [link] for it"),
         ("call +49 (170) 1234567 soon", "call [number] soon"),
+        ("call 0049 171 1234567 soon", "call [number] soon"),
+        ("call 020 7946 0958.", "call [number]."),
+        ("call (0171) 1234567, or 0171/1234567", "call [number], or [number]"),
+        ("Tel.01711234567", "Tel.[number]"),
+        ("lead 212-555-0123 or (212) 555.0123", "lead [number] or [number]"),
+        ("login failed: password=hunter2-SECRET host=db", "login failed: password=*** host=db"),
+        ("Authorization: Bearer abc.def", "Authorization: ***"),
+        ("ads end 7 days ago, on 2025-06-10. It was last read on 2025-06-10 03:00 UTC.", None),
+        ("from 01/02/2025 to 03-04-2025, 08:00:00", None),
+        ("run 01234567-1234-1234-1234-123456789012 and 0171abcd-0123-4567-8901-0a1b2c3d4e5f", None),
+        ("run 01234567-0123-4abc-8def-012345678901 of demo_daily failed", None),
+        ("0.0171234567 against 0.2, 1,020,794,609 of 12345678901 rows, -0.0123456789, 1e-05", None),
+        ("3 of 0 rows, version 0.1.0, 0 0 0, 08 10 12", None),
+        ("2025-06-17T06:00:00+00:00 and 20250617T060000", None),
         ("log loss differs by +0.0123456789 (from -0.02 to +0.03)", None),
         ("PSI 0.400 on 2025-06-16, 1,234,567 rows, 50 %", None),
         ("two\nlines", "two lines"),
@@ -93,3 +107,11 @@ def test_below_the_asked_severity_there_is_no_message() -> None:
     arguments: dict[str, Any] = {"configuration": "shop", "run_id": "run-1", "day": DAY}
     assert alert_message(changes, min_severity="warning", **arguments) is None
     assert alert_message(changes, min_severity="info", **arguments) is not None
+
+
+def test_where_no_run_told_it_the_message_names_none() -> None:
+    said = message(run_id="")
+    assert said.as_dict()["run_id"] == ""
+    assert said.as_text().endswith(f"\n\nMessage {said.id[:8]}")
+    assert "unnamed" not in every_format(said)
+    assert f"Run run-1, message {said.id[:8]}" in message().as_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,36 @@ def test_without_an_id_nothing_happens(home: Home, config: PipelineConfig) -> No
     with pytest.raises(ConfigError, match="no id"):
         erase(home, config, "  ")
     assert not (home.root / "forgotten").exists()
+
+
+def test_scores_of_the_home_go_too_where_scores_now_go_elsewhere(
+    home: Home, config: PipelineConfig, tmp_path: Path
+) -> None:
+    """Before there was a database, scores went to the file of the home, which still names the lead."""
+    scores(home, orgs=("acme",))
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = open_engine(scores(Home(tmp_path / "elsewhere"), orgs=("acme",)), purpose="test")
+    report = erase(home, config, scores=elsewhere)
+    elsewhere.dispose()
+    assert report.score_rows == {"dbo.lead_scores": 2, "dbo.lead_score_history": 4}
+    assert report.proven
+    for file in (home.root / "scores.db", tmp_path / "elsewhere" / "scores.db"):
+        assert GONE.encode() not in file.read_bytes()
+        assert STAYS.encode() in file.read_bytes()
+
+
+def test_scores_of_the_home_go_without_any_database(home: Home, config: PipelineConfig) -> None:
+    scores(home, orgs=("acme",))
+    assert erase(home, config).score_rows == {"dbo.lead_scores": 1, "dbo.lead_score_history": 2}
+
+
+def test_a_file_that_is_no_text_and_an_archive_are_reported(home: Home, config: PipelineConfig) -> None:
+    odd, packed = home.runs / "run-ads" / "core.bin", home.runs / "run-ads" / "old.zip"
+    odd.write_bytes(b"\xff\xfe " + GONE.encode())
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("leads.csv", f"lead_id\n{GONE}\n")
+    report = erase(home, config)
+    assert {place.file: place.why.split(",")[0] for place in report.remaining} == {
+        "runs/run-ads/core.bin": "not a text in UTF-8",
+        "runs/run-ads/old.zip": "a model or packed file",
+    }

@@ -113,6 +113,9 @@ def test_the_alert_that_matters_most_comes_first_with_number_money_and_action() 
     assert text.count("Fewer outcomes came than the scores promised") == 1
 
 
+TOO_FEW = sample.reconciled("too few")
+
+
 @pytest.mark.parametrize(
     ("changes", "word", "headline"),
     [
@@ -148,6 +151,18 @@ def test_the_alert_that_matters_most_comes_first_with_number_money_and_action() 
             "Look at this: nothing was scored after 24 Jun 2025, 6 days ago.",
         ),
         ({"performance": None}, "Too early to say", "Nothing is wrong so far: 119 leads yesterday"),
+        (
+            {"reconciled": {**TOO_FEW, "figures": {"value": {**TOO_FEW["figures"]["value"], "cohorts": 2}}}},
+            "Too early to say",
+            "Nothing is wrong so far: 119 leads yesterday, worth €1,675 by expectation; whether promises are kept "
+            "cannot be judged yet (2 of 3 complete weeks of this model).",
+        ),
+        (
+            {"reconciled": None},
+            "Too early to say",
+            "Nothing is wrong so far: 119 leads yesterday, worth €1,675 by expectation; whether promises are kept "
+            "cannot be judged yet (0 of 3 complete weeks of this model).",
+        ),
     ],
 )
 def test_the_verdict_says_no_more_than_is_known(changes: dict[str, Any], word: str, headline: str) -> None:
@@ -280,3 +295,17 @@ def test_as_of_is_shown_in_the_zone_of_the_configuration() -> None:
     late = datetime(2025, 6, 29, 22, 30, tzinfo=UTC)
     assert replace(monitoring_content(), as_of=late).today == date(2025, 6, 30)
     assert replace(monitoring_content(), timezone="UTC", as_of=late).today == AS_OF.date() - timedelta(days=1)
+
+
+def test_the_page_says_how_many_comparisons_could_be_called_out() -> None:
+    drift = sample.drift_frame(1, features=2)
+    assert "7 of the 7 comparisons could be called out" in text_of(monitoring_content(drift=drift))
+    wandering = drift.with_columns(
+        pl.when(pl.col("kind") == "domain")
+        .then(0.97)
+        .when(pl.col("column") == "ad_clicks_1d")
+        .then(2.1)
+        .otherwise(pl.col("threshold"))
+        .alias("threshold")
+    )
+    assert "5 of the 7 comparisons could be called out" in text_of(monitoring_content(drift=wandering))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import sqlite3
+import zipfile
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +14,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.traces import ERASED, Sought, clean_free_pages, count_in, erase_from, is_rewritable
+from elv_pipeline.publishing.traces import (
+    ERASED,
+    Sought,
+    clean_free_pages,
+    count_in,
+    erase_from,
+    is_rewritable,
+    why_not_rewritable,
+)
 
 LEAD, OTHER = "lead00000476", "lead000004761"
 SOUGHT = Sought((LEAD,))
@@ -165,3 +175,73 @@ def test_bytes_of_rows_deleted_long_ago_go_too(tmp_path: Path) -> None:
     assert clean_free_pages(file, SOUGHT)
     assert SOUGHT.ids[0].encode() not in file.read_bytes()
     assert not clean_free_pages(file, SOUGHT)
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, inside in members.items():
+            archive.writestr(name, inside)
+    return content.getvalue()
+
+
+def database(file: Path) -> bytes:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (a TEXT)")
+        connection.execute("INSERT INTO t VALUES (?)", (LEAD,))
+        connection.commit()
+    return file.read_bytes()
+
+
+def test_archives_are_looked_into_and_not_rewritten(tmp_path: Path) -> None:
+    table = io.BytesIO()
+    pl.DataFrame({"lead_id": [LEAD, OTHER]}).write_parquet(table)
+    members = {
+        "a.csv": f"lead_id\n{LEAD}\n{OTHER}\n".encode(),
+        "b.parquet": table.getvalue(),
+        "c.db": database(tmp_path / "c.db"),
+        "d.zip": zipped({"inner.txt": f"about {LEAD}".encode()}),
+        f"{LEAD}/e": b"",
+        "f.txt": OTHER.encode(),
+    }
+    for name, content in members.items():
+        file = tmp_path / "one.zip"
+        file.write_bytes(zipped({name: content}))
+        assert count_in(file, SOUGHT) == (name != "f.txt"), name
+    file.write_bytes(zipped(members))
+    before = file.read_bytes()
+    assert count_in(file, SOUGHT) == 5
+    assert "packed file" in why_not_rewritable(file)
+    assert erase_from(file, SOUGHT) == 0
+    assert file.read_bytes() == before
+    file.write_bytes(b"PK\x03\x04 broken " + LEAD.encode())
+    assert count_in(file, SOUGHT) == 1
+
+
+@pytest.mark.parametrize("name", ["core.bin", "export.csv", "latin.json"])
+def test_bytes_that_are_no_text_stay_and_say_why(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"lead_id,n\n" + LEAD.encode() + b",M\xfcller\n")
+    before = file.read_bytes()
+    assert count_in(file, SOUGHT) == 1
+    assert "UTF-8" in why_not_rewritable(file)
+    assert erase_from(file, SOUGHT) == 0
+    assert file.read_bytes() == before
+
+
+def test_a_csv_that_is_no_table_is_blackened_as_text(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text(f"a\n{LEAD},1,2\nx,y\n")
+    assert erase_from(file, SOUGHT) == 1
+    assert file.read_text() == f"a\n{ERASED},1,2\nx,y\n"
+
+
+def test_a_packed_value_that_is_no_text_stays_and_is_found_again(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE t (a TEXT, b BLOB)")
+        connection.execute("INSERT INTO t VALUES (?, ?)", (LEAD, b"\xff\xfe " + LEAD.encode()))
+        connection.commit()
+    erase_from(file, SOUGHT)
+    assert count_in(file, SOUGHT) == 1
