@@ -1,7 +1,7 @@
 """Thirty days of faults leave the scores, the history, the ledger and the lake of thirty days without one.
 
-A month takes longer than all other tests together, so it is a tier of its own (``make test-month``); its first
-fortnight is part of the slow tier.
+A month takes longer than all other tests together, so it is a tier of its own (``make test-month``), with its first
+fortnight for whoever is in a hurry (``-k fortnight``).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def test_a_month_of_faults_ends_as_a_month_without(tmp_path: Path, monkeypatch: 
     told_of_the_drift(receiver, heard)
 
 
-@pytest.mark.slow
+@pytest.mark.month
 def test_a_fortnight_of_faults_ends_as_a_fortnight_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, quiet, receiver, heard = lived(FORTNIGHT, tmp_path, monkeypatch)
     same_in_the_end(found, quiet, mornings=FORTNIGHT)
