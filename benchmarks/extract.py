@@ -72,7 +72,7 @@ def read_with_ours(url: str, *, rows: int, folder: Path) -> float:
     from elv_pipeline.databases.audit import AccessLog
     from elv_pipeline.databases.connections import Connection, open_engine
     from elv_pipeline.databases.statements import Statement
-    from elv_pipeline.ingest.extract import ExtractWindow, Source, extract
+    from elv_pipeline.ingest.extracts.extract import ExtractWindow, Source, extract
 
     file = folder / "ads.sql"
     file.write_text(_QUERY.format(limit=rows), encoding="utf-8")
@@ -121,7 +121,7 @@ def read_once(reader: str, rows: int) -> dict[str, float]:
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
-    import elv_pipeline.ingest.extract  # noqa: F401
+    import elv_pipeline.ingest.extracts.extract  # noqa: F401
 
     with tempfile.TemporaryDirectory(prefix="elv-bench-") as folder:
         before = time.process_time()

@@ -38,9 +38,9 @@ from sqlalchemy.schema import CreateTable
 from benchmarks.results import append_result
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.home import Home
-from elv_pipeline.publishing.score_rows import score_rows
-from elv_pipeline.publishing.score_tables import COLUMNS, KEY, type_of
-from elv_pipeline.publishing.scores import UpsertCounts, upsert_scores
+from elv_pipeline.publishing.scores.rows import score_rows
+from elv_pipeline.publishing.scores.tables import COLUMNS, KEY, type_of
+from elv_pipeline.publishing.scores.writing import UpsertCounts, upsert_scores
 
 CHUNK = 10_000
 SENTENCES = (

@@ -45,7 +45,7 @@ def print_findings(findings: list[dict[str, str]], *, severity: str | None = Non
 
 def print_metrics(result: CommandResult) -> None:
     """The model beside its baselines on later leads."""
-    from elv_pipeline.publishing.content import day_span, moment
+    from elv_pipeline.publishing.pages.content import day_span, moment
 
     metrics, manifest = result.document("metrics.json"), result.document("metadata.json")
     test = metrics["test"]

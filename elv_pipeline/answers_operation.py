@@ -15,9 +15,9 @@ from elv_pipeline.answers import out
 if TYPE_CHECKING:
     from elv_pipeline.orchestration.daily_life import DailyResult
     from elv_pipeline.orchestration.housekeeping import Housekeeping
-    from elv_pipeline.publishing.forget import ForgetReport, Place
-    from elv_pipeline.publishing.score_undo import RollbackCounts
-    from elv_pipeline.publishing.score_upsert import UpsertCounts
+    from elv_pipeline.publishing.erasure.forget import ForgetReport, Place
+    from elv_pipeline.publishing.scores.undo import RollbackCounts
+    from elv_pipeline.publishing.scores.upsert import UpsertCounts
 
 _SHOWN = 20
 

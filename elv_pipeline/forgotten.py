@@ -1,7 +1,7 @@
 """Leads that were erased and must not come back with the next reading of an old export.
 
 Belongs here: the list of tombstones and leaving such leads out. Does not belong here: the erasing itself
-(``publishing/forget.py``), or hashing of what is stored (``privacy.py``).
+(``publishing/erasure/forget.py``), or hashing of what is stored (``privacy.py``).
 
 A tombstone is a keyed hash of the id, under a random salt that never leaves the home: the list does not tell who was
 erased, but whoever has the home folder can test whether a given id is on it.

@@ -37,14 +37,14 @@ def _die_after(work: Callable[..., Any], *, times: int = 1, when: Callable[..., 
 
 def in_extract(patch: pytest.MonkeyPatch) -> None:
     """Two of three tables are in their place, the record that makes them visible is not."""
-    from elv_pipeline.ingest import extract
+    from elv_pipeline.ingest.extracts import extract
 
     patch.setattr(extract, "published", _die_after(extract.published, times=2))
 
 
 def in_batches(patch: pytest.MonkeyPatch) -> None:
     """Rows are arriving: the file of a table is half full."""
-    from elv_pipeline.ingest import extract
+    from elv_pipeline.ingest.extracts import extract
 
     patch.setattr(extract, "staged", _dying_midway(extract.staged))
 
@@ -60,28 +60,28 @@ def in_features(patch: pytest.MonkeyPatch) -> None:
 
 def before_commit(patch: pytest.MonkeyPatch) -> None:
     """History and scores are written, the ledger is about to be, nothing is committed."""
-    from elv_pipeline.publishing import score_upsert
+    from elv_pipeline.publishing.scores import upsert as score_upsert
 
     patch.setattr(score_upsert, "_ledger_row", _die)
 
 
 def after_commit(patch: pytest.MonkeyPatch) -> None:
     """Scores are committed, and nobody but the database knows."""
-    from elv_pipeline.orchestration import assets_publishing
+    from elv_pipeline.orchestration.assets import publishing as assets_publishing
 
     patch.setattr(assets_publishing, "write", _die_after(assets_publishing.write))
 
 
 def in_training(patch: pytest.MonkeyPatch) -> None:
     """The candidate is registered; whether it deserves to score was not judged."""
-    from elv_pipeline.publishing.model_registry import ModelRegistry
+    from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
     patch.setattr(ModelRegistry, "register", _die_after(ModelRegistry.register))
 
 
 def in_telling(patch: pytest.MonkeyPatch) -> None:
     """Messages are in the outbox, and what people were told is not remembered yet."""
-    from elv_pipeline.orchestration import assets_watching
+    from elv_pipeline.orchestration.assets import watching as assets_watching
 
     patch.setattr(assets_watching, "write_state", _die)
 
@@ -95,7 +95,7 @@ KILLS = {
 @contextmanager
 def interrupted_read(interrupt: Callable[[], None]) -> Iterator[list[int]]:
     """The source goes away between two batches of the first table; yields how many batches had come, once it has."""
-    from elv_pipeline.ingest import extract
+    from elv_pipeline.ingest.extracts import extract
 
     before: list[int] = []
     original = extract._stored
@@ -115,7 +115,7 @@ def interrupted_read(interrupt: Callable[[], None]) -> Iterator[list[int]]:
 @contextmanager
 def interrupted_write(interrupt: Callable[[], None]) -> Iterator[list[int]]:
     """The database of the scores goes away when everything is written and nothing committed; yields how often."""
-    from elv_pipeline.publishing import score_upsert
+    from elv_pipeline.publishing.scores import upsert as score_upsert
 
     struck: list[int] = []
     original = score_upsert._ledger_row

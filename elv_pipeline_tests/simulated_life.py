@@ -141,8 +141,11 @@ def without_pictures(patch: pytest.MonkeyPatch) -> None:
     from altair.utils import schemapi
 
     from elv_pipeline.orchestration import describe
-    from elv_pipeline.publishing import backtest_page, monitoring_page, report, validation_page
-    from elv_pipeline.publishing.page import Figure
+    from elv_pipeline.publishing.pages import report
+    from elv_pipeline.publishing.pages.backtest import page as backtest_page
+    from elv_pipeline.publishing.pages.monitoring import page as monitoring_page
+    from elv_pipeline.publishing.pages.page import Figure
+    from elv_pipeline.publishing.pages.validation import page as validation_page
 
     def not_drawn(key: str, name: str, *_: Any, **__: Any) -> Figure:
         return Figure(key=key, title=name, subtitle="not drawn", spec=None)

@@ -18,11 +18,11 @@ import polars as pl
 import pytest
 from sqlalchemy import make_url
 
-from elv_pipeline.ingest.snapshots import SUFFIX, manifest_of
+from elv_pipeline.ingest.extracts.snapshots import SUFFIX, manifest_of
 from elv_pipeline.lake import Lake
 from elv_pipeline.monitoring.alert_state import read_state
 from elv_pipeline.orchestration.daily_life import DailyResult
-from elv_pipeline.publishing.score_tables import KEY, VALUES
+from elv_pipeline.publishing.scores.tables import KEY, VALUES
 from elv_pipeline_tests.databases.servers import PostgresDatabase, PostgresServer
 from elv_pipeline_tests.simulated_life import HOURS, NAME, Life, Mode, settle, without_pictures
 from elv_pipeline_tests.simulated_source import SPEC, SimulatedSource, SourceDatabase

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from elv_pipeline.publishing.scores import open_database, score_rows, upsert_scores
+from elv_pipeline.publishing.scores.writing import open_database, score_rows, upsert_scores
 from elv_pipeline_tests.command_line import Answer, elv, outputs
 
 ADS = "date,campaign_id,campaign_name,adset_id,adset_name,ad_id,ad_name,impressions,clicks,spend\n" + "".join(

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, predictions_contract
-from elv_pipeline.publishing.candidate_evidence import file_digest
+from elv_pipeline.publishing.registry.candidate_evidence import file_digest
 from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate, write
 from elv_pipeline_tests.command_line import Answer, elv, outputs
 

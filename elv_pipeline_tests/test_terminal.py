@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from elv_pipeline.ingest.profile import profile_of
+from elv_pipeline.ingest.review.profile import profile_of
 from elv_pipeline.ingest.sources import examine
 from elv_pipeline.terminal import print_validation
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write

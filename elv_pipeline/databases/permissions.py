@@ -5,7 +5,7 @@ session read-only (``connections.py``), which the same login can undo. ``Applica
 ``default_transaction_read_only`` stop nobody who may write.
 
 Not seen: what routines do with the rights of their owner (PostgreSQL's ``SECURITY DEFINER``, SQL Server's procedures).
-Statements of extracts cannot call procedures (``statements.py``).
+Statements of extracts cannot call procedures (``databases/statements.py``).
 """
 
 from __future__ import annotations

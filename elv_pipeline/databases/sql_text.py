@@ -1,6 +1,6 @@
 """SQL as text: which parts are code, and which are strings, comments or quoted names.
 
-Belongs here: the one scanner of SQL. Does not belong here: what a statement may contain (``statements.py``).
+Belongs here: the one scanner of SQL. Does not belong here: what a statement may contain (``databases/statements.py``).
 """
 
 from __future__ import annotations

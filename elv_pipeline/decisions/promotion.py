@@ -1,7 +1,7 @@
 """Whether a candidate becomes the champion, and what a person may decide instead.
 
 Belongs here: the decision from gates, origins and approval, and the choice of the version to roll back to. Does not
-belong here: the gates' figures (``gates.py``) or the registry (``publishing/model_registry.py``).
+belong here: the gates' figures (``gates.py``) or the registry (``publishing/registry/model_registry.py``).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import polars as pl
 from elv_pipeline.contracts.lead_ads import OUTCOMES
 from elv_pipeline.contracts.messages import shown_of_a_lead
 from elv_pipeline.ingest.ingested import Ingested
-from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
 from elv_pipeline.settings import PipelineConfig
 
 OF_DROPPED_LEAD = "of_dropped_lead"

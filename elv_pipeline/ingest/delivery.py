@@ -13,11 +13,11 @@ import polars as pl
 
 from elv_pipeline.contracts.messages import shown
 from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.ingest.numbers import count_column, micros_column
-from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.numbers import count_column, micros_column
+from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.timestamps import ParsedTimes
+from elv_pipeline.ingest.parsing.typed_columns import contract_texts, filled, times_of
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
-from elv_pipeline.ingest.timestamps import ParsedTimes
-from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.settings_exports import AdsRules
 

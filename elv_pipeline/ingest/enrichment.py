@@ -26,9 +26,9 @@ from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.ingest.delivery import SHIFTED, read_delivery
 from elv_pipeline.ingest.exports import open_export
 from elv_pipeline.ingest.ingested import DUPLICATE, Ingested, finish
-from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.typed_columns import contract_texts, filled, times_of
 from elv_pipeline.ingest.source_file import SOURCE_ROW
-from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of
 from elv_pipeline.settings import PipelineConfig
 
 Contracts = tuple[TableContract, TableContract]

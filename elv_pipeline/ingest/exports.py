@@ -15,17 +15,17 @@ import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.categories import as_categories, types_to_read
 from elv_pipeline.ingest.connectors.base import Draft
 from elv_pipeline.ingest.connectors.cleaning import with_decimal_point
 from elv_pipeline.ingest.connectors.matching import HeaderMatch, recognise
 from elv_pipeline.ingest.connectors.registry import candidates_for
-from elv_pipeline.ingest.formats import read_any, rows_holding
 from elv_pipeline.ingest.locations import ExportFile, is_url, locate
-from elv_pipeline.ingest.numbers import in_one_form
+from elv_pipeline.ingest.parsing.categories import as_categories, types_to_read
+from elv_pipeline.ingest.parsing.formats import read_any, rows_holding
+from elv_pipeline.ingest.parsing.numbers import in_one_form
+from elv_pipeline.ingest.parsing.text_table import Layout
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.stored_ids import is_hashed_already, stored_ids
-from elv_pipeline.ingest.text_table import Layout
 from elv_pipeline.settings import PipelineConfig
 
 _RECORDED = "recorded_time"

@@ -15,9 +15,9 @@ import polars as pl
 
 from elv_pipeline.contracts.messages import ABOUT_PEOPLE, shown, shown_of_a_lead
 from elv_pipeline.contracts.spec import TableContract, type_name
-from elv_pipeline.ingest.categories import as_texts, distinct_count
-from elv_pipeline.ingest.key_order import key_order
-from elv_pipeline.ingest.row_rules import SiftedRows
+from elv_pipeline.ingest.parsing.categories import as_texts, distinct_count
+from elv_pipeline.ingest.parsing.key_order import key_order
+from elv_pipeline.ingest.parsing.row_rules import SiftedRows
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 
 DUPLICATE = "duplicate"

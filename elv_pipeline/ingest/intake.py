@@ -28,10 +28,10 @@ from elv_pipeline.forgotten import LEAD, Forgotten
 from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.combined import combined
 from elv_pipeline.ingest.coverage import Span
+from elv_pipeline.ingest.extracts.standing import standing_of
 from elv_pipeline.ingest.ingested import Ingested, TableProfile
 from elv_pipeline.ingest.locations import ExportFile, locate
 from elv_pipeline.ingest.source_file import SOURCE_ROW
-from elv_pipeline.ingest.standing import standing_of
 from elv_pipeline.privacy import hasher_of
 from elv_pipeline.settings import PipelineConfig
 

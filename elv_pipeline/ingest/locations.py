@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from elv_pipeline.errors import ContractError, MissingExtraError
-from elv_pipeline.ingest.snapshots import SnapshotManifest, is_snapshot_name, manifest_of
+from elv_pipeline.ingest.extracts.snapshots import SnapshotManifest, is_snapshot_name, manifest_of
 
 _TEXT = (".csv", ".tsv", ".tab", ".txt")
 _COMPRESSED = ("", ".gz", ".bz2", ".zst", ".xz")

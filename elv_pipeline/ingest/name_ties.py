@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import ID_LEVELS
-from elv_pipeline.ingest.names import normalised_name
+from elv_pipeline.ingest.parsing.names import normalised_name
 
 _NAMES = tuple(level.removesuffix("_id") + "_name" for level in ID_LEVELS)
 

@@ -22,14 +22,14 @@ from elv_pipeline.contracts.lead_ads import (
 )
 from elv_pipeline.contracts.messages import shown
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.categories import has_one
 from elv_pipeline.ingest.delivery import SHIFTED, read_delivery
 from elv_pipeline.ingest.exports import open_export
 from elv_pipeline.ingest.ingested import NEVER_SO_FAR, Ingested, finish
-from elv_pipeline.ingest.numbers import known_micros_column
-from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.categories import has_one
+from elv_pipeline.ingest.parsing.numbers import known_micros_column
+from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.typed_columns import contract_texts, filled, times_of, unique_by_lead
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
-from elv_pipeline.ingest.typed_columns import contract_texts, filled, times_of, unique_by_lead
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.settings_exports import OutcomesRules
 

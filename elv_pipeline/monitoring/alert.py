@@ -1,7 +1,7 @@
 """What an alert is, and in which order alerts are read.
 
 Belongs here: the type and the order. Does not belong here: rules (``alert_rules_*.py``), what was told before
-(``alert_state.py``) or sending (``publishing/channels.py``).
+(``alert_state.py``) or sending (``publishing/alerting/channels.py``).
 """
 
 from __future__ import annotations

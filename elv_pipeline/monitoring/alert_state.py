@@ -1,7 +1,7 @@
 """Which alerts are open, and what people have been told, so that they are told only what changed.
 
 Belongs here: the memory of alerts and the rule of what is new, worse, resolved or due for a reminder. Does not belong
-here: rules (``alert_rules_*.py``) or sending (``publishing/channels.py``).
+here: rules (``alert_rules_*.py``) or sending (``publishing/alerting/channels.py``).
 
 An alert is known by its code and subject. It is worse when its severity rises, or when its figure is half as far again
 beyond its threshold and by at least a tenth of that, or half as much money more is at stake, as when it was last told.

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from elv_pipeline.errors import ConfigError, PromotionRefusedError, TrainingRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.enrichment import BREAKDOWNS
-from elv_pipeline.orchestration.assets_learning import require_outcomes
+from elv_pipeline.orchestration.assets.learning import require_outcomes
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.explaining import LeadExplanation, explain_lead
 from elv_pipeline.orchestration.exports_at_hand import usable_exports
@@ -151,7 +151,7 @@ class Session(Workspace):
 
     def models(self) -> list[dict[str, Any]]:
         """Every registered version, newest first, with its role and what it showed."""
-        from elv_pipeline.publishing.model_registry import ModelRegistry
+        from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
         registry = ModelRegistry(self.deployment.home)
         name = self.deployment.name

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.monitoring.alert import documents
-from elv_pipeline.orchestration.assets_completeness import held_notes
-from elv_pipeline.orchestration.assets_watching import OPEN_ALERTS, tell
+from elv_pipeline.orchestration.assets.completeness import held_notes
+from elv_pipeline.orchestration.assets.watching import OPEN_ALERTS, tell
 from elv_pipeline.orchestration.commands import Session
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import due_days, owed_config

@@ -18,7 +18,7 @@ from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.lineage import Sources, column_lineage
-from elv_pipeline.publishing.stills import still_picture
+from elv_pipeline.publishing.pages.stills import still_picture
 
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 12

@@ -28,14 +28,14 @@ from elv_pipeline.errors import ContractError
 from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.coverage import Span
+from elv_pipeline.ingest.extracts.standing import standing_of
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.intake import Arrival, Intake, combined_of
-from elv_pipeline.ingest.profile import profile_of
+from elv_pipeline.ingest.review.profile import profile_of
 from elv_pipeline.ingest.sources import READERS, Examination, examine
-from elv_pipeline.ingest.standing import standing_of
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.privacy import hasher_of, hashing_file, require_same_key
-from elv_pipeline.publishing.validation_page import render_validation
+from elv_pipeline.publishing.pages.validation.page import render_validation
 
 CONTRACTS: Mapping[str, TableContract] = {
     contract.name: contract

@@ -1,7 +1,7 @@
 """Housekeeping of a home: what is old goes, and a lead that asked for it is erased.
 
 Belongs here: which versions and Dagster runs are still needed, and the order of the steps. Does not belong here: files
-(``publishing/retention.py``, ``publishing/forget.py``), or printing.
+(``publishing/retention.py``, ``publishing/erasure/forget.py``), or printing.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import dagster as dg
 from elv_pipeline.databases.connections import open_engine
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.monitoring.held_days import release
-from elv_pipeline.orchestration.assets_registry import PENDING
+from elv_pipeline.orchestration.assets.registry import PENDING
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import HELD, held_record
 from elv_pipeline.orchestration.instance import require_alone
 from elv_pipeline.orchestration.jobs import job_names
 from elv_pipeline.orchestration.old_runs import OldRuns, remove_old_runs
 from elv_pipeline.orchestration.publication import scores_connection
-from elv_pipeline.publishing.forget import ForgetReport, forget
-from elv_pipeline.publishing.model_registry import ModelRegistry
+from elv_pipeline.publishing.erasure.forget import ForgetReport, forget
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline.publishing.retention import PurgeReport, purge
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import dagster as dg
 
 from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, DRIFT
-from elv_pipeline.publishing.scores import LEAD_SCORES
+from elv_pipeline.publishing.scores.writing import LEAD_SCORES
 
 Sources = Sequence[tuple[str, str]]
 

@@ -1,7 +1,8 @@
 """Publishing scores: what must hold before a score leaves, writing it, and taking it back.
 
 Belongs here: the order of rollout, environment, approval and write, for the asset and the commands alike. Does not
-belong here: the rules (``decisions/rollout.py``, ``publishing/targets.py``) or SQL (``publishing/scores.py``).
+belong here: the rules (``decisions/rollout.py``, ``publishing/scores/targets.py``) or SQL
+(``publishing/scores/writing.py``).
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from elv_pipeline.decisions.rollout import in_rollout
 from elv_pipeline.errors import ConfigError, ElvError, ScoringRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.publishing.model_handle import ModelHandle, read_handle
-from elv_pipeline.publishing.score_files import Split, rows_from_bundle
-from elv_pipeline.publishing.score_rollback import rollback_days, rollback_run
-from elv_pipeline.publishing.score_targets import note_target, target_environment
-from elv_pipeline.publishing.score_undo import RollbackCounts
-from elv_pipeline.publishing.score_upsert import UpsertCounts
-from elv_pipeline.publishing.scores import upsert_scores
-from elv_pipeline.publishing.targets import (
+from elv_pipeline.publishing.registry.model_handle import ModelHandle, read_handle
+from elv_pipeline.publishing.scores.files import Split, rows_from_bundle
+from elv_pipeline.publishing.scores.rollback import rollback_days, rollback_run
+from elv_pipeline.publishing.scores.target_row import note_target, target_environment
+from elv_pipeline.publishing.scores.targets import (
     Approval,
     approve_target,
     is_embedded,
     refuse_foreign_target,
     require_approved,
 )
+from elv_pipeline.publishing.scores.undo import RollbackCounts
+from elv_pipeline.publishing.scores.upsert import UpsertCounts
+from elv_pipeline.publishing.scores.writing import upsert_scores
 from elv_pipeline.settings import PipelineConfig
 
 

@@ -18,7 +18,7 @@ from elv_pipeline.errors import ScoringRefusedError
 
 if TYPE_CHECKING:
     from elv_pipeline.orchestration.deployment import Deployment
-    from elv_pipeline.publishing.model_handle import ModelHandle
+    from elv_pipeline.publishing.registry.model_handle import ModelHandle
 
 Listener = Callable[[str, str], None]
 _LISTENER: ContextVar[Listener | None] = ContextVar("progress_listener", default=None)
@@ -35,8 +35,8 @@ class ScoringModel(dg.ConfigurableResource):
         Raises:
             ScoringRefusedError: no champion yet, or the named file is not a model.
         """
-        from elv_pipeline.publishing.model_handle import model_from_file
-        from elv_pipeline.publishing.model_registry import ModelRegistry
+        from elv_pipeline.publishing.registry.model_handle import model_from_file
+        from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
         if self.model_path:
             return model_from_file(Path(self.model_path))

@@ -20,14 +20,14 @@ from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alert import Alert
 from elv_pipeline.monitoring.alert_rules_inputs import held_alerts
 from elv_pipeline.monitoring.alerts import alerts
-from elv_pipeline.orchestration.assets_boards import BoardRows
-from elv_pipeline.orchestration.assets_tables import join_summary, label_summary
+from elv_pipeline.orchestration.assets.boards import BoardRows
+from elv_pipeline.orchestration.assets.tables import join_summary, label_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record, incomplete_days
-from elv_pipeline.publishing.candidate_evidence import CandidateEvidence
-from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, manifest
-from elv_pipeline.publishing.model_handle import ModelHandle
+from elv_pipeline.publishing.pages.content import ReportContent
+from elv_pipeline.publishing.registry.candidate_evidence import CandidateEvidence
+from elv_pipeline.publishing.registry.model_handle import ModelHandle
 from elv_pipeline.publishing.run_bundle import BundleInputs
 from elv_pipeline.synthetic.truth import compare_with_truth, ranges_against_truth
 

@@ -16,14 +16,14 @@ from elv_pipeline.monitoring.alert import documents
 from elv_pipeline.monitoring.held_days import days_to_score
 from elv_pipeline.monitoring.retraining import retrain_request
 from elv_pipeline.orchestration.asset_parts import AssetParts
-from elv_pipeline.orchestration.assets_watching import MEASURED, tell
+from elv_pipeline.orchestration.assets.watching import MEASURED, tell
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import due_days, held_record, owed_config
 from elv_pipeline.orchestration.failed_runs import CODES, failed_run_alerts
 from elv_pipeline.orchestration.jobs import JobNames
 from elv_pipeline.orchestration.partitions import first_origin
 from elv_pipeline.orchestration.watching import drift_history
-from elv_pipeline.publishing.model_registry import ModelRegistry
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
 _MINUTES = 15
 

@@ -1,7 +1,7 @@
 """What is watched of a configuration as of a day: gathered from the lake, measured, and arranged for page and alerts.
 
 Belongs here: reading what the measurements need. Does not belong here: measuring (``monitoring/``), drawing
-(``publishing/monitoring_*.py``) or Dagster. Nothing recorded after the day is seen.
+(``publishing/pages/monitoring/``) or Dagster. Nothing recorded after the day is seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import inspect, select
 
 from elv_pipeline.contracts.outputs import DRIFT
 from elv_pipeline.databases.connections import SCHEMA, open_engine
-from elv_pipeline.ingest.snapshots import snapshots_in
+from elv_pipeline.ingest.extracts.snapshots import snapshots_in
 from elv_pipeline.lake import days_between
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alert import Alert
@@ -30,14 +30,14 @@ from elv_pipeline.monitoring.prevalence import calibration, calibration_drift, p
 from elv_pipeline.monitoring.realised_performance import judgeable
 from elv_pipeline.monitoring.reconciliation import cohort_performance, performance_table, reconcile
 from elv_pipeline.monitoring.watch import watch
-from elv_pipeline.orchestration.assets_scoring import references_of, with_score
+from elv_pipeline.orchestration.assets.scoring import references_of, with_score
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record, incomplete_days
 from elv_pipeline.orchestration.publication import scores_connection
-from elv_pipeline.publishing.model_handle import ModelHandle, load_model
-from elv_pipeline.publishing.model_registry import ModelRegistry
-from elv_pipeline.publishing.monitoring_content import DAYS
-from elv_pipeline.publishing.score_tables import SCORE_RUNS
+from elv_pipeline.publishing.pages.monitoring.content import DAYS
+from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
+from elv_pipeline.publishing.scores.tables import SCORE_RUNS
 
 WATCHED_DAYS = 182
 """Days before the watched one that the page shows."""

@@ -1,1 +1,1 @@
-"""Model registry, SQL scores, run bundles, reports and cards."""
+"""What leaves the pipeline: scores in databases, models in the registry, run bundles, pages, alerts; and erasure."""

@@ -18,7 +18,7 @@ import polars as pl
 
 from elv_pipeline import __version__
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.publishing.model_handle import ModelHandle
+from elv_pipeline.publishing.registry.model_handle import ModelHandle
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.tables.joins import JOIN_STRATEGY
 

@@ -1,7 +1,7 @@
 """Removing what is old and what nothing needs any more, and saying how much that freed.
 
 Belongs here: snapshots, bundles, cached files, pages and leftovers of one home. Does not belong here: Dagster's event
-log (``orchestration/old_runs.py``), or erasing one lead (``forget.py``).
+log (``orchestration/old_runs.py``), or erasing one lead (``erasure/forget.py``).
 
 Never removed, however old: the lake, models and registry, the newest snapshot of a table and those of days that the
 lake does not hold yet, and of each model that scores, challenges or waits for approval the bundle of its training and
@@ -20,7 +20,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from elv_pipeline.home import Home
-from elv_pipeline.ingest.snapshots import Snapshot, purge_snapshots, remove_abandoned, snapshots_in
+from elv_pipeline.ingest.extracts.snapshots import Snapshot, purge_snapshots, remove_abandoned, snapshots_in
 from elv_pipeline.lake import Lake, days_between
 from elv_pipeline.publishing.run_registry import remove_runs
 from elv_pipeline.settings import PipelineConfig

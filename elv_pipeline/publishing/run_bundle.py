@@ -1,7 +1,7 @@
 """The run bundle: one folder that says what a run did, and stands alone.
 
 Belongs here: which files a bundle holds and how they are written. Does not belong here: what is in the manifest
-(``manifest.py``), the report (``report.py``) or the cards (``cards.py``).
+(``manifest.py``), the report (``pages/report.py``) or the cards (``pages/cards.py``).
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from elv_pipeline.contracts.outputs import (
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
 from elv_pipeline.home import Home, write_atomically
-from elv_pipeline.ingest.profile import profile_markdown
+from elv_pipeline.ingest.review.profile import profile_markdown
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.budget import gains_by_decile
-from elv_pipeline.publishing.candidate_evidence import EVIDENCE
-from elv_pipeline.publishing.cards import data_card, model_card
-from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, plain_manifest
-from elv_pipeline.publishing.model_handle import ModelHandle, write_handle
-from elv_pipeline.publishing.report import render_report
+from elv_pipeline.publishing.pages.cards import data_card, model_card
+from elv_pipeline.publishing.pages.content import ReportContent
+from elv_pipeline.publishing.pages.report import render_report
+from elv_pipeline.publishing.pages.validation.page import render_validation
+from elv_pipeline.publishing.registry.candidate_evidence import EVIDENCE
+from elv_pipeline.publishing.registry.model_handle import ModelHandle, write_handle
 from elv_pipeline.publishing.run_registry import record_run
-from elv_pipeline.publishing.validation_page import render_validation
 from elv_pipeline.settings import PipelineConfig
 
 RUN_COLUMNS = ("run_id", "scored_at", "model_version")

@@ -16,7 +16,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.names import normalised_name
+from elv_pipeline.ingest.parsing.names import normalised_name
 from elv_pipeline.problems.feature_specs import (
     Attribute,
     Calendar,

@@ -1,7 +1,7 @@
 """Leads without any id, matched to ads by the names they carry.
 
 Belongs here: which id a name stood for, as known before the lead. Does not belong here: joins by id (``joins.py``) or
-the normal form of a name (``ingest/names.py``).
+the normal form of a name (``ingest/parsing/names.py``).
 
 A match must be exact after normalisation, and a name that stands for several ids is never guessed: a wrong campaign
 costs more than a missing one. All names that a lead carries must agree, so a lead with the names of ad, ad set and
@@ -14,7 +14,7 @@ from __future__ import annotations
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import ID_LEVELS, NAME_LEVELS
-from elv_pipeline.ingest.names import normalised_name
+from elv_pipeline.ingest.parsing.names import normalised_name
 
 BY_NAME = "name"
 _WANTED = tuple(f"wanted_{name}" for name in NAME_LEVELS)

@@ -17,7 +17,7 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 
-from elv_pipeline.ingest.names import normalised_text
+from elv_pipeline.ingest.parsing.names import normalised_text
 from elv_pipeline.problems.feature_specs import HashedTokens
 from elv_pipeline.tables.known_attributes import as_known
 

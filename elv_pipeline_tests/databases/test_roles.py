@@ -16,9 +16,9 @@ from elv_pipeline.databases.connections import open_engine
 from elv_pipeline.databases.permissions import refuse_writers
 from elv_pipeline.databases.scripts import migrate, sql_folder
 from elv_pipeline.errors import SourceError
-from elv_pipeline.publishing.forget_scores import count_scores, delete_scores
-from elv_pipeline.publishing.score_tables import COLUMNS, MOMENTS, NULLABLE
-from elv_pipeline.publishing.scores import upsert_scores
+from elv_pipeline.publishing.erasure.forget_scores import count_scores, delete_scores
+from elv_pipeline.publishing.scores.tables import COLUMNS, MOMENTS, NULLABLE
+from elv_pipeline.publishing.scores.writing import upsert_scores
 from elv_pipeline_tests.databases.servers import PostgresDatabase
 
 ROLES = ("elv_extract", "elv_score_writer", "elv_dagster")

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from elv_pipeline.databases.audit import AccessLog
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.databases.statements import Statement
-from elv_pipeline.ingest.extract import ExtractWindow, Source
+from elv_pipeline.ingest.extracts.extract import ExtractWindow, Source
 
 SQL = Path(__file__).parents[2] / "sql" / "extract"
 BERLIN = ZoneInfo("Europe/Berlin")

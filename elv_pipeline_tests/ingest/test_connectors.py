@@ -12,7 +12,7 @@ from elv_pipeline.errors import ConfigError, ContractError
 from elv_pipeline.ingest.connectors.matching import plain
 from elv_pipeline.ingest.connectors.registry import CONNECTORS
 from elv_pipeline.ingest.exports import open_export
-from elv_pipeline.ingest.findings import findings
+from elv_pipeline.ingest.review.findings import findings
 from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline.ingest.tables import read_ads, read_leads
 from elv_pipeline_tests.ingest.exports import ADS, LEADS

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import elv_pipeline
-from elv_pipeline.ingest.data_checks import DATA_CHECKS, data_checks
-from elv_pipeline.ingest.finding import Finding
+from elv_pipeline.ingest.review.data_checks import DATA_CHECKS, data_checks
+from elv_pipeline.ingest.review.finding import Finding
 
 ROOT = Path(elv_pipeline.__file__).parent
 NAMES = [spec.name for spec in DATA_CHECKS]

@@ -6,7 +6,7 @@ import pytest
 
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.ingested import Ingested
-from elv_pipeline.ingest.profile import profile_markdown, profile_of
+from elv_pipeline.ingest.review.profile import profile_markdown, profile_of
 from elv_pipeline.ingest.sources import READERS, examine, read_sources
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write

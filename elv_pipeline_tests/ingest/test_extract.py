@@ -19,16 +19,16 @@ from sqlalchemy.exc import OperationalError
 
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.errors import ConfigError, ContractError, SourceError
-from elv_pipeline.ingest import extract as extract_module
-from elv_pipeline.ingest.extract import ExtractWindow, extract, extract_all
-from elv_pipeline.ingest.locations import locate
-from elv_pipeline.ingest.snapshots import (
+from elv_pipeline.ingest.extracts import extract as extract_module
+from elv_pipeline.ingest.extracts.extract import ExtractWindow, extract, extract_all
+from elv_pipeline.ingest.extracts.snapshots import (
     manifest_of,
     manifest_path,
     purge_snapshots,
     remove_abandoned,
     snapshots_in,
 )
+from elv_pipeline.ingest.locations import locate
 from elv_pipeline.ingest.stored_ids import hashing_mark, is_hashed_already, stored_ids
 from elv_pipeline.ingest.tables import read_ads, read_leads, read_outcomes
 from elv_pipeline_tests.ingest.crm import BERLIN, TABLES, Crm, example, files, query, window
@@ -292,7 +292,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from elv_pipeline.databases.audit import AccessLog
-from elv_pipeline.ingest import extract, snapshot_writer
+from elv_pipeline.ingest.extracts import extract, snapshot_writer
 from elv_pipeline_tests.ingest.crm import TABLES, Crm, example, window
 crm = Crm.__new__(Crm)
 folder = Path(sys.argv[1])

@@ -11,7 +11,7 @@ import pytest
 
 from elv_pipeline.contracts.lead_ads import LEADS_SOURCE
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.extract_columns import admitted, text_column
+from elv_pipeline.ingest.extracts.columns import admitted, text_column
 
 BERLIN_SUMMER = timezone(timedelta(hours=2))
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.dialects import mssql, postgresql, sqlite
 
 from elv_pipeline.databases.statements import Statement
-from elv_pipeline.ingest.extract_columns import SOURCE_CONTRACTS, admitted
+from elv_pipeline.ingest.extracts.columns import SOURCE_CONTRACTS, admitted
 from elv_pipeline_tests.ingest.crm import SQL, TABLES, example, window
 
 DIALECTS = {"mssql": mssql.dialect, "postgresql": postgresql.dialect, "sqlite": sqlite.dialect}

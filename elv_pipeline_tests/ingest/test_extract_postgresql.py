@@ -13,9 +13,9 @@ import pytest
 from elv_pipeline.databases.audit import AccessLog
 from elv_pipeline.databases.connections import open_engine
 from elv_pipeline.errors import ContractError, SourceError
-from elv_pipeline.ingest import extract as extract_module
-from elv_pipeline.ingest.extract import Source, extract, extract_all
-from elv_pipeline.ingest.snapshots import snapshots_in
+from elv_pipeline.ingest.extracts import extract as extract_module
+from elv_pipeline.ingest.extracts.extract import Source, extract, extract_all
+from elv_pipeline.ingest.extracts.snapshots import snapshots_in
 from elv_pipeline.ingest.tables import read_ads, read_lead_to_ad_map, read_leads, read_outcomes
 from elv_pipeline_tests.databases.servers import PostgresDatabase, postgres_database, postgres_server
 from elv_pipeline_tests.ingest.crm import TABLES, example, files, query, window

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elv_pipeline.ingest.findings import Finding, findings
-from elv_pipeline.ingest.observation import poisson_at_most
-from elv_pipeline.ingest.readiness import label_counts
+from elv_pipeline.ingest.review.findings import Finding, findings
+from elv_pipeline.ingest.review.observation import poisson_at_most
+from elv_pipeline.ingest.review.readiness import label_counts
 from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.ingest.finding import Finding
-from elv_pipeline.ingest.findings import findings
 from elv_pipeline.ingest.ingested import Ingested
-from elv_pipeline.ingest.matching import id_coverage
+from elv_pipeline.ingest.review.finding import Finding
+from elv_pipeline.ingest.review.findings import findings
+from elv_pipeline.ingest.review.matching import id_coverage
 from elv_pipeline.ingest.sources import Sources, read_sources
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from elv_pipeline.contracts.lead_ads import ADS_SOURCE, LEADS_SOURCE
-from elv_pipeline.ingest.categories import as_categories, as_texts, distinct_count, has_one, repeated_columns
 from elv_pipeline.ingest.ingested import column_profiles
-from elv_pipeline.ingest.key_order import key_order
-from elv_pipeline.ingest.row_rules import RowRule, SiftedRows
+from elv_pipeline.ingest.parsing.categories import as_categories, as_texts, distinct_count, has_one, repeated_columns
+from elv_pipeline.ingest.parsing.key_order import key_order
+from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
 from elv_pipeline.ingest.source_file import SOURCE_ROW
 
 SCHEMA = {"day": pl.Date, "ad_id": pl.String, "recorded_time": pl.Datetime("us", "UTC")}
@@ -44,7 +44,7 @@ def test_the_order_does_not_depend_on_the_blocks_it_is_worked_out_in(monkeypatch
     days = [date(2024, 1, day) for day in (3, 1, 2, 1, 3, 2, 1)]
     frame = pl.DataFrame({"day": days, "ad_id": list("bcaabcb")}, schema_overrides={"ad_id": pl.Categorical})
     whole = key_order(frame, ("day", "ad_id"))
-    monkeypatch.setattr("elv_pipeline.ingest.key_order._BLOCK_ROWS", 2)
+    monkeypatch.setattr("elv_pipeline.ingest.parsing.key_order._BLOCK_ROWS", 2)
     in_blocks = key_order(frame, ("day", "ad_id"))
     assert whole.positions is not None
     assert in_blocks.positions is not None

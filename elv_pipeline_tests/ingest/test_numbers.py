@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from elv_pipeline.contracts.lead_ads import ADS_SOURCE
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest import numbers
-from elv_pipeline.ingest.delimited_fast import read_fast
-from elv_pipeline.ingest.numbers import count_column, in_one_form, micros_column
-from elv_pipeline.ingest.raw_text import recognise
+from elv_pipeline.ingest.parsing import numbers
+from elv_pipeline.ingest.parsing.delimited_fast import read_fast
+from elv_pipeline.ingest.parsing.numbers import count_column, in_one_form, micros_column
+from elv_pipeline.ingest.parsing.raw_text import recognise
 from elv_pipeline.ingest.source_file import SOURCE_ROW
 from elv_pipeline_tests.ingest.exports import write
 

@@ -10,8 +10,8 @@ import pytest
 
 from elv_pipeline.config_file import parse_config
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.findings import findings
-from elv_pipeline.ingest.readiness import readiness
+from elv_pipeline.ingest.review.findings import findings
+from elv_pipeline.ingest.review.readiness import readiness
 from elv_pipeline.ingest.sources import read_sources
 from elv_pipeline.settings import PipelineConfig
 

@@ -10,8 +10,8 @@ import pytest
 
 from elv_pipeline.contracts.lead_ads import OUTCOMES
 from elv_pipeline.ingest.combined import combined
-from elv_pipeline.ingest.outcome_values import outcome_values
-from elv_pipeline.ingest.profile import profile_markdown, profile_of
+from elv_pipeline.ingest.review.outcome_values import outcome_values
+from elv_pipeline.ingest.review.profile import profile_markdown, profile_of
 from elv_pipeline.ingest.sources import examine
 from elv_pipeline.ingest.tables import read_outcomes
 from elv_pipeline_tests.ingest.exports import make_config, write

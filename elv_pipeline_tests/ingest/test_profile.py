@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from elv_pipeline.ingest.matching import lead_matches
-from elv_pipeline.ingest.profile import profile_markdown, profile_of
+from elv_pipeline.ingest.review.matching import lead_matches
+from elv_pipeline.ingest.review.profile import profile_markdown, profile_of
 from elv_pipeline.ingest.sources import examine, read_sources
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 

@@ -9,10 +9,10 @@ import pytest
 
 from elv_pipeline.contracts.lead_ads import LEADS, OUTCOMES
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.extract import ExtractWindow, extract
+from elv_pipeline.ingest.extracts.extract import ExtractWindow, extract
+from elv_pipeline.ingest.extracts.standing import joined, standing_of
 from elv_pipeline.ingest.intake import Arrival, Intake, combined_of
 from elv_pipeline.ingest.sources import READERS, examine
-from elv_pipeline.ingest.standing import joined, standing_of
 from elv_pipeline.ingest.tables import read_ads, read_leads, read_outcomes
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand
 from elv_pipeline_tests.ingest.crm import Crm, example, window

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.findings import findings
-from elv_pipeline.ingest.profile import profile, profile_markdown
-from elv_pipeline.ingest.readiness import readiness
+from elv_pipeline.ingest.review.findings import findings
+from elv_pipeline.ingest.review.profile import profile, profile_markdown
+from elv_pipeline.ingest.review.readiness import readiness
 from elv_pipeline.ingest.sources import Sources, read_sources
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest import delimited_strict, text_table
-from elv_pipeline.ingest.delimited_fast import read_fast
-from elv_pipeline.ingest.delimited_strict import read_header, read_strictly
-from elv_pipeline.ingest.raw_text import recognise
+from elv_pipeline.ingest.parsing import delimited_strict, text_table
+from elv_pipeline.ingest.parsing.delimited_fast import read_fast
+from elv_pipeline.ingest.parsing.delimited_strict import read_header, read_strictly
+from elv_pipeline.ingest.parsing.raw_text import recognise
+from elv_pipeline.ingest.parsing.text_table import Layout, TextTable, read_text_table, safe_header_name
 from elv_pipeline.ingest.source_file import SOURCE_ROW
-from elv_pipeline.ingest.text_table import Layout, TextTable, read_text_table, safe_header_name
 from elv_pipeline_tests.ingest.exports import write
 
 KNOWN = ("lead_id", "created_time", "ad_id")

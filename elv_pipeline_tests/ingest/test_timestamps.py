@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest import timestamps
-from elv_pipeline.ingest.timestamps import ParsedTimes, TimeColumn, parse_times
+from elv_pipeline.ingest.parsing import timestamps
+from elv_pipeline.ingest.parsing.timestamps import ParsedTimes, TimeColumn, parse_times
 
 
 def parse(*texts: str | None, timezone: str = "Europe/Berlin", **keys: object) -> ParsedTimes:

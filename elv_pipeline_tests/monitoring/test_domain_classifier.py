@@ -10,7 +10,7 @@ import pytest
 
 from elv_pipeline.contracts.outputs import DRIFT
 from elv_pipeline.monitoring.domain_classifier import domain_classifier, spread_sample
-from elv_pipeline.publishing.monitoring_content import can_be_called_out
+from elv_pipeline.publishing.pages.monitoring.content import can_be_called_out
 from elv_pipeline_tests.monitoring.account import FEATURES, REFERENCE_DAYS, account, day
 
 LEADS = account(21, days=REFERENCE_DAYS + 28)

@@ -16,8 +16,8 @@ import pytest
 from elv_pipeline.config_file import parse_config
 from elv_pipeline.errors import ContractError, SourceError
 from elv_pipeline.home import Home
-from elv_pipeline.ingest.snapshots import snapshots_in
-from elv_pipeline.orchestration.assets_extract import covered_until
+from elv_pipeline.ingest.extracts.snapshots import snapshots_in
+from elv_pipeline.orchestration.assets.extract import covered_until
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy

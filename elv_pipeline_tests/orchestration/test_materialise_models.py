@@ -14,10 +14,10 @@ import pytest
 
 from elv_pipeline.errors import ElvError, PromotionRefusedError, ScoringRefusedError, TrainingRefusedError
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.orchestration.assets_learning import _metrics_table
+from elv_pipeline.orchestration.assets.learning import _metrics_table
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, DayRange
-from elv_pipeline.publishing.model_handle import read_handle
-from elv_pipeline.publishing.model_registry import ModelRegistry
+from elv_pipeline.publishing.registry.model_handle import read_handle
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, NAME, Copy, Finished
 
 pytestmark = BETA

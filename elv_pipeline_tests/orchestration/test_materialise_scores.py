@@ -18,11 +18,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from elv_pipeline.errors import ContractError, ScoringRefusedError
-from elv_pipeline.ingest.data_checks import DATA_CHECKS
+from elv_pipeline.ingest.review.data_checks import DATA_CHECKS
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.orchestration import assets_boards
-from elv_pipeline.orchestration.assets_report import batch_features
+from elv_pipeline.orchestration.assets import boards as assets_boards
+from elv_pipeline.orchestration.assets.report import batch_features
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, HISTORY, LAST, NAME, SCORED, Copy, Finished
 

@@ -16,8 +16,8 @@ from elv_pipeline.databases.connections import open_engine
 from elv_pipeline.errors import ElvError
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.publication import approve, scores_connection
-from elv_pipeline.publishing.score_targets import target_environment
-from elv_pipeline.publishing.targets import TargetRefusedError, approvals
+from elv_pipeline.publishing.scores.target_row import target_environment
+from elv_pipeline.publishing.scores.targets import TargetRefusedError, approvals
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, Copy
 
 pytestmark = BETA

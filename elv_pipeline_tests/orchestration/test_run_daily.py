@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from elv_pipeline.home import Home
-from elv_pipeline.orchestration.assets_completeness import CompletenessConfig
+from elv_pipeline.orchestration.assets.completeness import CompletenessConfig
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record
 from elv_pipeline.orchestration.partitions import DayRange
-from elv_pipeline.publishing.targets import approvals
+from elv_pipeline.publishing.scores.targets import approvals
 from elv_pipeline_tests.command_line import Answer, elv
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, LENIENT, NAME, Copy, Finished
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from elv_pipeline.monitoring.alert_state import read_state
-from elv_pipeline.orchestration.assets_watching import MEASURED
+from elv_pipeline.orchestration.assets.watching import MEASURED
 from elv_pipeline.orchestration.code_location import problem_definitions
 from elv_pipeline.orchestration.due_days import HELD
 from elv_pipeline.orchestration.failed_runs import failed_run_alerts

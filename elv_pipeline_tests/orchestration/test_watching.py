@@ -13,8 +13,8 @@ import pytest
 
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.monitoring.alert_state import read_state
-from elv_pipeline.orchestration import assets_watching
-from elv_pipeline.orchestration.assets_watching import MEASURED, tell
+from elv_pipeline.orchestration.assets import watching as assets_watching
+from elv_pipeline.orchestration.assets.watching import MEASURED, tell
 from elv_pipeline.publishing.file_lock import alone
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, SCORED, Copy
 

@@ -13,13 +13,13 @@ import polars as pl
 
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.home import Home
+from elv_pipeline.ingest.extracts.snapshot_writer import placed, published, staged
+from elv_pipeline.ingest.extracts.snapshots import Snapshot, SnapshotManifest, publish_together, record_name
 from elv_pipeline.ingest.intake import Intake
-from elv_pipeline.ingest.snapshot_writer import placed, published, staged
-from elv_pipeline.ingest.snapshots import Snapshot, SnapshotManifest, publish_together, record_name
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.lake import Lake
 from elv_pipeline.publishing.run_registry import record_run
-from elv_pipeline.publishing.score_tables import (
+from elv_pipeline.publishing.scores.tables import (
     COLUMNS,
     KEY,
     LEAD_SCORE_HISTORY,

@@ -7,7 +7,7 @@ import struct
 
 import altair as alt
 
-from elv_pipeline.publishing.stills import still_picture
+from elv_pipeline.publishing.pages.stills import still_picture
 
 
 def size_of_still(chart: alt.Chart) -> tuple[int, int]:

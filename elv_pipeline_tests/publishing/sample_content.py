@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from elv_pipeline.publishing.content import ReportContent
+from elv_pipeline.publishing.pages.content import ReportContent
 
 MANIFEST: dict[str, Any] = {
     "run_id": "run-7",

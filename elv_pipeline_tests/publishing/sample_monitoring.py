@@ -10,7 +10,7 @@ import polars as pl
 
 from elv_pipeline.contracts.outputs import DRIFT, PERFORMANCE
 from elv_pipeline.monitoring.alert_rules_inputs import TableAge
-from elv_pipeline.publishing.monitoring_content import DAYS, ROWS, MonitoringContent
+from elv_pipeline.publishing.pages.monitoring.content import DAYS, ROWS, MonitoringContent
 
 LAST = date(2025, 6, 29)
 """A Sunday, and yesterday of ``AS_OF``."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from elv_pipeline.publishing.content import ReportContent
+from elv_pipeline.publishing.pages.content import ReportContent
 from elv_pipeline_tests.publishing.sample_content import figure, full_content, metrics, model_metrics, predictions
 
 

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import BigInteger, Column, Engine, MetaData, String, Table, inspect, select
 
 from elv_pipeline.databases.connections import Connection, open_engine
-from elv_pipeline.publishing.score_rows import score_rows
-from elv_pipeline.publishing.score_tables import COLUMNS, LEAD_SCORES, SCORE_RUNS, moment, type_of
+from elv_pipeline.publishing.scores.rows import score_rows
+from elv_pipeline.publishing.scores.tables import COLUMNS, LEAD_SCORES, SCORE_RUNS, moment, type_of
 from elv_pipeline_tests.databases.servers import PostgresDatabase
 
 CREATED = datetime(2025, 3, 1, 12, tzinfo=UTC)

@@ -17,8 +17,8 @@ from sqlalchemy import Connection as Session
 from sqlalchemy import event
 
 from elv_pipeline.databases.connections import Connection, open_engine
-from elv_pipeline.publishing import score_staging
-from elv_pipeline.publishing.scores import upsert_scores
+from elv_pipeline.publishing.scores import staging as score_staging
+from elv_pipeline.publishing.scores.writing import upsert_scores
 from elv_pipeline_tests.publishing.score_samples import predictions, rows_of, told
 
 URL_VARIABLE = "SCORE_VICTIM_URL"

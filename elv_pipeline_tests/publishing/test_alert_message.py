@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from elv_pipeline.publishing.alert_message import AlertMessage, alert_message, message_of, without_private
+from elv_pipeline.publishing.alerting.alert_message import AlertMessage, alert_message, message_of, without_private
 
 DAY = date(2025, 6, 17)
 ALERT: dict[str, Any] = {

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.backtest_page import backtest_charts, backtest_table, render_backtest
-from elv_pipeline.publishing.stills import still_picture
+from elv_pipeline.publishing.pages.backtest.page import backtest_charts, backtest_table, render_backtest
+from elv_pipeline.publishing.pages.stills import still_picture
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.publishing.sample_backtest import (
     backtest_document,

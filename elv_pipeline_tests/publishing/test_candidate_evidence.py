@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elv_pipeline.publishing.candidate_evidence import file_digest, save_candidate
+from elv_pipeline.publishing.registry.candidate_evidence import file_digest, save_candidate
 from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_table
 from elv_pipeline_tests.publishing.registered import CONTEXT, ORIGIN, World

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from elv_pipeline.publishing.cards import data_card, model_card, plain
+from elv_pipeline.publishing.pages.cards import data_card, model_card, plain
 from elv_pipeline_tests.publishing import sample_proof as proof
 from elv_pipeline_tests.publishing.sample_content import MANIFEST, bare_content, full_content
 

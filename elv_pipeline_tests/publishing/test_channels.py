@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from elv_pipeline.publishing.channels import Delivery, channel_key, deliver, put_in_outbox, undelivered
-from elv_pipeline.publishing.delivery import Attempts
-from elv_pipeline.publishing.outbox import Outbox
+from elv_pipeline.publishing.alerting.channels import Delivery, channel_key, deliver, put_in_outbox, undelivered
+from elv_pipeline.publishing.alerting.delivery import Attempts
+from elv_pipeline.publishing.alerting.outbox import Outbox
 from elv_pipeline.settings_operation import Channel
 from elv_pipeline_tests.publishing.receivers import MailReceiver, mail_receiver, web_receiver
 

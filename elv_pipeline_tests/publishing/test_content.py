@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.content import day_span, joined, moment, money, percent
+from elv_pipeline.publishing.pages.content import day_span, joined, moment, money, percent
 from elv_pipeline_tests.publishing.sample_content import full_content, predictions
 
 

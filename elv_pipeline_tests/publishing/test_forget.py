@@ -17,14 +17,14 @@ from elv_pipeline.databases.connections import open_engine
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.home import Home
+from elv_pipeline.ingest.extracts.snapshots import snapshots_in
 from elv_pipeline.ingest.intake import Intake
-from elv_pipeline.ingest.snapshots import snapshots_in
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.privacy import IdHasher
-from elv_pipeline.publishing import forget as forgetting
-from elv_pipeline.publishing.forget import ForgetReport, forget
+from elv_pipeline.publishing.erasure import forget as forgetting
+from elv_pipeline.publishing.erasure.forget import ForgetReport, forget
 from elv_pipeline.publishing.run_registry import list_runs
-from elv_pipeline.publishing.score_tables import LEAD_SCORE_HISTORY, LEAD_SCORES
+from elv_pipeline.publishing.scores.tables import LEAD_SCORE_HISTORY, LEAD_SCORES
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.publishing.home_with_a_lead import DAY, GONE, STAYS, configuration, fill, scores, snapshot
 

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing import model_charts
+from elv_pipeline.publishing.pages import model_charts
 from elv_pipeline_tests.publishing import sample_content as sample
 from elv_pipeline_tests.publishing.pictures import size_of_still
 

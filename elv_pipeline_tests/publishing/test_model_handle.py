@@ -14,8 +14,8 @@ import pytest
 
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.learning.bundle import ModelBundle
-from elv_pipeline.publishing.candidate_evidence import EVIDENCE, file_digest
-from elv_pipeline.publishing.model_handle import load_model, model_from_file, read_handle, write_handle
+from elv_pipeline.publishing.registry.candidate_evidence import EVIDENCE, file_digest
+from elv_pipeline.publishing.registry.model_handle import load_model, model_from_file, read_handle, write_handle
 from elv_pipeline_tests.publishing.registered import World
 
 

@@ -16,9 +16,9 @@ import pytest
 from elv_pipeline.errors import PromotionRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.learning.training import train
-from elv_pipeline.publishing.candidate_evidence import EVIDENCE, CandidateEvidence, save_candidate
-from elv_pipeline.publishing.model_handle import load_model
-from elv_pipeline.publishing.model_registry import ModelRegistry
+from elv_pipeline.publishing.registry.candidate_evidence import EVIDENCE, CandidateEvidence, save_candidate
+from elv_pipeline.publishing.registry.model_handle import load_model
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline_tests.decisions.explained import explained
 from elv_pipeline_tests.learning.learning_data import make_spec, make_table
 from elv_pipeline_tests.publishing.registered import CONTEXT, World

@@ -7,18 +7,18 @@ import altair as alt
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.monitoring_charts import (
+from elv_pipeline.publishing.pages.monitoring.charts import (
     model_timeline,
     score,
     volume,
 )
-from elv_pipeline.publishing.monitoring_cohort_charts import (
+from elv_pipeline.publishing.pages.monitoring.cohort_charts import (
     estimated_and_realised,
     observed_over_expected,
     value_by_cohort,
 )
-from elv_pipeline.publishing.monitoring_drift_chart import comparison_name, drift_strip
-from elv_pipeline.publishing.monitoring_page import FIGURES, monitoring_charts
+from elv_pipeline.publishing.pages.monitoring.drift_chart import comparison_name, drift_strip
+from elv_pipeline.publishing.pages.monitoring.page import FIGURES, monitoring_charts
 from elv_pipeline_tests.publishing import sample_monitoring as sample
 from elv_pipeline_tests.publishing.pictures import size_of_still
 from elv_pipeline_tests.publishing.sample_monitoring import LAST, monitoring_content

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 
 from elv_pipeline.errors import ElvError
-from elv_pipeline.publishing.monitoring_bands import (
+from elv_pipeline.publishing.pages.monitoring.bands import (
     Band,
     count_bands,
     mean_bands,
     newest_count_band,
     usual_value_per_lead,
 )
-from elv_pipeline.publishing.monitoring_content import drift_strength
+from elv_pipeline.publishing.pages.monitoring.content import drift_strength
 from elv_pipeline_tests.publishing import sample_monitoring as sample
 from elv_pipeline_tests.publishing.sample_monitoring import AS_OF, LAST, alert, monitoring_content
 

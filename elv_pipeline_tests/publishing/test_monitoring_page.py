@@ -10,8 +10,13 @@ import pytest
 
 from elv_pipeline.monitoring.alert import SEVERITIES
 from elv_pipeline.monitoring.alert_rules_inputs import TableAge
-from elv_pipeline.publishing.monitoring_content import MonitoringContent
-from elv_pipeline.publishing.monitoring_page import FIGURES, monitoring_charts, monitoring_metadata, render_monitoring
+from elv_pipeline.publishing.pages.monitoring.content import MonitoringContent
+from elv_pipeline.publishing.pages.monitoring.page import (
+    FIGURES,
+    monitoring_charts,
+    monitoring_metadata,
+    render_monitoring,
+)
 from elv_pipeline_tests.publishing import sample_monitoring as sample
 from elv_pipeline_tests.publishing.sample_monitoring import AS_OF, LAST, alert, monitoring_content
 from elv_pipeline_tests.publishing.test_report import HOSTILE, Page, specs, without_viewer

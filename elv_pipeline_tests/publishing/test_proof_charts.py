@@ -7,8 +7,8 @@ import altair as alt
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing import proof_charts, why_charts
-from elv_pipeline.publishing.stills import still_picture
+from elv_pipeline.publishing.pages import proof_charts, why_charts
+from elv_pipeline.publishing.pages.stills import still_picture
 from elv_pipeline_tests.publishing import sample_proof as sample
 
 HOUR = sample.partial_dependence().filter(pl.col("feature") == "hour")

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.content import ReportContent
-from elv_pipeline.publishing.page import viewer
-from elv_pipeline.publishing.report import render_report
+from elv_pipeline.publishing.pages.content import ReportContent
+from elv_pipeline.publishing.pages.page import viewer
+from elv_pipeline.publishing.pages.report import render_report
 from elv_pipeline_tests.publishing import sample_proof as proof
 from elv_pipeline_tests.publishing.sample_content import (
     MANIFEST,

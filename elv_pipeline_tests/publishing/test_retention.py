@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from elv_pipeline.home import Home
+from elv_pipeline.ingest.extracts.snapshots import snapshots_in
 from elv_pipeline.ingest.intake import Intake
-from elv_pipeline.ingest.snapshots import snapshots_in
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.lake import Lake, days_between
 from elv_pipeline.publishing import retention

@@ -22,10 +22,10 @@ from elv_pipeline.learning.training import TrainingResult, train
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.monitoring.drift import drift, reference_of
 from elv_pipeline.publishing import run_bundle
-from elv_pipeline.publishing.candidate_evidence import file_digest, save_candidate
-from elv_pipeline.publishing.content import ReportContent
 from elv_pipeline.publishing.manifest import RunFacts, git_sha, manifest
-from elv_pipeline.publishing.model_handle import ModelHandle, model_from_file
+from elv_pipeline.publishing.pages.content import ReportContent
+from elv_pipeline.publishing.registry.candidate_evidence import file_digest, save_candidate
+from elv_pipeline.publishing.registry.model_handle import ModelHandle, model_from_file
 from elv_pipeline.publishing.run_bundle import BundleInputs, write_plain_bundle, write_run_bundle
 from elv_pipeline.publishing.run_registry import list_runs
 from elv_pipeline.settings import PipelineConfig

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, event
 
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.errors import ContractError
-from elv_pipeline.publishing.score_targets import note_target, target_environment
-from elv_pipeline.publishing.scores import UpsertCounts, upsert_scores
+from elv_pipeline.publishing.scores.target_row import note_target, target_environment
+from elv_pipeline.publishing.scores.writing import UpsertCounts, upsert_scores
 from elv_pipeline_tests.publishing.score_samples import (
     CREATED,
     WRITTEN,

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.errors import SourceError
-from elv_pipeline.publishing import score_staging
-from elv_pipeline.publishing.scores import UpsertCounts, upsert_scores
+from elv_pipeline.publishing.scores import staging as score_staging
+from elv_pipeline.publishing.scores.writing import UpsertCounts, upsert_scores
 from elv_pipeline_tests.databases.servers import PostgresDatabase, PostgresServer, restart, running_postgres
 from elv_pipeline_tests.publishing.score_samples import (
     connection_to,

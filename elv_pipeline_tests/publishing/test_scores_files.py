@@ -12,8 +12,8 @@ import pytest
 from elv_pipeline.contracts.outputs import predictions_contract
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.errors import ContractError
-from elv_pipeline.publishing.score_files import rows_from_bundle
-from elv_pipeline.publishing.scores import UpsertCounts, upsert_scores
+from elv_pipeline.publishing.scores.files import rows_from_bundle
+from elv_pipeline.publishing.scores.writing import UpsertCounts, upsert_scores
 from elv_pipeline_tests.publishing.score_samples import LABEL, predictions, stored, told
 
 SPLITS = ("train", "train", "gap", "calibration", "test", "young", "score")

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import Engine
 
 from elv_pipeline.errors import ContractError
-from elv_pipeline.publishing.score_rollback import rollback_days, rollback_run
-from elv_pipeline.publishing.score_undo import RollbackCounts
-from elv_pipeline.publishing.scores import upsert_scores
+from elv_pipeline.publishing.scores.rollback import rollback_days, rollback_run
+from elv_pipeline.publishing.scores.undo import RollbackCounts
+from elv_pipeline.publishing.scores.writing import upsert_scores
 from elv_pipeline_tests.publishing.score_samples import (
     LABEL,
     WRITTEN,

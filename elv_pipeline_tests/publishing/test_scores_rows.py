@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.errors import ContractError
-from elv_pipeline.publishing.score_parts import writes_of
-from elv_pipeline.publishing.score_rows import storable
-from elv_pipeline.publishing.scores import upsert_scores
+from elv_pipeline.publishing.scores.parts import writes_of
+from elv_pipeline.publishing.scores.rows import storable
+from elv_pipeline.publishing.scores.writing import upsert_scores
 from elv_pipeline_tests.publishing.score_samples import predictions, rows_of, told
 
 ROWS = rows_of(told(predictions({"good": 0.1, "bad": 0.2})))

@@ -17,14 +17,14 @@ from sqlalchemy.schema import CreateTable
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.databases.retries import is_transient
 from elv_pipeline.databases.scripts import migrate, migrations
-from elv_pipeline.publishing import score_staging
-from elv_pipeline.publishing.score_copy import HEADER, TRAILER, copy_blocks
-from elv_pipeline.publishing.score_parts import Write, writes_of
-from elv_pipeline.publishing.score_rows import storable
-from elv_pipeline.publishing.score_staging import MSSQL_LOCK, Stage, mssql_load, stage_table
-from elv_pipeline.publishing.score_tables import COMPARED, LEAD_SCORES, metadata
-from elv_pipeline.publishing.score_upsert import history_of, inserted_scores, inserted_stage, updated_scores
-from elv_pipeline.publishing.scores import UpsertCounts, upsert_scores
+from elv_pipeline.publishing.scores import staging as score_staging
+from elv_pipeline.publishing.scores.binary_copy import HEADER, TRAILER, copy_blocks
+from elv_pipeline.publishing.scores.parts import Write, writes_of
+from elv_pipeline.publishing.scores.rows import storable
+from elv_pipeline.publishing.scores.staging import MSSQL_LOCK, Stage, mssql_load, stage_table
+from elv_pipeline.publishing.scores.tables import COMPARED, LEAD_SCORES, metadata
+from elv_pipeline.publishing.scores.upsert import history_of, inserted_scores, inserted_stage, updated_scores
+from elv_pipeline.publishing.scores.writing import UpsertCounts, upsert_scores
 from elv_pipeline_tests.publishing.score_samples import ledger, predictions, rows_of, states, stored, tables, told
 
 MSSQL = pyodbc.dialect()

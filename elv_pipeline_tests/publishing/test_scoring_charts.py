@@ -9,8 +9,8 @@ import altair as alt
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing import scoring_charts
-from elv_pipeline.publishing.stills import still_picture
+from elv_pipeline.publishing.pages import scoring_charts
+from elv_pipeline.publishing.pages.stills import still_picture
 from elv_pipeline_tests.publishing import sample_content as sample
 from elv_pipeline_tests.publishing.pictures import size_of_still
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.statements import compared, how_sure, money_advice, verdict
+from elv_pipeline.publishing.pages.statements import compared, how_sure, money_advice, verdict
 from elv_pipeline_tests.publishing.sample_content import MANIFEST, board, figure, full_content, metrics
 
 

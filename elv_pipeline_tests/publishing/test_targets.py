@@ -10,7 +10,7 @@ import pytest
 
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.home import Home
-from elv_pipeline.publishing.targets import (
+from elv_pipeline.publishing.scores.targets import (
     AUTOMATIC,
     TargetRefusedError,
     approvals,

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from elv_pipeline.publishing.traces import (
+from elv_pipeline.publishing.erasure.traces import (
     ERASED,
     Sought,
     clean_free_pages,

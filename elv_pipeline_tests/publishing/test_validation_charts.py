@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import pytest
 
-from elv_pipeline.publishing.validation_charts import match_chart, outcome_chart, rows_chart
+from elv_pipeline.publishing.pages.validation.charts import match_chart, outcome_chart, rows_chart
 
 METHODS = ("ad_id", "adset_id", "campaign_id", "map", "name")
 WEEKS = [

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from elv_pipeline.ingest.profile import profile_of
+from elv_pipeline.ingest.review.profile import profile_of
 from elv_pipeline.ingest.sources import examine
-from elv_pipeline.publishing.page import viewer
-from elv_pipeline.publishing.validation_page import render_validation
+from elv_pipeline.publishing.pages.page import viewer
+from elv_pipeline.publishing.pages.validation.page import render_validation
 from elv_pipeline_tests.ingest.exports import make_config, write
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

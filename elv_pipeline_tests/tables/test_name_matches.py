@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.ingest.names import normalised_name
+from elv_pipeline.ingest.parsing.names import normalised_name
 from elv_pipeline.tables.joins import ID_COLUMNS, join_leads
 from elv_pipeline_tests.tables.world import ADS_SCHEMA, LEADS_SCHEMA, MAPPING_SCHEMA, Row, frame
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.connectors.base import ColumnNames, ConnectorSpec
-from elv_pipeline.ingest.text_table import Layout, is_value_like, safe_header_name
+from elv_pipeline.ingest.parsing.text_table import Layout, is_value_like, safe_header_name
 
 _CURRENCY = re.compile(r"(?P<name>.+?)\s*\((?P<code>[a-z]{3})\)")
 _APOSTROPHES = re.compile("[\u2019\u2018\u00b4`]")

@@ -1,0 +1,166 @@
+"""Writing a snapshot: batches into one staged Parquet file, then its place and its manifest.
+
+Belongs here: staging, digests, and the steps by which a snapshot appears. Does not belong here: where the rows come
+from (``extract``), or what a manifest means (``snapshots``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from elv_pipeline.home import write_atomically
+from elv_pipeline.ingest.extracts.snapshots import (
+    Snapshot,
+    SnapshotManifest,
+    manifest_path,
+    snapshot_name,
+    snapshots_in,
+)
+
+_SEEDS = (20_250_331, 7_919)
+"""Of two independent 64-bit hashes of a row; their sums do not depend on the order of rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedRows:
+    """Rows written under a hidden name, which nothing reads.
+
+    Attributes:
+        path: the hidden file.
+        sha256: digest of its bytes.
+        content: digest of columns, types and rows, whatever the order of the rows.
+        rows: how many rows.
+        batches: in how many batches they came; one without rows is none.
+        columns: name and type of each column.
+    """
+
+    path: Path
+    sha256: str
+    content: str
+    rows: int
+    batches: int
+    columns: tuple[tuple[str, str], ...]
+
+
+@contextmanager
+def staged(
+    frames: Iterable[pl.DataFrame], *, folder: Path, marks: Mapping[str, str] | None = None
+) -> Iterator[StagedRows]:
+    """Write frames of one schema, at least one, as they come, and remove what was not taken from the hidden place.
+
+    Memory is that of three batches, whatever their number: one that is fetched, one that is written, and the writer's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".{uuid4().hex[:12]}.staged"
+    try:
+        yield _written(frames, path=path, marks=marks or {})
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def placed(rows: StagedRows, *, folder: Path, table: str, recorded_at: datetime) -> Path:
+    """Give staged rows their name, which no snapshot had before; without a manifest they are still not visible."""
+    for number in count(1):
+        path = folder / snapshot_name(table, recorded_at, number=number)
+        try:
+            path.open("xb").close()  # two extracts of one second never take the same name
+        except FileExistsError:
+            continue
+        rows.path.replace(path)
+        return path
+    raise AssertionError("count() ends")
+
+
+def published(path: Path, manifest: SnapshotManifest) -> Snapshot:
+    """Write the manifest beside a placed file, after which the snapshot is complete. Atomic."""
+    manifest = replace(manifest, file=path.name)
+    write_atomically(manifest_path(path), manifest.to_json())
+    return Snapshot(path=path, manifest=manifest)
+
+
+def same_as_before(folder: Path, manifest: SnapshotManifest) -> Snapshot | None:
+    """The newest snapshot that speaks of any moment of the window, if it says the very same of the very same window.
+
+    One that was followed by a snapshot of another window is not taken, though its content be the same: the later one
+    has had the last word on the days that both hold.
+    """
+    speaking = [
+        found
+        for found in snapshots_in(folder)
+        if found.manifest.since < manifest.until and manifest.since < found.manifest.until
+    ]
+    if not speaking:
+        return None
+    newest = speaking[-1].manifest
+    same = all(
+        getattr(newest, name) == getattr(manifest, name) for name in ("since", "until", "known_until", "content")
+    )
+    return replace(speaking[-1], unchanged=True) if same else None
+
+
+@dataclass
+class _Content:
+    """Digest of a multiset of rows."""
+
+    rows: int = 0
+    sums: list[int] = field(default_factory=lambda: [0] * len(_SEEDS))
+
+    def add(self, frame: pl.DataFrame) -> None:
+        self.rows += frame.height
+        for at, seed in enumerate(_SEEDS):
+            hashes = frame.hash_rows(seed).to_numpy()
+            self.sums[at] = (self.sums[at] + int(np.add.reduce(hashes, dtype=np.uint64))) % 2**64
+
+    def digest(self, columns: tuple[tuple[str, str], ...]) -> str:
+        return hashlib.sha256(repr((columns, self.rows, self.sums)).encode()).hexdigest()
+
+
+def _written(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, str]) -> StagedRows:
+    content, batches = _Content(), 0
+    columns: tuple[tuple[str, str], ...] = ()
+    writer: pq.ParquetWriter | None = None
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(max_workers=1) as background:  # the database fills the next batch while one is written
+        try:
+            for frame in frames:
+                arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+                if writer is None:
+                    columns = tuple((name, str(dtype)) for name, dtype in frame.schema.items())
+                    schema = arrow.schema.with_metadata(marks) if marks else arrow.schema
+                    writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+                batches += 1 if frame.height else 0
+                if pending is not None:
+                    pending.result()
+                pending = background.submit(_write, writer, arrow, frame, content)
+            if pending is not None:
+                pending.result()
+        finally:
+            background.shutdown(wait=True)
+            if writer is not None:
+                writer.close()
+    if writer is None:
+        raise ValueError("no frame was given; one without rows says which columns there are")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return StagedRows(
+        path=path, sha256=digest, content=content.digest(columns), rows=content.rows, batches=batches, columns=columns
+    )
+
+
+def _write(writer: pq.ParquetWriter, arrow: pa.Table, frame: pl.DataFrame, content: _Content) -> None:
+    if frame.height:
+        writer.write_table(arrow)
+        content.add(frame)

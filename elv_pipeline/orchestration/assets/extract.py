@@ -1,0 +1,193 @@
+"""The asset that reads databases: the configured queries become snapshots, which the raw tables read like files.
+
+Belongs here: the asset function and the window of a run. Does not belong here: queries, batches or files (``ingest/``)
+or connections (``databases/``).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from elv_pipeline.databases.audit import AccessLog
+from elv_pipeline.databases.connections import Connection, open_engine
+from elv_pipeline.databases.statements import Statement
+from elv_pipeline.errors import ConfigError
+from elv_pipeline.forgotten import Forgotten, forgotten_file
+from elv_pipeline.ingest.extracts.extract import Source, extract_all
+from elv_pipeline.ingest.extracts.snapshots import Snapshot, snapshots_in
+from elv_pipeline.ingest.extracts.standing import joined
+from elv_pipeline.ingest.extracts.window import ExtractWindow
+from elv_pipeline.ingest.stored_ids import hashing_mark, stored_ids
+from elv_pipeline.orchestration.asset_parts import AssetParts, asset
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG
+from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.privacy import hasher_of, hashing_file, require_same_key
+
+COVERED = "extracted_days"
+"""Document of the lake: for each table the spans of local days that were read whole."""
+
+
+class ExtractConfig(dg.Config):
+    """Which window is read.
+
+    Attributes:
+        since: first local day (ISO 8601); empty: ``days_back`` before ``until``. Days before it that were never read
+            are read, too.
+        exactly: read from ``since`` on, whatever is missing before it.
+        until: local day that is not reached any more; empty: the day after the run's last day, or today.
+        days_back: length of the window; 0: ``extracts.days_back``.
+        queries: query files that replace the configured ones, by table.
+        now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
+    """
+
+    since: str = ""
+    until: str = ""
+    days_back: int = 0
+    exactly: bool = False
+    queries: dict[str, str] = Field(default_factory=dict)
+    now: str = ""
+
+    @property
+    def moment(self) -> datetime:
+        """The present moment, UTC."""
+        return datetime.fromisoformat(self.now).astimezone(UTC) if self.now else datetime.now(UTC)
+
+
+def extract_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+    """The extracts of a configuration; none where every table comes from files."""
+    queries = deployment.config.extracts.queries
+    if not queries:
+        return []
+
+    @asset(
+        **parts.common("extracts", group="raw", kinds={"sql", "parquet"}),
+        description=f"What the queries deliver ({', '.join(sorted(queries))}), read in one transaction into immutable "
+        "snapshots. Reads only: a login that can write is refused.",
+    )
+    def extracts(context: dg.AssetExecutionContext, config: ExtractConfig) -> dg.MaterializeResult:
+        since, until = _window(deployment, config, tags=context.run.tags)
+        with narrated(context, f"reading {since} to {until} from {len(queries)} queries"):
+            found = read_window(deployment, config, since=since, until=until)
+            document = _document(found, since=since, until=until)
+            note_covered(deployment, found)
+            deployment.lake.write_json("extracts", document)
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": sum(snapshot.manifest.rows for snapshot in found.values()),
+                "since": str(since),
+                "until": str(until),
+                "tables": dg.MetadataValue.md(_table(document)),
+            }
+        )
+
+    return [extracts]
+
+
+def read_window(deployment: Deployment, config: ExtractConfig, *, since: date, until: date) -> dict[str, Snapshot]:
+    """Read every query for the local days ``since <= day < until`` into snapshots; all of them appear, or none."""
+    settings, name = deployment.config, deployment.name
+    if settings.databases.source is None:  # the configuration's own check makes this impossible
+        raise ConfigError(f"{name}: extracts need databases.source")
+    connection = Connection.of(settings.databases.source, name="databases.source", read_only=True)
+    files = {**settings.extracts.queries, **config.queries}
+    statements = {table: Statement.read(Path(path)) for table, path in files.items()}
+    folder = deployment.home.extracts(name)
+    has_data = folder.exists() or bool(deployment.lake.days("leads"))
+    require_same_key(hashing_file(deployment.home, name), hasher_of(settings), name=name, has_data=has_data)
+    engine = open_engine(connection, purpose=f"extract {name}")
+    forgotten = Forgotten.load(forgotten_file(deployment.home, name))
+    try:
+        source = Source(
+            engine=engine,
+            audit=AccessLog(deployment.home.access_log),
+            attempts=connection.attempts,
+            batch_rows=settings.extracts.batch_rows,
+            transform=lambda table, rows: forgotten.without(stored_ids(rows, settings, table=table)),
+            marks=hashing_mark(settings),
+        )
+        window = ExtractWindow(
+            since=deployment.midnight(since),
+            until=deployment.midnight(until),
+            recorded_at=config.moment,
+            zone=settings.zone,
+        )
+        return extract_all(statements, source=source, window=window, folder=folder)
+    finally:
+        engine.dispose()
+
+
+def covered_until(deployment: Deployment) -> date:
+    """First local day that is missing in a table that a query delivers; the calendar's start where one was never read.
+
+    Coverage counts from the calendar's start without a gap: a first extract of a late window says nothing of the past.
+    """
+    known = deployment.lake.read_json(COVERED) or {}
+    tables = deployment.config.extracts.queries
+    return min((_covered_until(deployment, known.get(table, [])) for table in tables), default=date.max)
+
+
+def note_covered(deployment: Deployment, found: Mapping[str, Snapshot]) -> None:
+    """Remember which days were read; their snapshots may be purged."""
+    known = dict(deployment.lake.read_json(COVERED) or {})
+    for table in found:
+        snapshots = snapshots_in(deployment.home.extracts(deployment.name) / table)
+        spans = [span for one in snapshots if (span := one.manifest.covered_days(deployment.config.zone))]
+        earlier = [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in known.get(table, [])]
+        known[table] = [[str(first), str(last)] for first, last in joined([*earlier, *spans])]
+    deployment.lake.write_json(COVERED, known)
+
+
+def _covered_until(deployment: Deployment, spans: Sequence[Sequence[str]]) -> date:
+    day = deployment.first_day
+    for first, last in spans:
+        if date.fromisoformat(first) <= day <= date.fromisoformat(last):
+            day = date.fromisoformat(last) + timedelta(days=1)
+    return day
+
+
+def _window(deployment: Deployment, config: ExtractConfig, *, tags: Mapping[str, str]) -> tuple[date, date]:
+    """The local days of a run: at least ``days_back``, and everything since what is known or the calendar's start."""
+    last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
+    today = config.moment.astimezone(deployment.config.zone).date()
+    wanted = date.fromisoformat(config.until) if config.until else None
+    until = wanted or (date.fromisoformat(last) + timedelta(days=1) if last else today)
+    until = min(until, today)
+    back = timedelta(days=config.days_back or deployment.config.extracts.days_back)
+    asked = date.fromisoformat(config.since) if config.since else until - back
+    since = asked if config.exactly else min(asked, covered_until(deployment))
+    return max(since, deployment.first_day), until
+
+
+def _document(found: Mapping[str, Snapshot], *, since: date, until: date) -> dict[str, Any]:
+    return {
+        table: {
+            "file": snapshot.manifest.file,
+            "rows": snapshot.manifest.rows,
+            "since": str(since),
+            "until": str(until),
+            "unchanged": snapshot.unchanged,
+            "dropped_columns": list(snapshot.manifest.dropped_columns),
+            "recorded_at": snapshot.manifest.recorded_at.isoformat(),
+            "seconds": round(snapshot.manifest.seconds, 2),
+        }
+        for table, snapshot in sorted(found.items())
+    }
+
+
+def _table(document: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = ["| table | rows | columns left out | seconds | |", "|---|---|---|---|---|"]
+    return "\n".join(
+        [
+            *lines,
+            *(
+                f"| {table} | {entry['rows']:,} | {', '.join(entry['dropped_columns']) or 'none'} | {entry['seconds']} "
+                f"| {'as before' if entry['unchanged'] else 'new'} |"
+                for table, entry in document.items()
+            ),
+        ]
+    )

@@ -1,0 +1,122 @@
+"""The asset that publishes scores: guards, rollout and the upsert, in this order.
+
+Belongs here: the asset function. Does not belong here: the rules (``decisions/``), what must hold before scores leave
+(``publication.py``), or SQL (``publishing/``).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from elv_pipeline.orchestration.asset_parts import AssetParts, asset
+from elv_pipeline.orchestration.assets.completeness import held_among
+from elv_pipeline.orchestration.assets.scoring import compatible_model, withheld
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.describe import lineage, note_partition_rows, schema_of_frame, table_metadata
+from elv_pipeline.orchestration.due_days import note_published
+from elv_pipeline.orchestration.lineage import scores_lineage
+from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.publication import model_place, takes_part, write
+from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.publishing.registry.model_handle import ModelHandle
+from elv_pipeline.publishing.scores.rows import score_rows
+
+WRITTEN = "written"
+"""Document of the lake: what the newest write of scores did."""
+
+
+class PublishConfig(dg.Config):
+    """Whether scores leave.
+
+    Attributes:
+        persist: write scores to the database; else they stay in the lake and the bundle.
+        only: days (ISO 8601) whose scores are written; empty: all of the run.
+        now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
+    """
+
+    persist: bool = True
+    only: list[str] = Field(default_factory=list)
+    now: str = ""
+
+    @property
+    def moment(self) -> datetime:
+        """The present moment, UTC."""
+        return datetime.fromisoformat(self.now).astimezone(UTC) if self.now else datetime.now(UTC)
+
+
+def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+    """The table of scores."""
+    kind = "sql" if deployment.config.databases.scores else "sqlite"
+
+    @asset(
+        **parts.daily("lead_scores", group="scoring", kinds={kind, "table"}, deps={"predictions": None}),
+        description="Scores upserted into dbo.lead_scores on (org_id, enrollment_id, label_col), with their history "
+        "and the ledger of writes: staged, compared, one transaction; a second run changes nothing.",
+    )
+    def lead_scores(
+        context: dg.AssetExecutionContext, config: PublishConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"writing scores of {days}"):
+            others = [day for day in days.days if config.only and str(day) not in config.only]
+            held = [*held_among(deployment, days.days), *others]  # what they were told before is written already
+            rows = deployment.scan("predictions", first=days.first, last=days.last)
+            scored = rows.filter(~pl.col("day").is_in(held)).collect()
+            handle, model = compatible_model(deployment, scoring_model)
+            suspicious = " ".join(alert["message"] for alert in withheld(deployment, scored, model))
+            why = suspicious or _kept_back(deployment, config)
+            leaving = _rows(deployment, scored, handle=handle, moment=config.moment)
+            counts = None if why else write(deployment.config, deployment.home, leaving, now=config.moment)
+        if not suspicious:  # what a guard withholds stays owed until it may leave
+            done = [day for day in days.days if day not in held]
+            note_published(deployment, done, kept_back_by=context.run.run_id if why else "")
+        document = {
+            "run_id": context.run.run_id,
+            "first_day": str(days.first),
+            "last_day": str(days.last),
+            "withheld": why,
+            **({} if counts is None else vars(counts)),
+        }
+        deployment.lake.write_json(WRITTEN, document)
+        if counts is None:
+            return dg.MaterializeResult(metadata={"dagster/row_count": 0, "withheld": why})
+        note_partition_rows(context, dict(scored.group_by("day").len().iter_rows()))
+        return dg.MaterializeResult(metadata=_metadata(deployment, leaving, document=document))
+
+    return [lead_scores]
+
+
+def _kept_back(deployment: Deployment, config: PublishConfig) -> str:
+    """Why scores stay here on purpose; empty where they leave."""
+    if not config.persist:
+        return "The run was asked not to write scores."
+    if not takes_part(deployment.config):
+        return (
+            f"{deployment.config.org_id} is not yet inside the {deployment.config.rollout.share:.0%} of the "
+            f"organisations whose scores are written (rollout.share)."
+        )
+    return ""
+
+
+def _rows(deployment: Deployment, scored: pl.DataFrame, *, handle: ModelHandle, moment: datetime) -> pl.DataFrame:
+    config = deployment.config
+    return score_rows(
+        scored,
+        org_id=config.org_id,
+        label_column=config.label_column,
+        probability_column=config.probability_column,
+        written_at=moment,
+        model_path=model_place(deployment.home, handle),
+    )
+
+
+def _metadata(deployment: Deployment, rows: pl.DataFrame, *, document: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **table_metadata(rows, schema=schema_of_frame(rows)),
+        "dagster/column_lineage": lineage(scores_lineage(deployment.config.probability_column), deployment=deployment),
+        "dagster/table_name": "dbo.lead_scores",
+        **{name: document[name] for name in ("inserted", "updated", "unchanged")},
+    }

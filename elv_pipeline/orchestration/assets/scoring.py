@@ -1,0 +1,374 @@
+"""Scoring assets: predictions and drift.
+
+Belongs here: the asset functions. Does not belong here: models (``learning/``), decisions, PSI, or publishing scores
+(``publishing.py``).
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from elv_pipeline.contracts.outputs import DRIFT, predictions_contract
+from elv_pipeline.decisions.guards import RecentLabels, guards
+from elv_pipeline.decisions.predictions import ScoringRun, rank_predictions
+from elv_pipeline.decisions.predictions import predictions as score
+from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.lake import content_checksum, days_between
+from elv_pipeline.learning.bundle import ModelBundle
+from elv_pipeline.monitoring.watch import References, watch
+from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
+from elv_pipeline.orchestration.assets.completeness import held_among, settle_days
+from elv_pipeline.orchestration.assets.learning import SCORE
+from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.describe import (
+    lineage,
+    note_partition_rows,
+    picture,
+    schema_of_contract,
+    table_metadata,
+)
+from elv_pipeline.orchestration.due_days import note_unpublished
+from elv_pipeline.orchestration.lineage import drift_lineage, predictions_lineage
+from elv_pipeline.orchestration.partitions import DayRange, day_range
+from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.orchestration.speaking import reason_spec
+from elv_pipeline.publishing.pages import scoring_charts
+from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model
+from elv_pipeline.publishing.run_bundle import RUN_COLUMNS
+from elv_pipeline.tables.labels import with_status
+
+
+class PredictConfig(dg.Config):
+    """Which days of a run are scored.
+
+    Attributes:
+        only: days (ISO 8601) to be scored; others that have scores keep them. Empty: all.
+    """
+
+    only: list[str] = Field(default_factory=list)
+
+
+def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+    """Predictions of a day, and their drift."""
+    return [
+        _predictions_asset(deployment, parts),
+        _drift_asset(deployment, parts),
+    ]
+
+
+def compatible_model(deployment: Deployment, chosen: ScoringModel) -> tuple[ModelHandle, ModelBundle]:
+    """The model of a run, refused where it contradicts the configuration."""
+    handle = chosen.handle(deployment)
+    model = load_model(handle)
+    model.require_compatible(
+        outcome_window_days=deployment.config.label_window_days,
+        feature_lag_days=deployment.config.feature_lag_days,
+        target=deployment.config.label_column,
+        timezone=deployment.config.timezone,
+    )
+    _require_sources(deployment, model)
+    return handle, model
+
+
+def _require_sources(deployment: Deployment, model: ModelBundle) -> None:
+    """Refuse a model whose optional exports are not configured, before anything is computed for it.
+
+    Raises:
+        ScoringRefusedError: naming each export and its columns.
+    """
+    if deployment.lake.read_json("sources/leads") is None:
+        return  # what leads carry is not known before they are read; the scoring asset asks again
+    columns = deployment.problem.feature_columns(deployment.data(), lag_days=deployment.config.feature_lag_days)
+    absent = sorted(set(model.schema.names) - {column.name for column in columns})
+    lacking = deployment.problem.missing_sources(absent)
+    if lacking:
+        lines = [f"- {source}: {', '.join(names[:5])}{_more(names)}" for source, names in sorted(lacking.items())]
+        raise ScoringRefusedError(
+            "\n".join(
+                [
+                    f"{deployment.name}: the model was trained with exports that this configuration does not have, so "
+                    f"{len(absent)} of its columns are missing. Configure them, or train without them:",
+                    *lines,
+                ]
+            )
+        )
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 5} more" if len(names) > 5 else ""
+
+
+def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    probability = deployment.config.probability_column
+    contract = predictions_contract(probability)
+
+    @asset(
+        **parts.daily(
+            "predictions",
+            group="scoring",
+            kinds={"polars", "parquet"},
+            deps={"features": None, "champion": None, "day_completeness": None},
+        ),
+        description="Calibrated probability and expected value of each lead, best first, by the champion (or the model "
+        "file that the run names). A day that is held back keeps the scores it had.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "plausible",
+                asset=parts.key("predictions"),
+                description="One finite probability a lead, not the same one for all, and outcomes still arrive; "
+                "otherwise nothing is published.",
+            ),
+        ],
+    )
+    def predictions(
+        context: dg.AssetExecutionContext, config: PredictConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"scoring leads of {days}"):
+            deployment.lake.require_days("features", days.days)
+            handle, model = compatible_model(deployment, scoring_model)
+            deployment.require_recipe()
+            run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
+            held = sorted({*held_among(deployment, days.days), *_left_alone(deployment, config, days)})
+            complete = [day for day in days.days if day not in held]
+            note_unpublished(deployment, complete, run_id=context.run.run_id)
+            features = deployment.scan("features", first=days.first, last=days.last).collect()
+            previous = _previous(deployment, days)
+            scored = score(features.filter(~pl.col("day").is_in(held)), model, run=run, previous=previous)
+            contract.validate(scored.drop("day"), place="predictions")
+            kept = _kept(deployment, held, like=scored)
+            rows = deployment.lake.write_days(
+                "predictions", pl.concat([_ranked_by_day(scored, deployment), kept]), days=days.days
+            )
+            settle_days(deployment, complete)
+        note_partition_rows(context, rows)
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(scored, schema=schema_of_contract(contract)),
+                "dagster/column_lineage": lineage(
+                    predictions_lineage(probability, features=model.schema.names, table="features"),
+                    deployment=deployment,
+                ),
+                "model_version": handle.version,
+                "left_as_they_were": [str(day) for day in held],
+                "mean_probability": scored.select(pl.col(probability).mean()).item(),
+                "expected_value": float(scored["elv"].sum()),
+                "score_distribution": picture(
+                    scoring_charts.score_distribution(scored, probability=probability), title="Scores"
+                ),
+            },
+            data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
+            check_results=[_plausible(scored, withheld(deployment, scored, model))],
+        )
+
+    return predictions
+
+
+def scoring_run(deployment: Deployment, *, run_id: str, handle: ModelHandle) -> ScoringRun:
+    """What names a scoring run of this configuration."""
+    return ScoringRun(
+        run_id=run_id,
+        model_version=handle.version,
+        scored_at=datetime.now(UTC),
+        probability_column=deployment.config.probability_column,
+        value_per_qualified=deployment.config.value_per_qualified,
+        reasons=reason_spec(deployment),
+    )
+
+
+def _previous(deployment: Deployment, days: DayRange) -> pl.DataFrame | None:
+    """What these days' leads were told before; None where none of the days was scored, or by an older version of us."""
+    written = set(deployment.lake.days("predictions")) & set(days.days)
+    if not written:
+        return None
+    rows = deployment.scan("predictions", first=min(written), last=max(written))
+    wanted = ("lead_id", deployment.config.probability_column, "model_version", "score_change")
+    return rows.select(wanted).collect() if set(wanted) <= set(rows.collect_schema().names()) else None
+
+
+def _left_alone(deployment: Deployment, config: PredictConfig, days: DayRange) -> list[date]:
+    """Days of a run that have scores and are not asked for."""
+    if not config.only:
+        return []
+    return [day for day in days.days if str(day) not in config.only and day in set(deployment.lake.days("predictions"))]
+
+
+def _kept(deployment: Deployment, held: list[date], *, like: pl.DataFrame) -> pl.DataFrame:
+    """What held days were told before; a day that was never scored has no rows."""
+    written = sorted(set(deployment.lake.days("predictions")) & set(held))
+    if not written:
+        return like.clear()
+    rows = deployment.scan("predictions", first=min(written), last=max(written)).filter(pl.col("day").is_in(written))
+    return pl.concat([like.clear(), rows.collect()], how="diagonal").select(like.columns)
+
+
+def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame:
+    """Rank within each day, so that a day is the same alone and in a range."""
+    config = deployment.config
+    return pl.concat(
+        [
+            rank_predictions(
+                part,
+                probability_column=config.probability_column,
+            )
+            for _, part in sorted(scored.group_by("day"), key=lambda group: str(group[0]))
+        ]
+        or [scored]
+    )
+
+
+def withheld(deployment: Deployment, scored: pl.DataFrame, model: ModelBundle) -> list[dict[str, str]]:
+    """Critical alerts about scored rows; where there is one, nothing is published."""
+    return guards(
+        scored,
+        probability_column=deployment.config.probability_column,
+        base_rate=float(model.metadata["base_rate"]),
+        recent=_recent_labels(deployment, scored),
+    )
+
+
+def _recent_labels(deployment: Deployment, scored: pl.DataFrame) -> RecentLabels | None:
+    """Labels of the ``reporting.leaderboard_days`` of leads that had matured when the scored ones came in."""
+    if deployment.config.paths.outcomes_path is None or scored.is_empty():
+        return None
+    newest: date = scored.select(pl.col("created_time").max().dt.date()).item()  # a day more or less does not matter
+    last = newest - timedelta(days=deployment.config.label_window_days + 1)
+    first = last - timedelta(days=deployment.config.reporting.leaderboard_days)
+    if not any(first <= day <= last for day in deployment.lake.days("matured_labels")):
+        return None  # a calendar so young that no lead in it has matured
+    status = with_status(
+        deployment.scan("matured_labels", first=first, last=last), observation=deployment.observation()
+    )
+    y = status.select("y").collect()["y"].drop_nulls()
+    return RecentLabels(labelled=y.len(), positives=int(y.sum()))
+
+
+def _plausible(scored: pl.DataFrame, alerts: list[dict[str, str]]) -> dg.AssetCheckResult:
+    once = scored["lead_id"].n_unique() == scored.height
+    return dg.AssetCheckResult(
+        check_name="plausible",
+        passed=once and not alerts,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=" ".join(alert["message"] for alert in alerts) or None,
+        metadata={"leads": scored.height, "one_row_a_lead": once, "alerts": [alert["code"] for alert in alerts]},
+    )
+
+
+def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+    reach = deployment.config.reporting.drift_days
+
+    @asset(
+        **parts.daily(
+            "drift",
+            group="scoring",
+            kinds={"polars"},
+            deps={"features": Window(1 - reach, 0), "predictions": Window(1 - reach, 0)},
+        ),
+        description=f"How far features, score, missing values and categories of {reach} days are from the model's "
+        "reference, with effect sizes, the money concerned, and thresholds that know the sample size.",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "score_stable", asset=parts.key("drift"), description="The distribution of scores has not moved."
+            )
+        ],
+    )
+    def drift(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
+        days = day_range(context)
+        with narrated(context, f"comparing {days} with the model's reference"):
+            _, model = compatible_model(deployment, scoring_model)
+            results = drift_of_days(deployment, model, days.days)
+            frame = pl.concat(
+                [
+                    pl.DataFrame(found, schema=DRIFT.schema).with_columns(pl.lit(day).alias("day"))
+                    for day, found in results.items()
+                ]
+            )
+            for day, found in frame.partition_by("day", as_dict=True).items():
+                DRIFT.validate(found.drop("day"), place=f"drift of {day[0]}")
+            rows = deployment.lake.write_days("drift", frame, days=days.days)
+        note_partition_rows(context, rows)
+        newest = results[days.last]
+        moved = [
+            str(day) for day, found in results.items() for row in found if row["kind"] == "score" and row["drifted"]
+        ]
+        return dg.MaterializeResult(
+            metadata={
+                **table_metadata(frame.filter(pl.col("day") == days.last), schema=schema_of_contract(DRIFT)),
+                "dagster/column_lineage": lineage(
+                    drift_lineage(deployment.config.probability_column, features=model.schema.names),
+                    deployment=deployment,
+                ),
+                "drift": picture(scoring_charts.drift_chart(newest), title="Drift against the model's reference"),
+                "drifted_columns": [row["column"] for row in newest if row["drifted"]],
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="score_stable",
+                    passed=not moved,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"days": len(results), "drifted_days": moved[:20]},
+                )
+            ],
+        )
+
+    return drift
+
+
+def drift_of_days(deployment: Deployment, model: ModelBundle, days: list[date]) -> dict[date, list[dict[str, Any]]]:
+    """Drift of the ``reporting.drift_days`` that end at each day."""
+    reach = timedelta(days=deployment.config.reporting.drift_days - 1)
+    held = held_among(deployment, days_between(days[0] - reach, days[-1]))  # half a day is not how leads have become
+    complete = deployment.scan("features", first=days[0] - reach, last=days[-1]).filter(~pl.col("day").is_in(held))
+    features = with_score(model, complete.collect())
+    worth = _worth(deployment, first=days[0] - reach, last=days[-1])
+    rows = features.join(worth, on="lead_id", how="left", validate="1:1") if worth is not None else features
+    return {day: drift_of(model, rows.filter(pl.col("day").is_between(day - reach, day))) for day in days}
+
+
+def _worth(deployment: Deployment, *, first: date, last: date) -> pl.DataFrame | None:
+    """Expected value of the scored leads of some days; None where no day was scored."""
+    if not any(first <= day <= last for day in deployment.lake.days("predictions")):
+        return None
+    return deployment.scan("predictions", first=first, last=last).select("lead_id", "elv").collect()
+
+
+def with_score(model: ModelBundle, features: pl.DataFrame) -> pl.DataFrame:
+    """Feature rows with what the model says about them, as drift compares both."""
+    return features.with_columns(pl.Series(SCORE, model.predict(features), dtype=pl.Float64))
+
+
+def references_of(model: ModelBundle, *, stretch_days: int, rows: pl.DataFrame | None = None) -> References:
+    """What later rows are compared with, as the model's bundle keeps it; ``rows``: of its training, where at hand."""
+    return References(
+        drift=model.metadata["drift_reference"],
+        missing=model.metadata.get("missing_reference", {}),
+        kinds={SCORE: "score"},
+        rows=rows,
+        stretch_days=stretch_days,
+    )
+
+
+def drift_of(model: ModelBundle, scored_features: pl.DataFrame) -> list[dict[str, Any]]:
+    """Drift of ``with_score`` rows against the reference inside the model."""
+    references = references_of(model, stretch_days=1)
+    return watch(references, scored_features, matured=None, features=model.schema.names)
+
+
+def scored_days(deployment: Deployment, last: date | None = None) -> list[date]:
+    """Scored days up to ``last`` (default: the newest) among the last ``reporting.leaderboard_days``."""
+    written = deployment.lake.days("predictions")
+    if not written:
+        raise ScoringRefusedError(f"{deployment.name}: no predictions yet. Run 'elv score' first.")
+    end = last or written[-1]
+    first = end - timedelta(days=deployment.config.reporting.leaderboard_days - 1)
+    days = [day for day in written if first <= day <= end]
+    return without_waiting(deployment, days) or days
+
+
+def without_waiting(deployment: Deployment, days: list[date]) -> list[date]:
+    """Written days but those that are held back and were never scored: their spend without leads would mislead."""
+    held = deployment.lake.row_counts("predictions", held_among(deployment, days))
+    return [day for day in days if held.get(day) != 0]

@@ -1,0 +1,1 @@
+"""Telling people what changed: messages, channels, and the outbox in between."""

@@ -1,0 +1,1 @@
+"""Erasing a lead, and the search that proves it."""

@@ -1,0 +1,1 @@
+"""Documents for readers: reports, cards, pages and their figures."""

@@ -1,0 +1,1 @@
+"""The monitoring page of a configuration."""

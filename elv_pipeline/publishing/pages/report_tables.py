@@ -1,0 +1,263 @@
+"""What a table is, and the tables of leads, segments and data in the report and the cards.
+
+Belongs here: which columns and rows each table shows and how its cells read. Does not belong here: tables of the proof
+(proof_tables) and of explanations (why_tables), the page around them (report, cards), or shared wording (statements).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from elv_pipeline.publishing.pages.content import (
+    LEVELS,
+    NOT_AVAILABLE,
+    ReportContent,
+    money,
+    number,
+    one_unit,
+    percent,
+)
+
+TOP_ROWS = 20
+
+
+JOIN_METHODS = {
+    "ad_id": "by ad id",
+    "adset_id": "by ad set id",
+    "campaign_id": "by campaign id",
+    "map": "by the lead-to-ad map",
+    "none": "not joined",
+}
+
+
+SPLITS = {
+    "train": "learned from",
+    "gap": "left out, so that outcomes of one period cannot shape the next",
+    "calibration": "used to calibrate",
+    "test": "used to judge",
+    "young": "outcome still open",
+    "score": "scored, newer than the model",
+}
+
+
+Format = Callable[[float | None], str]
+
+
+SHARE: Format = partial(percent, digits=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One table cell: the value, two smaller lines under it, whether it is muted, and a tone: good, care or stop."""
+
+    text: str
+    detail: str = ""
+    remark: str = ""
+    muted: bool = False
+    tone: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table for the template. ``columns`` are titles, ``text_columns`` of them (from the left) hold text.
+
+    ``text_last``: the last column holds text, too.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    text_columns: int = 1
+    note: str = ""
+    text_last: bool = False
+
+    def is_text(self, place: int) -> bool:
+        """Whether a column, counted from 0, holds text."""
+        return place < self.text_columns or (self.text_last and place == len(self.columns) - 1)
+
+
+def points(value: float | None) -> str:
+    """A difference of probabilities in percentage points."""
+    return NOT_AVAILABLE if value is None else f"{100 * value:.1f} pts"
+
+
+def interval(value: Mapping[str, float | None], show: Format) -> str:
+    """Return "low to high"; empty where the interval is not known."""
+    if value["low"] is None or value["high"] is None:
+        return ""
+    return f"{show(value['low'])} to {show(value['high'])}"
+
+
+def board_table(content: ReportContent, *, level: str, board: pl.DataFrame | None) -> Table | None:
+    """Campaigns or ad sets by rank."""
+    if board is None or board.is_empty():
+        return None
+    has_spend = board["elv_per_spend"].drop_nulls().len() > 0
+    show = partial(money, currency=content.currency)
+    spend_columns = (f"Expected value per {one_unit(content.currency)} spent", "Spend") if has_spend else ()
+    rows = []
+    for row in board.sort("rank").head(TOP_ROWS).iter_rows(named=True):
+        few = "too few leads to judge" if row["low_volume"] else ""
+        value = {"low": row["elv_low"], "high": row["elv_high"]}
+        name = str(row[f"{level}_name"] or row[f"{level}_id"] or f"no {LEVELS[level]}")
+        cells = [Cell(text=name, detail=few, muted=row["low_volume"])]
+        if has_spend:
+            ratio = {"low": row["elv_per_spend_low"], "high": row["elv_per_spend_high"]}
+            cells += [
+                Cell(text=show(row["elv_per_spend"]), detail=interval(ratio, show)),
+                Cell(text=show(row["spend"])),
+            ]
+        cells += [Cell(text=show(row["predicted_elv"]), detail=interval(value, show))]
+        cells += [Cell(text=show(row["elv_per_lead"])), Cell(text=SHARE(row["mean_p"]))]
+        cells += [Cell(text=number(row["lead_count"], digits=0))]
+        rows.append(tuple(cells))
+    part = f"the first {TOP_ROWS} of {board.height:,}" if board.height > TOP_ROWS else f"all {board.height}"
+    return Table(
+        caption=f"{LEVELS[level].capitalize()}s by rank: {part}",
+        columns=(
+            LEVELS[level].capitalize(),
+            *spend_columns,
+            "Expected value",
+            "Value per lead",
+            "Average probability",
+            "Leads",
+        ),
+        rows=tuple(rows),
+        note="Under each value the 95% interval of what will be realised: chance and the model's own error."
+        + ("" if has_spend else f" Spend and value per unit of spend: {NOT_AVAILABLE}, because this run has no spend."),
+    )
+
+
+def leads_table(content: ReportContent) -> Table | None:
+    """The best leads whose outcome is open, with grade and reasons where the run has them."""
+    leads = content.open_leads()
+    if leads.is_empty():
+        return None
+    top = leads.sort([content.probability, "lead_id"], descending=[True, False], nulls_last=True).head(TOP_ROWS)
+    created = top["created_time"].dt.convert_time_zone(content.timezone).dt.strftime("%Y-%m-%d %H:%M")
+    reasons, graded = content.has("reason_1"), content.has("grade")
+    names = content.segment_names()
+    rows = tuple(
+        _lead_cells({**row, "created": at}, content, names=names, reasons=reasons, graded=graded)
+        for row, at in zip(top.iter_rows(named=True), created, strict=True)
+    )
+    notes = [f"Under each lead its campaign and when it was created ({content.timezone})."]
+    if content.has("elv_low", "elv_high"):
+        notes.append("Under an expected value how far the model may be off for leads like it.")
+    if reasons:
+        notes.append("A reason says what the model went by, not what causes an outcome.")
+    why, grade = ("Why the model says so",) if reasons else (), ("Grade",) if graded else ()
+    return Table(
+        caption=f"The {len(rows)} leads to call first",
+        columns=("Lead", *grade, "Probability", "Expected value", *why),
+        rows=rows,
+        text_last=reasons,
+        note=" ".join(notes),
+    )
+
+
+def _lead_cells(
+    row: Mapping[str, Any], content: ReportContent, *, names: Mapping[str, str], reasons: bool, graded: bool
+) -> tuple[Cell, ...]:
+    campaign = str(row.get("campaign_id") or "")
+    where = names.get(campaign, campaign) or "no campaign"
+    cells = [Cell(text=str(row["lead_id"]), detail=where, remark=row["created"])]
+    if graded:
+        percentile = row.get("percentile")
+        better = "" if percentile is None else f"above {min(int(percentile), 99)}%"
+        cells.append(Cell(text=str(row["grade"] or NOT_AVAILABLE), detail=better))
+    change = row.get("score_change")
+    moved = f"{change:+.1f} pts since last" if change else ""
+    cells.append(Cell(text=SHARE(row[content.probability]), detail=moved))
+    span = {"low": row.get("elv_low"), "high": row.get("elv_high")}
+    show = partial(money, currency=content.currency)
+    cells.append(Cell(text=show(row["elv"]), detail=interval(span, show)))
+    if reasons:
+        said = [row.get(f"reason_{place}") or "" for place in (1, 2, 3)]
+        cells.append(Cell(text=said[0] or "nothing stands out", detail=said[1], remark=said[2], muted=not said[0]))
+    return tuple(cells)
+
+
+def splits_table(content: ReportContent) -> Table | None:
+    """Leads by their part in the run."""
+    if content.predictions.is_empty():
+        return None
+    counts = {str(name): int(rows) for name, rows in content.predictions["split"].value_counts().iter_rows()}
+    names = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
+    rows = tuple((Cell(text=name, detail=SPLITS.get(name, "")), Cell(text=f"{counts[name]:,}")) for name in names)
+    return Table(caption="Leads by their part in this run", columns=("Part", "Leads"), rows=rows)
+
+
+def labels_table(content: ReportContent) -> Table | None:
+    """Outcome counts by week, newest first, under their sum."""
+    weeks = content.label_counts_by_week
+    if weeks is None or weeks.is_empty():
+        return None
+    names = ("leads", "positive", "negative", "unknown")
+    total = tuple(Cell(text=f"{int(weeks[name].sum()):,}") for name in names)
+    rows = tuple(
+        (Cell(text=f"{week['week']:%Y-%m-%d}"), *(Cell(text=f"{week[name]:,}") for name in names))
+        for week in weeks.sort("week", descending=True).iter_rows(named=True)
+    )
+    columns = ("Week from", "Leads", "Qualified", "Did not qualify", "Not known yet")
+    return Table(caption="Outcomes by week", columns=columns, rows=((Cell(text="All weeks"), *total), *rows))
+
+
+def joins_table(content: ReportContent) -> Table | None:
+    """How leads were tied to ads: by method, by id present, by id found in the ads export."""
+    stats = content.join_statistics
+    if not stats:
+        return None
+    leads = stats["leads"]
+    counted = [(JOIN_METHODS.get(name, name), count) for name, count in (stats.get("by_method") or {}).items()]
+    for key, title in (("with_id", "with {}"), ("found_in_ads", "whose {} is in the ads export")):
+        for column, value in (stats.get(key) or {}).items():
+            counted.append((title.format(column.replace("_", " ")), value["leads"]))
+    rows = tuple(
+        (Cell(text=f"Leads {name}"), Cell(text=f"{count:,}"), Cell(text=percent(count / leads if leads else None)))
+        for name, count in (("in all", leads), *((name.lower(), count) for name, count in counted))
+    )
+    return Table(caption="How leads were tied to ads", columns=("What", "Leads", "Share"), rows=rows)
+
+
+def drift_table(content: ReportContent) -> Table | None:
+    """Drift of every column against its own threshold."""
+    rows = tuple(
+        (
+            Cell(text=row["column"], detail=row.get("note") or ""),
+            Cell(text="moved" if row.get("drifted") else "unchanged" if row.get("psi") is not None else NOT_AVAILABLE),
+            Cell(text=number(row.get("psi"), digits=3)),
+            Cell(text=number(row.get("threshold"), digits=3)),
+            Cell(text=number(row.get("rows_reference"), digits=0)),
+            Cell(text=number(row.get("rows_current"), digits=0)),
+        )
+        for row in content.drift
+    )
+    columns = ("Column", "Verdict", "Index", "Threshold", "Leads before", "Leads now")
+    return Table(caption="Drift of every column", columns=columns, rows=rows, text_columns=2) if rows else None
+
+
+def features_table(content: ReportContent) -> Table | None:
+    """Every feature with its definition, source columns and lag."""
+
+    def sources(feature: dict[str, Any]) -> str:
+        return ", ".join(
+            source if isinstance(source, str) else ".".join(source) for source in feature.get("sources") or ()
+        )
+
+    rows = tuple(
+        (
+            Cell(text=feature["name"]),
+            Cell(text=feature["definition"]),
+            Cell(text=sources(feature)),
+            Cell(text="the lead itself" if feature.get("lag_days") is None else str(feature["lag_days"])),
+        )
+        for feature in content.features
+    )
+    columns = ("Feature", "Definition", "From", "Lag in days")
+    return Table(caption=f"The {len(rows)} features", columns=columns, rows=rows, text_columns=4) if rows else None

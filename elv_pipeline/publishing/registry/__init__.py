@@ -1,0 +1,1 @@
+"""Candidates and versions of models, with their evidence and the champion alias."""
