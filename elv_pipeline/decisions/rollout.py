@@ -5,7 +5,6 @@ Belongs here: which organisations are inside. Does not belong here: writing scor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from hashlib import sha256
 
 _BITS = 53
@@ -32,9 +31,3 @@ def in_rollout(org_id: str, share: float, *, salt: str) -> bool:
     if not 0 <= share <= 1:
         raise ValueError(f"share is {share}; it must lie between 0 and 1")
     return rollout_position(org_id, salt=salt) < share
-
-
-def rolled_out(org_ids: Iterable[str], share: float, *, salt: str) -> list[str]:
-    """The organisations that take part, in the order in which they joined."""
-    inside = [org_id for org_id in set(org_ids) if in_rollout(org_id, share, salt=salt)]
-    return sorted(inside, key=lambda org_id: (rollout_position(org_id, salt=salt), org_id))

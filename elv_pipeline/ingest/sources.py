@@ -134,15 +134,6 @@ def _with_rows(table: Ingested) -> Ingested:
     return table
 
 
-def read_sources(config: PipelineConfig, *, readers: Mapping[str, Reader] = READERS) -> Sources:
-    """Read every configured export and check them against each other.
-
-    Raises:
-        ContractError: contracts are broken, one message a table; nothing was written.
-    """
-    return examine(config, readers=readers).required()
-
-
 def configured_paths(config: PipelineConfig) -> dict[str, str]:
     """The path of every export that the configuration names, by table."""
     paths = {contract.name: getattr(config.paths, f"{contract.name}_path") for contract in SOURCES}

@@ -13,7 +13,7 @@ from elv_pipeline.ingest.connectors.matching import plain
 from elv_pipeline.ingest.connectors.registry import CONNECTORS
 from elv_pipeline.ingest.exports import open_export
 from elv_pipeline.ingest.review.findings import findings
-from elv_pipeline.ingest.sources import read_sources
+from elv_pipeline.ingest.sources import examine
 from elv_pipeline.ingest.tables import read_ads, read_leads
 from elv_pipeline_tests.ingest.exports import ADS, LEADS
 from elv_pipeline_tests.ingest.meta_exports import (
@@ -144,7 +144,7 @@ def test_what_a_connector_left_out_is_reported_in_words(tmp_path: Path) -> None:
     save(tmp_path, "outcomes.csv", "lead_id,qualified_time\n501,2025-03-04\n")
     names = ("ads", "leads", "outcomes")
     config = meta_config(tmp_path, paths={f"{name}_path": str(tmp_path / f"{name}.csv") for name in names})
-    said = {finding.code: finding.message for finding in findings(read_sources(config), config)}
+    said = {finding.code: finding.message for finding in findings(examine(config).required(), config)}
     assert said["totals_row"] == "ads.csv: rows of totals left out, which no ad delivered: 1."
     assert said["test_leads"] == "leads.csv: test leads of the form tool left out: 1."
     assert said["organic_leads"] == "leads.csv: organic leads, which no ad brought: 1."

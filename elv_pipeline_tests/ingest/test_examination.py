@@ -7,7 +7,7 @@ import pytest
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.review.profile import profile_markdown, profile_of
-from elv_pipeline.ingest.sources import READERS, examine, read_sources
+from elv_pipeline.ingest.sources import READERS, examine
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
@@ -29,7 +29,7 @@ def test_every_table_is_tried_and_every_broken_one_named(folder: Path) -> None:
     assert set(examination.errors) == {"ads", "leads"}
     assert set(examination.tables) == {"outcomes"}
     with pytest.raises(ContractError) as caught:
-        read_sources(config)
+        examine(config).required()
     assert str(caught.value).startswith("2 exports break their contracts; nothing was written.\n- ads: ads.csv row 2")
     assert "\n- leads: leads.csv row 5: lead_id is 'L1', as in row 2" in str(caught.value)
 
@@ -55,7 +55,7 @@ def test_the_readers_can_be_replaced(folder: Path) -> None:
         opened.append(Path(path).name)
         return READERS["leads"](path, config)
 
-    sources = read_sources(make_config(folder), readers={**READERS, "leads": counted})
+    sources = examine(make_config(folder), readers={**READERS, "leads": counted}).required()
     assert opened == ["leads.csv"]
     assert sources.leads.frame.height == 3
 

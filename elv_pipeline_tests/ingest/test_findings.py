@@ -10,7 +10,7 @@ import pytest
 from elv_pipeline.ingest.review.findings import Finding, findings
 from elv_pipeline.ingest.review.observation import poisson_at_most
 from elv_pipeline.ingest.review.readiness import label_counts
-from elv_pipeline.ingest.sources import read_sources
+from elv_pipeline.ingest.sources import examine
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
 FIRST = datetime(2025, 1, 1)  # noqa: DTZ001 - written to a file as a naive time
@@ -19,7 +19,7 @@ LOG_START = date(2025, 4, 1)
 
 def found(folder: Path, **keys: Any) -> dict[str, Finding]:
     config = make_config(folder, **keys)
-    return {finding.code: finding for finding in findings(read_sources(config), config)}
+    return {finding.code: finding for finding in findings(examine(config).required(), config)}
 
 
 def write_funnel(
@@ -180,7 +180,7 @@ def test_leads_after_the_calendar_are_mentioned_and_not_counted(tmp_path: Path) 
         in found(tmp_path, end_date="2025-01-10")["leads_after_end"].message
     )
     config = make_config(tmp_path, end_date="2025-01-10")
-    assert label_counts(read_sources(config), config)["leads"] == 2
+    assert label_counts(examine(config).required(), config)["leads"] == 2
 
 
 def test_parents_that_the_ads_export_knows_are_not_called_absent(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.review.finding import Finding
 from elv_pipeline.ingest.review.findings import findings
 from elv_pipeline.ingest.review.matching import id_coverage
-from elv_pipeline.ingest.sources import Sources, read_sources
+from elv_pipeline.ingest.sources import Sources, examine
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
 
@@ -62,7 +62,7 @@ def placements(*, ad_id: str = "A1", spend: int = 12_340_000) -> pl.DataFrame:
 
 
 def test_another_currency_and_several_currencies(folder: Path) -> None:
-    sources = read_sources(make_config(folder))
+    sources = examine(make_config(folder)).required()
     assert not {"other_currency", "several_currencies"} & set(seen(sources, folder))
     dollars = replace(sources, ads=in_currency(sources.ads, "USD"))
     finding = seen(dollars, folder)["other_currency"]
@@ -75,7 +75,7 @@ def test_another_currency_and_several_currencies(folder: Path) -> None:
 
 
 def test_an_optional_export_that_does_not_add_up(folder: Path) -> None:
-    sources = read_sources(make_config(folder))
+    sources = examine(make_config(folder)).required()
     whole = placements(spend=19_340_000)
     assert "breakdown_total" not in seen(
         replace(sources, enrichments=(enrichment(sources.ads, "ads_placement", whole),)), folder
@@ -87,7 +87,7 @@ def test_an_optional_export_that_does_not_add_up(folder: Path) -> None:
 
 
 def test_an_optional_export_is_measured_by_the_ads_and_leads_that_it_covers(folder: Path) -> None:
-    sources = read_sources(make_config(folder))
+    sources = examine(make_config(folder)).required()
     covered = replace(sources, enrichments=(enrichment(sources.ads, "ads_placement", placements(ad_id="A2")),))
     pairs = {
         (pair["table"], pair["found_in"]): pair for pair in id_coverage(covered) if pair["found_in"] == "ads_placement"
@@ -103,7 +103,7 @@ def test_an_optional_export_is_measured_by_the_ads_and_leads_that_it_covers(fold
 
 
 def test_a_breakdown_that_ends_before_the_ads_do(folder: Path) -> None:
-    sources = read_sources(make_config(folder))
+    sources = examine(make_config(folder)).required()
     first_day = placements(spend=19_340_000).head(1)
     short = replace(sources, enrichments=(enrichment(sources.ads, "ads_geo", first_day),))
     assert "1 days of ads have no such breakdown" in seen(short, folder)["breakdown_days"].message
@@ -116,7 +116,7 @@ def test_weeks_in_which_tracking_broke_are_named_although_the_rate_is_high(folde
         rows.append(f"L{number},{day},{'' if number // 70 == 12 else 'A1'}")
     write(folder, "leads.csv", "\n".join(rows) + "\n")
     write(folder, "outcomes.csv", "lead_id,qualified_time\n")
-    found = seen(read_sources(make_config(folder)), folder)
+    found = seen(examine(make_config(folder)).required(), folder)
     assert "match_rate" not in found
     finding = found["match_rate_weeks"]
     assert "In 1 of 20 weeks" in finding.message
@@ -126,7 +126,7 @@ def test_weeks_in_which_tracking_broke_are_named_although_the_rate_is_high(folde
 
 def test_a_match_rate_under_the_threshold_is_a_loud_warning(folder: Path) -> None:
     write(folder, "leads.csv", LEADS.replace("A2", "A9"))
-    sources = read_sources(make_config(folder))
+    sources = examine(make_config(folder)).required()
     finding = seen(sources, folder)["match_rate"]
     assert "Only 2 of 3 leads (66.7 %) belong to an ad of the ads export; at least 90.0 % should" in finding.message
     assert "match_rate" not in seen(sources, folder, minimum_data={"match_rate": 0.5})
@@ -136,7 +136,7 @@ def test_times_in_the_hour_that_occurs_twice_are_counted(folder: Path) -> None:
     rows = "".join(f"T{hour},2025-10-26 0{hour}:30:00,A1\n" for hour in range(5))
     write(folder, "leads.csv", "lead_id,created_time,ad_id\n" + rows)
     (folder / "outcomes.csv").unlink()
-    sources = read_sources(make_config(folder, timezone="Europe/Berlin"))
+    sources = examine(make_config(folder, timezone="Europe/Berlin")).required()
     finding = seen(sources, folder, timezone="Europe/Berlin")["times_that_occur_twice"]
     assert finding.message.startswith("leads.csv: 1 created_time lie in the hour that occurs twice")
     assert "times_that_occur_twice" not in seen(sources, folder, timezone="UTC")
@@ -145,7 +145,7 @@ def test_times_in_the_hour_that_occurs_twice_are_counted(folder: Path) -> None:
 def test_repeated_rows_are_a_warning_where_there_are_many(folder: Path) -> None:
     write(folder, "leads.csv", LEADS + "L1,2025-01-02T10:00:00Z,A1\n")
     rules = {"contracts": {"leads": {"on_duplicate": "drop"}}}
-    finding = seen(read_sources(make_config(folder, **rules)), folder)["repeated_rows"]
+    finding = seen(examine(make_config(folder, **rules)).required(), folder)["repeated_rows"]
     assert "1 of 4 rows (25.0 %) repeat an earlier row's key" in finding.message
     assert (finding.severity, finding.check) == ("warning", "duplicates")
 
@@ -159,6 +159,6 @@ def test_a_phone_number_as_lead_id_is_a_warning_without_the_number(folder: Path)
             "2025-01-20,", "2025-01-20T08:00:00Z,"
         ),
     )
-    finding = seen(read_sources(make_config(folder)), folder)["personal_lead_id"]
+    finding = seen(examine(make_config(folder)).required(), folder)["personal_lead_id"]
     assert (finding.leads, finding.check) == (1, "personal_data")
     assert "5550101" not in finding.message

@@ -12,7 +12,7 @@ from elv_pipeline.config_file import parse_config
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.review.findings import findings
 from elv_pipeline.ingest.review.readiness import readiness
-from elv_pipeline.ingest.sources import read_sources
+from elv_pipeline.ingest.sources import examine
 from elv_pipeline.settings import PipelineConfig
 
 pytestmark = pytest.mark.realdata
@@ -34,12 +34,12 @@ def olist(folder: Path, *, outcomes: dict[str, Any], **keys: Any) -> PipelineCon
 
 def test_one_outcome_precedes_its_lead(folder: Path) -> None:
     with pytest.raises(ContractError, match=r"outcomes\.csv row 210: .*must not precede its lead"):
-        read_sources(olist(folder, outcomes={"naive_timezone": "UTC"}))
+        examine(olist(folder, outcomes={"naive_timezone": "UTC"})).required()
 
 
 def test_the_traps_are_named(folder: Path) -> None:
     config = olist(folder, outcomes={"naive_timezone": "UTC", "on_before_lead": "drop"})
-    sources = read_sources(config)
+    sources = examine(config).required()
     seen = {finding.code: finding for finding in findings(sources, config)}
     assert seen["late_outcome_log"].remedy == "Set observed_from: 2018-01-08"
     assert "only 3 of 335 outcomes are dated earlier" in seen["late_outcome_log"].message
@@ -49,14 +49,14 @@ def test_the_traps_are_named(folder: Path) -> None:
 
 def test_midnights_read_in_the_wrong_zone_are_noticed(folder: Path) -> None:
     config = olist(folder, outcomes={"on_before_lead": "drop"})
-    seen = {finding.code: finding for finding in findings(read_sources(config), config)}
+    seen = {finding.code: finding for finding in findings(examine(config).required(), config)}
     assert "contracts.outcomes.naive_timezone: UTC" in seen["midnights_of_another_zone"].remedy
 
 
 def test_it_can_train_from_the_start_of_the_log(folder: Path) -> None:
     rules = {"naive_timezone": "UTC", "on_before_lead": "drop"}
     config = olist(folder, outcomes=rules, observed_from="2018-01-08")
-    verdict = readiness(read_sources(config), config)
+    verdict = readiness(examine(config).required(), config)
     assert verdict.train.ready
     assert 2_500 < verdict.train.counts["labelled"] < 2_700
     assert 170 < verdict.train.counts["positives"] < 190

@@ -7,7 +7,7 @@ import pytest
 
 from elv_pipeline.ingest.review.matching import lead_matches
 from elv_pipeline.ingest.review.profile import profile_markdown, profile_of
-from elv_pipeline.ingest.sources import examine, read_sources
+from elv_pipeline.ingest.sources import examine
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
 ENOUGH: dict[str, Any] = {
@@ -158,7 +158,7 @@ def test_a_name_ties_a_lead_only_where_it_stands_for_one_id(folder: Path) -> Non
     write(folder, "leads.csv", columns + "\n".join(lines) + "\n")
     write(folder, "outcomes.csv", "lead_id,qualified_time\n")
     config = make_config(folder)
-    methods = lead_matches(read_sources(config))["method"].to_list()
+    methods = lead_matches(examine(config).required())["method"].to_list()
     assert dict(zip(rows, methods, strict=True)) == {
         "unique ad": "name",
         "agreeing parents": "name",

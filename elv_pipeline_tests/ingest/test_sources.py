@@ -11,12 +11,12 @@ from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.review.findings import findings
 from elv_pipeline.ingest.review.profile import profile, profile_markdown
 from elv_pipeline.ingest.review.readiness import readiness
-from elv_pipeline.ingest.sources import Sources, read_sources
+from elv_pipeline.ingest.sources import Sources, examine
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, make_config, write
 
 
 def load(folder: Path, **keys: Any) -> Sources:
-    return read_sources(make_config(folder, **keys))
+    return examine(make_config(folder, **keys)).required()
 
 
 @pytest.fixture
@@ -108,12 +108,12 @@ def test_the_map_fills_ids_that_leads_lack(folder: Path) -> None:
 def test_readiness_counts_mature_rows_and_positives(folder: Path) -> None:
     enough = {"leads": 3, "days": 3}
     config = make_config(folder, model={"min_labelled_rows": 2, "min_positives": 1}, minimum_data=enough)
-    verdict = readiness(read_sources(config), config)
+    verdict = readiness(examine(config).required(), config)
     assert verdict.train.ready
     assert verdict.train.counts == {"leads": 3, "mature": 2, "labelled": 2, "positives": 1}
     assert verdict.score.ready
     strict = make_config(folder, observed_from=date(2025, 1, 3), timezone="Europe/Berlin")
-    refused = readiness(read_sources(strict), strict)
+    refused = readiness(examine(strict).required(), strict)
     assert refused.train.counts == {"leads": 3, "mature": 1, "labelled": 1, "positives": 0}
     assert "1 mature labelled leads; at least 200 are needed (model.min_labelled_rows)" in refused.train.reasons
     assert "0 positives among them; at least 30 are needed (model.min_positives)" in refused.train.reasons
@@ -123,13 +123,13 @@ def test_readiness_counts_mature_rows_and_positives(folder: Path) -> None:
 def test_a_lead_whose_outcome_precedes_it_is_not_labelled(folder: Path) -> None:
     write(folder, "outcomes.csv", OUTCOMES.replace("2025-01-05", "2025-01-01"))
     config = make_config(folder, contracts={"outcomes": {"on_before_lead": "drop"}})
-    assert readiness(read_sources(config), config).train.counts["labelled"] == 1
+    assert readiness(examine(config).required(), config).train.counts["labelled"] == 1
 
 
 def test_without_outcomes_nothing_is_labelled(folder: Path) -> None:
     (folder / "outcomes.csv").unlink()
     config = make_config(folder)
-    verdict = readiness(read_sources(config), config)
+    verdict = readiness(examine(config).required(), config)
     assert not verdict.train.ready
     assert verdict.train.counts["labelled"] == 0
     assert verdict.score.ready
@@ -144,7 +144,7 @@ def test_no_personal_value_reaches_the_profile(folder: Path) -> None:
         "L2,2025-01-03T10:00:00Z,A1,adam@example.com,Adam Example\n",
     )
     config = make_config(folder)
-    sources = read_sources(config)
+    sources = examine(config).required()
     content = profile(sources, findings(sources, config), readiness(sources, config), config)
     text = json.dumps(content) + profile_markdown(content)
     assert content["tables"]["leads"]["dropped_columns"] == ["Email", "Full name"]
