@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from elv_pipeline_tests.command_line import Answer, elv
 from elv_pipeline_tests.ingest.exports import ADS, LEADS, OUTCOMES, write
 
 SECRET = "hunter2-PLANTED-SECRET"
+WITH_DRIVER = pytest.mark.skipif(
+    find_spec("psycopg") is None, reason="the driver of PostgreSQL is an extra: make setup-extras"
+)
 KEY = f"{SECRET}-as-a-key-of-many-bytes"
 CONFIGURATION = """
 name: planted
@@ -57,9 +61,14 @@ def clean(answer: Answer, home: Path, caplog: pytest.LogCaptureFixture) -> None:
         (("validate",), 0, "planted: not ready"),
         (("train",), 4, "refused"),
         (("run-daily",), 5, "no champion"),
-        (("approve-target", "--reason", "for this test", "--who", "Ada"), 0, "postgresql://127.0.0.1:1/crm"),
+        pytest.param(
+            ("approve-target", "--reason", "for this test", "--who", "Ada"),
+            0,
+            "postgresql://127.0.0.1:1/crm",
+            marks=WITH_DRIVER,
+        ),
         (("purge", "--dry-run"), 0, "freed"),
-        (("forget", "--id", "L1"), 8, "127.0.0.1:1"),
+        pytest.param(("forget", "--id", "L1"), 8, "127.0.0.1:1", marks=WITH_DRIVER),
     ],
     ids=lambda command: command[0] if isinstance(command, tuple) else "",
 )
