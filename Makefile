@@ -66,15 +66,13 @@ bench-large: setup ## Measure features of 5 million leads (8 GB) and what young 
 
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-strip-extras --quiet
-# Only what requirements.lock lacks, at versions that fit it. `=` and not `:=`: read after the lock is written.
-BEYOND_LOCK = --constraint requirements.lock \
-	  $(shell sed -nE 's/^([A-Za-z0-9._-]+)(\[[^]]*\])?==.*/--no-emit-package \1/p' requirements.lock | sort -u)
 
 setup-extras: $(VENV)/.installed-extras ## Add the extras that CI tests (Spark is 456 MB) to .venv
 
 $(VENV)/.installed-extras: $(VENV)/.installed requirements-extras.lock requirements-deploy.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 	  -r requirements-extras.lock -r requirements-deploy.lock
+	$(BIN)/python -m pip check
 	touch $@
 
 lock: setup ## Resolve the lock files again (needs uv, not part of the lock)
@@ -82,9 +80,11 @@ lock: setup ## Resolve the lock files again (needs uv, not part of the lock)
 	$(MAKE) lock-extras
 
 lock-extras: setup
-	$(LOCK) $(BEYOND_LOCK) --extra spark --extra remote --extra servers --output-file requirements-extras.lock
-	$(LOCK) $(BEYOND_LOCK) --extra postgres --extra sqlserver --extra kubernetes --output-file requirements-deploy.lock
-	sed -i '/^# The following packages were excluded/,$$d' requirements-extras.lock requirements-deploy.lock
+	$(LOCK) --constraint requirements.lock --extra spark --extra remote --extra servers \
+	  --output-file requirements-extras.lock
+	$(LOCK) --constraint requirements.lock --extra postgres --extra sqlserver --extra kubernetes \
+	  --output-file requirements-deploy.lock
+	$(BIN)/python tools/trim_lock.py requirements-extras.lock requirements-deploy.lock
 
 clean: ## Remove what can be made again (not var/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -36,7 +36,8 @@ def main() -> int:
     for name, of in EXTRAS.items():
         own = _locked(texts[name])
         problems += _misfits([line for extra in of for line in extras[extra]], {**base, **own}, name)
-        problems += [f"{name} repeats {package} of {BASE}" for package in sorted(base.keys() & own.keys())]
+        repeated = _lines(texts[BASE]) & _lines(texts[name])  # another marker is another system
+        problems += [f"{name} repeats {line} of {BASE}" for line in sorted(repeated)]
     for name, text in texts.items():
         problems += [f"{name}: {package} has no hash" for package in _without_hash(text)]
         if re.search(r"--(index|extra-index|find)|https?://|file://", text):
@@ -53,6 +54,11 @@ def _locked(text: str) -> Versions:
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", text, flags=re.MULTILINE):
         locked.setdefault(canonicalize_name(name), []).append(version)
     return locked
+
+
+def _lines(text: str) -> set[str]:
+    """The first line of each package: name, version and marker."""
+    return {line.rstrip(" \\") for line in re.findall(r"^[A-Za-z0-9].*==.*", text, flags=re.MULTILINE)}
 
 
 def _misfits(wanted: list[str], locked: Versions, name: str) -> list[str]:

