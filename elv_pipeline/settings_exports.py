@@ -64,9 +64,12 @@ class LeadsRules(TableRules):
 
 
 class OutcomesRules(TableRules):
-    """Rules of the outcomes export."""
+    """Rules of the outcomes export.
 
-    on_unknown_lead: OnViolation = "error"
+    ``on_unknown_lead`` null means ``error``, but of outcomes that a query delivers a few are dropped and counted.
+    """
+
+    on_unknown_lead: OnViolation | None = None
     on_before_lead: OnViolation = "error"
 
 

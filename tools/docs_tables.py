@@ -12,7 +12,8 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
@@ -81,7 +82,8 @@ MEANINGS: dict[str, str] = {
     "contracts.*.on_clicks_above_impressions": "More clicks than impressions: refuse, drop the row, or keep it with a "
     "note. An export whose only clicks are *Clicks (all)* keeps them unless the value is `drop`.",
     "contracts.leads.on_before_start": "A lead before `start_date`: refuse, or drop it (and its outcome).",
-    "contracts.outcomes.on_unknown_lead": "An outcome of a lead that is not in the leads export: refuse, or drop it.",
+    "contracts.outcomes.on_unknown_lead": "An outcome of a lead that is not in the leads export: refuse, or drop it. "
+    "null refuses, but of outcomes that a query delivers up to 5 % (5 of the first 100) are dropped and counted.",
     "contracts.outcomes.on_before_lead": "An outcome before its lead: refuse, or drop it; the lead then stays "
     "unlabelled instead of becoming a negative.",
     "model.model_type": "`auto`: gradient-boosted trees (LightGBM) and a penalised logistic regression are both fitted "
@@ -270,14 +272,18 @@ def _default(field: FieldInfo) -> str:
 def _allowed(field: FieldInfo) -> str:
     words = _choices(field.annotation)
     if words:
-        return ", ".join(f"`{word}`" for word in words)
+        return ", ".join(f"`{word}`" if word else "null" for word in words)
     if field.annotation is bool:
         return "`true`, `false`"
     bounds = [text for item in field.metadata if (text := _bound(item))]
     return " and ".join(bounds) or _kind(str(field.annotation))
 
 
-def _choices(annotation: Any) -> tuple[str, ...]:
+def _choices(annotation: Any) -> tuple[str | None, ...]:
+    """The words that a key takes; None where it may also be null."""
+    if get_origin(annotation) in (Union, UnionType) and NoneType in get_args(annotation):
+        words = tuple(word for part in get_args(annotation) for word in _choices(part))
+        return (*words, None) if words else ()
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 

@@ -95,7 +95,10 @@ class Connection:
                 f"export {self.url_variable}='{_EXAMPLES['postgresql']}' (or mssql://..., sqlite:////file.db)"
             )
         try:
-            return make_url(re.sub(r"^postgres(?=[:+])", "postgresql", written))
+            url = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", written))
+            if "@" in f"{url.host}{url.database}" and url.get_backend_name() != "sqlite":
+                raise ValueError  # an @ of the password was read as its end: the host would show the rest of it
+            return url
         except (ArgumentError, ValueError):
             # The original error quotes the address with its password: it must not be seen, not even as the cause.
             raise ConfigError(

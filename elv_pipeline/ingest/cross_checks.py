@@ -17,14 +17,20 @@ from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
 from elv_pipeline.settings import PipelineConfig
 
 OF_DROPPED_LEAD = "of_dropped_lead"
+FEW_UNKNOWN = 0.05
+"""Share of extracted outcomes that may lack their lead: it was deleted, is a test, or is older than the calendar. More
+of them mean that a query joins by another id, and stop the run."""
+MANY_OUTCOMES = 100
+"""Below as many outcomes the share is that of so many: one of three is an accident."""
 
 
 def check_outcomes(outcomes: Ingested, leads: Ingested, config: PipelineConfig) -> Ingested:
     """Check outcomes against leads (many outcomes to one lead at most; both are unique by lead_id).
 
-    Outcomes of leads that a rule of the leads export dropped go with them. A lead known only by its date starts at
-    local midnight, so an outcome of the same day never precedes it. An outcome known only by its date cannot be
-    earlier than its lead on that day; it is moved to the lead's moment, or it would count as "before the lead".
+    Outcomes of leads that a rule of the leads export dropped go with them. Of extracted outcomes a few may lack their
+    lead: they are dropped and counted, where the configuration does not say otherwise. A lead known only by its date
+    starts at local midnight, so an outcome of the same day never precedes it. An outcome known only by its date cannot
+    be earlier than its lead on that day; it is moved to the lead's moment, or it would count as "before the lead".
 
     Raises:
         ContractError: an outcome of an unknown lead or before its lead, unless the configuration drops them.
@@ -35,15 +41,18 @@ def check_outcomes(outcomes: Ingested, leads: Ingested, config: PipelineConfig) 
     of_dropped = joined["lead_id"].is_in(leads.dropped_keys.implode()) & joined["created_time"].is_null()
     dropped = {OF_DROPPED_LEAD: int(of_dropped.sum())} if of_dropped.any() else {}
     rows = SiftedRows(outcomes.profile.file, joined.filter(~of_dropped), dropped)
+    unknown = pl.col("created_time").is_null()
+    few = int(rows.frame.select(unknown.sum()).item()) <= FEW_UNKNOWN * max(rows.frame.height, MANY_OUTCOMES)
+    living = "outcomes" in config.extracts.queries
     rows = rows.require(
         RowRule(
             "unknown_lead",
             "lead_id",
             f"an outcome must belong to a lead of {leads.profile.file}",
             "contracts.outcomes.on_unknown_lead",
-            rules.on_unknown_lead,
+            rules.on_unknown_lead or ("drop" if few and living else "error"),
         ),
-        violates=pl.col("created_time").is_null(),
+        violates=unknown,
     )
     moved = 0
     if outcomes.profile.time_shapes.get("qualified_time") == "date":

@@ -15,7 +15,8 @@ import polars as pl
 from sqlalchemy import inspect, select
 
 from elv_pipeline.contracts.outputs import DRIFT
-from elv_pipeline.databases.connections import SCHEMA, open_engine
+from elv_pipeline.databases.connections import SCHEMA, describe, open_engine
+from elv_pipeline.databases.retries import with_retries
 from elv_pipeline.ingest.extracts.snapshots import snapshots_in
 from elv_pipeline.lake import days_between
 from elv_pipeline.learning.bundle import ModelBundle
@@ -192,9 +193,16 @@ def cohort_prevalence(watched: Watched) -> list[dict[str, Any]]:
 
 
 def newest_writes(deployment: Deployment, *, most: int = 20) -> list[dict[str, Any]]:
-    """The newest rows of the ledger of scores, newest first; none where nothing was ever written."""
-    engine = open_engine(scores_connection(deployment.config, deployment.home), purpose="ledger")
-    try:
+    """The newest rows of the ledger of scores, newest first; none where nothing was ever written.
+
+    Raises:
+        ConfigError: the address of the database is missing or is none.
+        SourceError: the database cannot be reached or refuses.
+    """
+    chosen = scores_connection(deployment.config, deployment.home)
+    engine = open_engine(chosen, purpose="ledger")
+
+    def read() -> list[dict[str, Any]]:
         with engine.connect() as connection:
             schema = None if connection.dialect.name == "sqlite" else SCHEMA
             if not inspect(connection).has_table(SCORE_RUNS.name, schema=schema):
@@ -202,6 +210,9 @@ def newest_writes(deployment: Deployment, *, most: int = 20) -> list[dict[str, A
             newest = select(SCORE_RUNS).order_by(SCORE_RUNS.c.write_id.desc()).limit(most)
             wanted = newest.where(SCORE_RUNS.c.org_id == deployment.config.org_id)
             return [dict(row) for row in connection.execute(wanted).mappings()]
+
+    try:
+        return with_retries(read, dialect=engine.dialect.name, attempts=chosen.attempts, where=describe(engine))
     finally:
         engine.dispose()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, insert, select, text
+from sqlalchemy import URL, Column, Integer, MetaData, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from elv_pipeline.databases import connections
@@ -45,6 +45,37 @@ def test_nothing_shows_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
         Connection(url_variable="ELV_SOURCE_URL").address()
     assert SECRET not in str(raised.value)
     assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f"postgresql://reader:r3@{SECRET}@db.example.org:5432/crm",
+        f"postgres://reader:r3/{SECRET}@db.example.org/crm",
+        f"postgresql://reader:@{SECRET}/x@db.example.org/crm",
+        f"mssql://reader:r3@{SECRET}@db.example.org/crm",
+        f"postgresql://reader:r3#{SECRET}@x@db.example.org/crm",
+        f"postgresql://reader:r3:{SECRET}@x@db.example.org/crm",
+    ],
+)
+def test_special_characters_of_a_password_never_end_up_in_the_host(
+    written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELV_SOURCE_URL", written)
+    connection = Connection(name="databases.source", url_variable="ELV_SOURCE_URL")
+    if read := _read(connection):
+        assert SECRET not in str(read.set(password=None))
+    else:
+        with pytest.raises(ConfigError, match="percent-encoded") as refused:
+            connection.address()
+        assert SECRET not in str(refused.value)
+
+
+def _read(connection: Connection) -> URL | None:
+    try:
+        return connection.address()
+    except ConfigError:
+        return None
 
 
 def test_a_connection_is_described_without_its_password() -> None:

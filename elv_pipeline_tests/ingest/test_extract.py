@@ -197,6 +197,36 @@ def test_the_window_is_half_open_in_local_time_and_delivery_goes_by_local_day(cr
         extract("ads", example("ads"), source=crm.source(), window=narrow, folder=crm.folder)
 
 
+def test_a_query_that_compares_another_clock_than_it_delivers_is_refused(crm: Crm, tmp_path: Path) -> None:
+    crm.add("leads", [("EARLY", "2025-03-01T00:20:00", "11", None, None, "fb", None, 0)])  # local time, no offset
+    crm.run("UPDATE leads SET created_at = substr(created_at, 1, 19)")
+    local = query(
+        tmp_path,
+        "SELECT id AS lead_id, created_at AS created_time, meta_ad_id AS ad_id FROM leads "
+        "WHERE datetime(created_at) >= datetime(:since) AND datetime(created_at) < datetime(:until)",
+    )
+    # The window begins at 23:00 UTC of the day before. Compared as UTC, the first hour of local time is cut off at one
+    # end, and an hour of the next day comes in at the other.
+    crm.add("leads", [("LATE", "2025-03-05T22:59:00", "11", None, None, "fb", None, 0)])
+    inside = extract("leads", local, source=crm.source(), window=window(), folder=crm.folder)
+    assert inside.manifest.rows == 6
+    crm.add("leads", [("EVE", "2025-02-28T23:30:00", "11", None, None, "fb", None, 0)])
+    with pytest.raises(ContractError, match=r"1 of 7 rows lie outside the window.*in another time zone.*AT TIME ZONE"):
+        extract("leads", local, source=crm.source(), window=window(), folder=crm.folder)
+    in_utc = replace(window(), naive_zones={"leads": ZoneInfo("UTC")})  # as the configuration may say
+    assert extract("leads", local, source=crm.source(), window=in_utc, folder=crm.folder).manifest.rows == 7
+
+
+def test_days_of_delivery_outside_the_window_are_refused(crm: Crm, tmp_path: Path) -> None:
+    text = example("ads").path.read_text(encoding="utf-8")
+    text = text.replace("date(s.stat_date) >= date(:since)", "date(:since) > ''")
+    crm.add("ad_daily_stats", [("2025-02-27", "C", "Spring", "S", "Broad", 11, "Video", 10, 1, 1.0)])
+    everything = query(tmp_path, text)
+    with pytest.raises(ContractError, match=r"1 of 3 rows lie outside the window.*date reaches from 2025-02-27"):
+        extract("ads", everything, source=crm.source(), window=window(), folder=crm.folder)
+    assert not (crm.folder / "ads").exists() or not files(crm.folder / "ads")
+
+
 def test_a_window_needs_length_and_zone_and_the_moment_is_rounded_up() -> None:
     with pytest.raises(ConfigError, match="must lie before until"):
         window("2025-03-02", "2025-03-02")

@@ -172,8 +172,10 @@ def test_all_tables_show_one_state_of_the_database(crm: Crm, monkeypatch: pytest
         answer = real(*arguments, **keywords)
         if keywords["contract"].name == "leads":  # a lead arrives and qualifies after the leads were read
             crm.database.run(
-                "INSERT INTO crm.lead_status_history VALUES (gen_random_uuid(), 'qualified', "
-                "'2025-03-02 09:00+01', '2025-03-03 08:00+01', 1)"
+                "WITH late AS (INSERT INTO crm.leads (id, created_at) "
+                "VALUES (gen_random_uuid(), '2025-03-02 08:00+01') RETURNING id) "
+                "INSERT INTO crm.lead_status_history "
+                "SELECT id, 'qualified', '2025-03-02 09:00+01', '2025-03-03 08:00+01', 1 FROM late"
             )
         return answer
 

@@ -59,6 +59,24 @@ def test_outcomes_of_unknown_leads(folder: Path) -> None:
     assert found.outcomes.profile.dropped_rows == {"never_so_far": 1, "unknown_lead": 2}
 
 
+def test_a_few_queried_outcomes_may_lack_their_lead_and_many_stop_the_run(folder: Path) -> None:
+    def of_a_query(orphans: int, **rules: str) -> Sources:
+        more = "".join(f"X{number},2025-01-06T10:00:00Z\n" for number in range(orphans))
+        write(folder, "outcomes.csv", OUTCOMES + more)
+        config = make_config(folder, contracts={"outcomes": rules})
+        living = config.model_copy(update={"extracts": config.extracts.model_copy(update={"outcomes": "o.sql"})})
+        return examine(living).required()
+
+    found = of_a_query(5)
+    assert found.outcomes is not None
+    assert found.outcomes.frame["lead_id"].to_list() == ["L1"]
+    assert found.outcomes.profile.dropped_rows["unknown_lead"] == 5
+    for orphans, rules in ((6, {}), (1, {"on_unknown_lead": "error"})):
+        with pytest.raises(ContractError, match=r"row 4: .*must belong to a lead"):
+            of_a_query(orphans, **rules)
+    assert of_a_query(6, on_unknown_lead="drop").outcomes is not None
+
+
 def test_outcomes_of_dropped_keys_go_with_them(folder: Path) -> None:
     found = load(folder, start_date=date(2025, 1, 3), contracts={"leads": {"on_before_start": "drop"}})
     assert found.outcomes is not None

@@ -4,8 +4,8 @@
 -- the half-open window, in which each lead falls into exactly one of two adjoining windows. Columns that the pipeline
 -- does not know (names, e-mail addresses, phone numbers) never leave the database, but do not select them either.
 --
--- created_at is a timestamptz here. A timestamp without time zone is read in the configured timezone; if it is UTC, say
--- so:  l.created_at AT TIME ZONE 'UTC' AS created_time
+-- created_at is a timestamptz here. The session's time zone is UTC, so a timestamp without time zone would be compared
+-- as UTC: give it its zone, and in all three places:  l.created_at AT TIME ZONE 'Europe/Berlin'
 -- An index on the column of the window keeps the query from reading the whole table.
 SELECT
     l.id                AS lead_id,

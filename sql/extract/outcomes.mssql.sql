@@ -8,6 +8,8 @@
 -- row has not qualified so far. An outcome that a later extract of its day no longer holds counts as withdrawn.
 -- value is what the outcome was worth when it was recorded: a value that is entered or changed later would let a model
 -- of the past know it. Leave it empty while it is not known, or the column away.
+-- Only outcomes of leads that the query of leads delivers, so of no test lead: an outcome without its lead is dropped
+-- and counted, and many of them stop the run.
 SELECT
     CONVERT(varchar(36), q.LeadId)                     AS lead_id,
     CONVERT(varchar(33), q.QualifiedOnUtc, 126) + 'Z'  AS qualified_time,
@@ -29,6 +31,7 @@ FROM (
             ) AS FirstDealValue
         FROM dbo.LeadStatusHistory AS s
         WHERE s.NewStatus = 'Qualified'
+          AND EXISTS (SELECT 1 FROM dbo.Leads AS l WHERE l.LeadId = s.LeadId AND l.IsTest = 0)
     ) AS h
     GROUP BY h.LeadId
 ) AS q

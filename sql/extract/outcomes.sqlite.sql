@@ -8,6 +8,8 @@
 -- row has not qualified so far. An outcome that a later extract of its day no longer holds counts as withdrawn.
 -- value is what the outcome was worth when it was recorded: a value that is entered or changed later would let a model
 -- of the past know it. Leave it empty while it is not known, or the column away.
+-- Only outcomes of leads that the query of leads delivers, so of no test lead: an outcome without its lead is dropped
+-- and counted, and many of them stop the run.
 SELECT
     h.lead_id                                AS lead_id,
     MIN(datetime(h.changed_at)) || 'Z'       AS qualified_time,
@@ -19,6 +21,7 @@ SELECT
      LIMIT 1)                                AS value
 FROM lead_status_history AS h
 WHERE h.new_status = 'qualified'
+  AND EXISTS (SELECT 1 FROM leads AS l WHERE l.id = h.lead_id AND l.is_test = 0)
 GROUP BY h.lead_id
 HAVING MIN(datetime(h.inserted_at)) >= datetime(:since)
    AND MIN(datetime(h.inserted_at)) <  datetime(:until)

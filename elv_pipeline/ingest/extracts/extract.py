@@ -1,7 +1,7 @@
 """Extracts: queries against a database become snapshots that ingestion reads like any folder of exports.
 
 Belongs here: the order of checking, reading, recording and publishing. Does not belong here: connections and the rules
-of queries (``databases``), columns (``extract_columns``), batches (``row_streams``) or files (``snapshot_writer``).
+of queries (``databases``), columns (``columns.py``), batches (``row_streams.py``) or files (``snapshot_writer.py``).
 
 Tables that are extracted together are read in one transaction and become visible at one moment, or not at all: leads
 without the outcomes of the same state would pass for leads that did not qualify, and outcomes without their leads would
@@ -23,6 +23,7 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.databases.audit import Access, AccessLog
 from elv_pipeline.databases.connections import describe
 from elv_pipeline.databases.permissions import refuse_writers
@@ -197,7 +198,8 @@ def _read(
                 place=place,
                 batch_rows=source.batch_rows,
             )
-            frames = _stored(answer.frames, table, source=source, place=place, left_out=left_out)
+            inside = _inside(answer.frames, contract=contract, window=window, place=place)
+            frames = _stored(inside, table, source=source, place=place, left_out=left_out)
             rows = leftovers.enter_context(staged(frames, folder=folder, marks=source.marks))
         except DBAPIError as error:
             if is_transient(error, dialect=connection.dialect.name):
@@ -216,6 +218,14 @@ def _read(
         isolation=isolation,
         seconds=time.perf_counter() - started,
     )
+
+
+def _inside(
+    frames: Iterator[pl.DataFrame], *, contract: TableContract, window: ExtractWindow, place: str
+) -> Iterator[pl.DataFrame]:
+    for frame in frames:
+        window.require_inside(frame, contract=contract, place=place)
+        yield frame
 
 
 def _stored(

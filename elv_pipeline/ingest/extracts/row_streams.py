@@ -1,7 +1,7 @@
 """The answer of a query in batches of rows, from any database, with as little memory as one batch needs.
 
 Belongs here: cursors, PostgreSQL's COPY, and the transaction in which several queries see one state of the database.
-Does not belong here: what the columns may be (``extract_columns``), or files (``snapshot_writer``).
+Does not belong here: what the columns may be (``columns.py``), or files (``snapshot_writer.py``).
 """
 
 from __future__ import annotations

@@ -5,13 +5,20 @@ Belongs here: the window and what it means for each table. Does not belong here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.errors import ConfigError
+import polars as pl
+
+from elv_pipeline.contracts.spec import UTC_TIME, TableContract
+from elv_pipeline.errors import ConfigError, ContractError
 from elv_pipeline.ingest.extracts.snapshots import first_whole_day
+
+_WINDOW_COLUMN = {"leads": "created_time", "outcomes": "recorded_time"}
+_SLACK = timedelta(minutes=10)
+"""Two columns of one row may differ by a moment; a wrong clock differs by a quarter of an hour at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +30,14 @@ class ExtractWindow:
         until: first moment after it.
         recorded_at: when the extract is made, rounded up to the second that the name of a snapshot can carry.
         zone: the configured time zone; tables by day are read for the local days that begin in the window.
+        naive_zones: the zone in which a table's times without offset are read, where it is not ``zone``.
     """
 
     since: datetime
     until: datetime
     recorded_at: datetime
     zone: ZoneInfo
+    naive_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a window without length or zone.
@@ -65,3 +74,60 @@ class ExtractWindow:
             )
         midnights = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, end)]
         return midnights[0], midnights[1]
+
+    def require_inside(self, frame: pl.DataFrame, *, contract: TableContract, place: str) -> None:
+        """Refuse rows that the window does not hold: the query compares it with another clock than it delivers.
+
+        Rows at the other end of the window would then be missing, without a word. A column that is not read as times
+        is left to ingestion, which says what is wrong with it.
+
+        Raises:
+            ContractError: with the first and the last moment, and the usual reason.
+        """
+        name = _WINDOW_COLUMN.get(contract.name, "date")
+        if name not in frame.columns or frame.is_empty():
+            return
+        if name == "date":
+            since, until = self.bounds(contract)
+            times, slack = _as_days(frame[name]).cast(UTC_TIME), timedelta()
+        else:
+            since, until, slack = self.since, self.until, _SLACK
+            times = _as_moments(frame[name], zone=self.naive_zones.get(contract.name, self.zone))
+        outside = int(((times < since - slack) | (times >= until + slack)).sum())
+        if outside:
+            seen = times.drop_nulls().sort().dt.strftime("%Y-%m-%d %H:%M:%S")
+            raise ContractError(
+                f"{place}: {outside:,} of {frame.height:,} rows lie outside the window that was asked for: {name} "
+                f"reaches from {seen[0]} to {seen[-1]}, the window from {since:%Y-%m-%d %H:%M:%S} to "
+                f"{until:%Y-%m-%d %H:%M:%S} (UTC). The query "
+                f"compares :since and :until with another column, or in another time zone, than the {name} that it "
+                f"delivers. Write the same expression in both places; a time without zone needs its zone in both, e.g. "
+                f"created_at AT TIME ZONE 'Europe/Berlin'. Nothing was written."
+            )
+
+
+def _as_moments(values: pl.Series, *, zone: ZoneInfo) -> pl.Series:
+    """What drivers deliver as times, in UTC; null where it is none."""
+    if values.dtype == pl.String:
+        with_zone = values.str.ends_with("Z")
+        walls = values.str.strip_suffix("Z").str.replace("T", " ", literal=True)
+        moments = walls.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+        utc = moments.dt.replace_time_zone("UTC")
+        return utc.zip_with(with_zone.fill_null(False), _local(moments, zone))
+    if values.dtype == pl.Date:
+        return _local(values.cast(pl.Datetime("us")), zone)
+    if isinstance(values.dtype, pl.Datetime):
+        return values.cast(UTC_TIME) if values.dtype.time_zone else _local(values.cast(pl.Datetime("us")), zone)
+    return pl.Series(values.name, [None] * len(values), dtype=UTC_TIME)
+
+
+def _local(walls: pl.Series, zone: ZoneInfo) -> pl.Series:
+    placed = walls.dt.replace_time_zone(zone.key, ambiguous="earliest", non_existent="null")
+    return placed.dt.convert_time_zone("UTC")
+
+
+def _as_days(values: pl.Series) -> pl.Series:
+    """What drivers deliver as days; null where it is none."""
+    if values.dtype == pl.String:
+        return values.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False)
+    return values.cast(pl.Date, strict=False)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from pydantic import Field
@@ -115,6 +116,11 @@ def read_window(deployment: Deployment, config: ExtractConfig, *, since: date, u
             until=deployment.midnight(until),
             recorded_at=config.moment,
             zone=settings.zone,
+            naive_zones={
+                table: ZoneInfo(zone)
+                for table in files
+                if (zone := getattr(settings.contracts, table).naive_timezone) is not None
+            },
         )
         return extract_all(statements, source=source, window=window, folder=folder)
     finally:

@@ -99,7 +99,8 @@ class MonitoringContent:
         alerts: open alerts, each with ``since`` (ISO moment of ``first_seen``).
         held: the record of held days (lake JSON ``held/days``).
         writes: rows of the score ledger, each with ``finished_at_utc``, ``kind``, ``run_id``, ``inserted``,
-            ``updated``, ``unchanged`` and, where known, ``removed`` and ``model_version``.
+            ``updated``, ``unchanged`` and, where known, ``removed`` and ``model_version``; None where the database
+            could not be asked.
         freshness: how far each table reaches.
 
     Raises:
@@ -122,7 +123,7 @@ class MonitoringContent:
     audit: Sequence[Row] = ()
     alerts: Sequence[Row] = ()
     held: Record | None = None
-    writes: Sequence[Row] = ()
+    writes: Sequence[Row] | None = ()
     freshness: Sequence[TableAge] = ()
 
     def __post_init__(self) -> None:

@@ -285,9 +285,8 @@ def held_table(content: MonitoringContent) -> Table | None:
 
 def writes_table(content: MonitoringContent) -> Table | None:
     """What the newest runs changed in the score database."""
-    newest = sorted(content.writes, key=lambda row: (_utc(row["finished_at_utc"]), str(row["run_id"])), reverse=True)[
-        :SHOWN_WRITES
-    ]
+    writes = content.writes or ()
+    newest = sorted(writes, key=lambda row: (_utc(row["finished_at_utc"]), str(row["run_id"])), reverse=True)
     rows = tuple(
         (
             Cell(text=_when(_utc(row["finished_at_utc"]), content), detail=f"run {row['run_id']}"),
@@ -295,7 +294,7 @@ def writes_table(content: MonitoringContent) -> Table | None:
             Cell(text=str(row.get("model_version") or NOT_AVAILABLE), muted=not row.get("model_version")),
             *(Cell(text=f"{int(row.get(name) or 0):,}") for name in ("inserted", "updated", "unchanged", "removed")),
         )
-        for row in newest
+        for row in newest[:SHOWN_WRITES]
     )
     if not rows:
         return None

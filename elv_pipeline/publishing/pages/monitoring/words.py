@@ -170,7 +170,9 @@ def absent(content: MonitoringContent) -> list[str]:
         found.append("Drift: no day was compared with the model's reference yet.")
     if content.days.height and not content.days["expected_value"].drop_nulls().len():
         found.append("Expected value: no day has one.")
-    if not content.writes:
+    if content.writes is None:
+        found.append("Score database: it could not be asked what was written to it.")
+    elif not content.writes:
         found.append("Score database: nothing was written to it.")
     if not content.audit:
         found.append("Promotions: the champion's log has no entry.")
