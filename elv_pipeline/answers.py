@@ -40,7 +40,7 @@ def print_findings(findings: list[dict[str, str]], *, severity: str | None = Non
     for finding in findings:
         if severity in (None, finding["severity"]):
             remedy = f" {finding['remedy']}" if finding["remedy"] else ""
-            out.print(f"{finding['severity']:<8}{finding['code']}: {finding['message']}{remedy}", markup=False)
+            out.print(f"{finding['severity']:<9}{finding['code']}: {finding['message']}{remedy}", markup=False)
 
 
 def print_metrics(result: CommandResult) -> None:
@@ -206,7 +206,7 @@ def print_top_campaigns(result: CommandResult, *, most: int = 5) -> None:
 def print_alerts(result: CommandResult) -> None:
     """Alerts of the run."""
     for alert in result.document("alerts.json"):
-        out.print(f"{alert['severity']:<8}{alert['code']}: {alert['message']} {alert['action']}", markup=False)
+        out.print(f"{alert['severity']:<9}{alert['code']}: {alert['message']} {alert['action']}", markup=False)
 
 
 def print_bundle(result: CommandResult) -> None:

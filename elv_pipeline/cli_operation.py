@@ -31,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
         "extract": extract,
         "write-scores": write_scores,
         "rollback-scores": rollback_scores,
+        "migrate-scores": migrate_scores,
         "release-day": release_day,
         "approve-target": approve_target,
         "purge": purge,
@@ -163,6 +164,21 @@ def rollback_scores(
 
         counts = roll_back(session.deployment, run_id=run_id, day=day.date() if day else None, reason=reason, who=who)
     answers_operation.print_rolled_back(counts)
+
+
+def migrate_scores(
+    config: Config,
+    url_variable: Annotated[
+        str, typer.Option("--url-variable", help="Environment variable with the owner's address of the same database.")
+    ] = "",
+) -> None:
+    """Create the tables of scores or bring them up to date, with the login of their owner; writes no score."""
+    from elv_pipeline.config_file import load_config
+    from elv_pipeline.orchestration.publication import migrate_scores
+
+    home = Home.from_environment()
+    place, done = migrate_scores(home.placed(load_config(config)), home, url_variable=url_variable)
+    answers.out.print(f"{place}: {', '.join(done) or 'up to date'}", markup=False, soft_wrap=True)
 
 
 def release_day(

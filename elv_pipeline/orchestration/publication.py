@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -21,6 +22,8 @@ from sqlalchemy import Engine
 from elv_pipeline.config_file import load_config
 from elv_pipeline.databases.audit import Access, AccessLog
 from elv_pipeline.databases.connections import Connection, describe, open_engine
+from elv_pipeline.databases.retries import with_retries
+from elv_pipeline.databases.scripts import migrate
 from elv_pipeline.decisions.rollout import in_rollout
 from elv_pipeline.errors import ConfigError, ElvError, ScoringRefusedError
 from elv_pipeline.home import Home
@@ -153,6 +156,37 @@ def roll_back(deployment: Deployment, *, run_id: str, day: date | None, reason: 
         if day is not None:
             return rollback_days(engine, day, day, timezone=config.timezone, **common)
         return rollback_run(engine, run_id, **common)
+
+
+def migrate_scores(config: PipelineConfig, home: Home, *, url_variable: str = "") -> tuple[str, list[str]]:
+    """Create the tables of scores or bring them up to date, as their owner. Idempotent; writes no score.
+
+    Args:
+        config: names the database of scores.
+        home: the state folder.
+        url_variable: environment variable with the owner's address of the same database; empty: the writer's own.
+
+    Returns:
+        Where the tables are, without secrets, and the migrations that were applied.
+
+    Raises:
+        ConfigError: the variable is not set, or holds no address.
+        SourceError: the database cannot be reached or refuses.
+    """
+    usual = scores_connection(config, home)
+    connection = replace(usual, name="scores owner", url_variable=url_variable, url=None) if url_variable else usual
+    engine = open_engine(connection, purpose="migrate scores")
+
+    def work() -> list[str]:
+        with engine.connect() as session:
+            return migrate(session)
+
+    try:
+        place = describe(engine)
+        done = with_retries(work, dialect=engine.dialect.name, attempts=connection.attempts, where=place)
+    finally:
+        engine.dispose()
+    return place, done
 
 
 def model_place(home: Home, handle: ModelHandle) -> str:

@@ -13,9 +13,9 @@ import dagster as dg
 import pytest
 
 from elv_pipeline.databases.connections import open_engine
-from elv_pipeline.errors import ElvError
+from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.orchestration.partitions import DayRange
-from elv_pipeline.orchestration.publication import approve, scores_connection
+from elv_pipeline.orchestration.publication import approve, migrate_scores, scores_connection
 from elv_pipeline.publishing.scores.target_row import target_environment
 from elv_pipeline.publishing.scores.targets import TargetRefusedError, approvals
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, Copy
@@ -157,3 +157,20 @@ def test_the_moment_of_a_rehearsal_is_the_moment_of_the_ledger(copy: Copy) -> No
         connection.row_factory = sqlite3.Row
         [entry] = connection.execute("SELECT * FROM score_runs").fetchall()
     assert "2025-04-26 06:00:00" in {str(value)[:19].replace("T", " ") for value in tuple(entry)}
+
+
+def test_the_owner_makes_the_tables_and_writes_no_score(
+    copy: Copy, other_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, home = copy.with_changes(**OTHER).deployment.config, copy.deployment.home
+    monkeypatch.setenv("ELV_SCORES_OWNER_URL", f"sqlite:///{other_file}")
+    monkeypatch.setenv("ELV_SCORES_URL", "sqlite:////nowhere/at/all.db")  # the writer's own address is not used
+    place, done = migrate_scores(config, home, url_variable="ELV_SCORES_OWNER_URL")
+    assert place == f"sqlite:///{other_file}"
+    assert done[0].startswith("001_")
+    assert migrate_scores(config, home, url_variable="ELV_SCORES_OWNER_URL") == (place, [])
+    with closing(sqlite3.connect(other_file)) as connection:
+        assert connection.execute("SELECT count(*) FROM lead_scores").fetchone() == (0,)
+    monkeypatch.delenv("ELV_SCORES_OWNER_URL")
+    with pytest.raises(ConfigError, match="scores owner: the environment variable ELV_SCORES_OWNER_URL is not set"):
+        migrate_scores(config, home, url_variable="ELV_SCORES_OWNER_URL")
