@@ -10,6 +10,9 @@ buffers). Every column is filled, with three sentences a lead: about 900 bytes w
 its history and the ledger, checks every row and skips what is unchanged; the plain upsert is SQLAlchemy's
 ``INSERT ... ON CONFLICT DO UPDATE`` for a list of dictionaries, into the table alone. It gets fewer rows, in the same
 run, since nobody wants to wait for it; rates are compared. Both are of wall seconds from a frame to a finished commit.
+The floor is what the database alone takes for the same rows in the same empty tables with their keys, up to the
+commit: on PostgreSQL two COPYs of bytes that are ready, in order, into history and table; on SQLite two INSERTs from a
+table in memory. Nothing is checked, sorted, hashed, built, loaded or compared in it.
 Figures go to ``<home>/bench/results.jsonl``.
 """
 
@@ -31,15 +34,20 @@ import polars as pl
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sqlalchemy import Column, Engine, MetaData, Table
+from sqlalchemy import Column, Engine, MetaData, Table, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from benchmarks.results import append_result
 from elv_pipeline.databases.connections import Connection, open_engine
+from elv_pipeline.databases.scripts import migrate
 from elv_pipeline.home import Home
-from elv_pipeline.publishing.scores.rows import score_rows
-from elv_pipeline.publishing.scores.tables import COLUMNS, KEY, type_of
+from elv_pipeline.publishing.scores.binary_copy import copy_blocks
+from elv_pipeline.publishing.scores.parts import Write, writes_of
+from elv_pipeline.publishing.scores.rows import score_rows, storable
+from elv_pipeline.publishing.scores.staging import begin_writing, make_stage, prepare_session
+from elv_pipeline.publishing.scores.tables import COLUMNS, FACTS, KEY, LEAD_SCORE_HISTORY, LEAD_SCORES, VALUES, type_of
+from elv_pipeline.publishing.scores.upsert import inserted_stage
 from elv_pipeline.publishing.scores.writing import UpsertCounts, upsert_scores
 
 CHUNK = 10_000
@@ -134,6 +142,50 @@ def staged_rates(engine: Engine, rows: pl.DataFrame) -> dict[str, float]:
     return rates
 
 
+def floor_rate(engine: Engine, rows: pl.DataFrame) -> float:
+    """Rows a second of the database's own work, on a database of its own; see the top of this file."""
+    (write,) = writes_of(storable(rows))
+    work = _floor_of_postgresql if engine.dialect.name == "postgresql" else _floor_of_sqlite
+    with engine.connect() as session:
+        migrate(session)
+        return rows.height / work(session, write)
+
+
+def _floor_of_postgresql(session: Any, write: Write) -> float:
+    common = write.constants
+    state = {name: common[name] for name in (*KEY, *VALUES) if name in common}
+    scores = {**state, **{name: common[name] for name in FACTS}, "write_id": 1}
+    blocks = []
+    for table, same in ((LEAD_SCORE_HISTORY, {"write_id": 1, "change": "insert", **state}), (LEAD_SCORES, scores)):
+        columns = ", ".join((*same, *write.rows.columns))
+        stream = [bytes(block) for block in copy_blocks(write.rows, first=tuple(same.values()))]
+        blocks.append((f"COPY {table.fullname} ({columns}) FROM STDIN (FORMAT BINARY)", stream))
+    started = time.perf_counter()
+    for statement, stream in blocks:
+        with session.connection.driver_connection.cursor() as cursor, cursor.copy(statement) as sent:
+            for block in stream:
+                sent.write(block)
+    session.commit()
+    return time.perf_counter() - started
+
+
+def _floor_of_sqlite(session: Any, write: Write) -> float:
+    prepare_session(session)
+    stage = make_stage(session, write)
+    begin_writing(session)
+    names = [*KEY, *VALUES]
+    history = select(literal(1), literal("insert"), *(stage.of(name) for name in names)).select_from(stage.table)
+    statements = (
+        insert(LEAD_SCORE_HISTORY).from_select(["write_id", "change", *names], history, include_defaults=False),
+        inserted_stage(stage, write_id=1),
+    )
+    started = time.perf_counter()
+    for statement in statements:
+        session.execute(statement)
+    session.commit()
+    return time.perf_counter() - started
+
+
 def plain_rates(engine: Engine, rows: pl.DataFrame) -> dict[str, float]:
     """Rows a second of the plain upsert, by what it finds."""
     schema = None if engine.dialect.name == "sqlite" else "dbo"
@@ -178,11 +230,15 @@ def measure(name: str, *, rows: pl.DataFrame, plain_rows: int) -> dict[str, floa
     with database(name) as engine:
         staged = staged_rates(engine, rows)
         plain = plain_rates(engine, rows.head(plain_rows))
+    with database(name) as engine:
+        floor = floor_rate(engine, rows)
     figures = {}
     for case, rate in staged.items():
         figures[f"{name} staged upsert, {case}, rows a second"] = rate
         figures[f"{name} plain executemany, {case}, rows a second"] = plain[case]
         figures[f"{name} {case}, staged over plain"] = rate / plain[case]
+    figures[f"{name} floor, into an empty table, rows a second"] = floor
+    figures[f"{name} into an empty table, staged over floor"] = staged["into an empty table"] / floor
     figures[f"{name} unchanged rerun over first write"] = staged["unchanged rerun"] / staged["into an empty table"]
     return figures
 

@@ -34,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
         "migrate-scores": migrate_scores,
         "release-day": release_day,
         "approve-target": approve_target,
+        "approve-model": approve_model,
         "purge": purge,
         "forget": forget,
     }
@@ -96,7 +97,7 @@ def run_daily(
         raise typer.Exit(HeldBackError.exit_code)
 
 
-def _model_of(artifacts: str) -> str:
+def _model_of(artifacts: str, *, option: str = "--artifacts-dir") -> str:
     """Model file of a run bundle, given as its folder, its run id or the file itself."""
     if not artifacts:
         return ""
@@ -105,7 +106,7 @@ def _model_of(artifacts: str) -> str:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise ConfigError(
-            f"--artifacts-dir {artifacts}: there is no model.joblib in that folder, and no run of that id. "
+            f"{option} {artifacts}: there is no model.joblib in that folder, and no run of that id. "
             f"'elv runs' lists the runs."
         )
     return str(found)
@@ -153,6 +154,9 @@ def rollback_scores(
     day: Annotated[
         Day, typer.Option(formats=DAYS, help="Return the leads of this day to what they were before.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --day: one run further back than the rollback before.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the ledger.")] = "",
     who: Who = "",
 ) -> None:
@@ -162,7 +166,8 @@ def rollback_scores(
     with session_of(config) as session:
         from elv_pipeline.orchestration.publication import roll_back
 
-        counts = roll_back(session.deployment, run_id=run_id, day=day.date() if day else None, reason=reason, who=who)
+        only = day.date() if day else None
+        counts = roll_back(session.deployment, run_id=run_id, day=only, again=again, reason=reason, who=who)
     answers_operation.print_rolled_back(counts)
 
 
@@ -208,6 +213,25 @@ def approve_target(
         approval = approve(session.deployment, who=who, reason=reason)
     answers.out.print(
         f"Approved for {approval.environment} by {approval.who}: {approval.target}", markup=False, soft_wrap=True
+    )
+
+
+def approve_model(
+    config: Config,
+    model: Annotated[str, typer.Option("--model", help="Its run id, bundle or model.joblib.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why its scores may be acted on.")],
+    who: Who = "",
+) -> None:
+    """Allow a model to write scores without being the champion, as prod asks for."""
+    with session_of(config) as session:
+        from elv_pipeline.orchestration.publication import allow_model
+
+        given = allow_model(session.deployment, Path(_model_of(model, option="--model")), who=who, reason=reason)
+    answers.out.print(
+        f"Version {given.version} (SHA-256 {given.sha256[:12]}…) is approved for {given.environment} by {given.who}. "
+        f"Score with it: --artifacts-dir, or --model.",
+        markup=False,
+        soft_wrap=True,
     )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection as Session
 from sqlalchemy import event
 
 from elv_pipeline.databases.connections import Connection, open_engine
+from elv_pipeline.publishing.scores import filling as score_filling
 from elv_pipeline.publishing.scores import staging as score_staging
 from elv_pipeline.publishing.scores.writing import upsert_scores
 from elv_pipeline_tests.publishing.score_samples import predictions, rows_of, told
@@ -29,6 +30,8 @@ STATEMENTS = {
     "before the commit": r"INSERT INTO \S+score_runs",
 }
 PHASES = ("while staging", *STATEMENTS)
+FILLED = {"in the history": "dbo.lead_score_history", "in the table": "dbo.lead_scores"}
+"""Phases of a write without a stage, each with the table that has got half of its rows."""
 
 
 def die() -> None:
@@ -53,6 +56,16 @@ def main() -> None:
             die()
 
         score_staging._LOADERS[engine.dialect.name] = load_half_and_die
+    if phase in FILLED:
+        send = score_filling.send_rows
+
+        def send_half_and_die(session: Any, table: str, rows: Any, **constants: Any) -> None:
+            at_last = table == FILLED[phase]
+            send(session, table, rows.head(rows.height // 2) if at_last else rows, **constants)
+            if at_last:
+                die()
+
+        score_filling.send_rows = send_half_and_die
     counts = upsert_scores(engine, rows_of(told(predictions(scores, run_id=run_id))))
     print(counts.line())
 

@@ -28,10 +28,11 @@ from elv_pipeline_tests.publishing.score_samples import (
     stored,
     told,
 )
-from elv_pipeline_tests.publishing.score_victim import PHASES, URL_VARIABLE
+from elv_pipeline_tests.publishing.score_victim import FILLED, PHASES, URL_VARIABLE
 
 BEFORE = {"a": 0.1, "b": 0.2, "c": 0.3}
 AFTER = {"a": 0.9, "b": 0.2, "d": 0.4, "e": 0.5}
+NEW = {"x": 0.6, "y": 0.7}
 
 
 def write(engine: Engine, scores: dict[str, float], run_id: str) -> UpsertCounts:
@@ -42,9 +43,9 @@ def everything(engine: Engine) -> tuple[Any, Any, Any]:
     return stored(engine), states(engine), ledger(engine)
 
 
-def victim(address: str, phase: str) -> subprocess.CompletedProcess[str]:
+def victim(address: str, phase: str, scores: dict[str, float] = AFTER) -> subprocess.CompletedProcess[str]:
     """A writer in a process of its own, killed at the phase."""
-    command = [sys.executable, "-m", "elv_pipeline_tests.publishing.score_victim", phase, json.dumps(AFTER), "run-2"]
+    command = [sys.executable, "-m", "elv_pipeline_tests.publishing.score_victim", phase, json.dumps(scores), "run-2"]
     return subprocess.run(
         command,
         env={**os.environ, URL_VARIABLE: address},
@@ -78,6 +79,22 @@ def test_a_killed_writer_leaves_everything_as_it_was(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert everything(engine) == before
     assert write(engine, AFTER, "run-2") == UpsertCounts(inserted=2, updated=1, unchanged=1)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("phase", [*FILLED, "before the commit"])
+def test_a_writer_that_is_killed_while_it_fills_leaves_everything_as_it_was(
+    phase: str, postgres_database: PostgresDatabase
+) -> None:
+    """The leads a, b and c lie outside the new ones, so nothing is compared and no stage is made."""
+    connection = postgres_database.connection(attempts=3)
+    engine = open_engine(connection, purpose="test")
+    write(engine, BEFORE, "run-1")
+    before = everything(engine)
+    killed = victim(connection.address().render_as_string(False), phase, NEW)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert everything(engine) == before
+    assert write(engine, NEW, "run-2") == UpsertCounts(inserted=2, updated=0, unchanged=0)
     engine.dispose()
 
 

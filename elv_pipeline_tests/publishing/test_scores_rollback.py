@@ -114,11 +114,25 @@ def test_a_day_goes_back_one_run_at_a_time(engine: Engine) -> None:
     second = date(2025, 3, 2)
     assert rollback_days(engine, second, second, timezone="UTC") == RollbackCounts("run-3", 1, 0, 0)
     assert scores_of(engine) == {"lead-1": pytest.approx(0.3), "lead-2": pytest.approx(0.2)}
-    assert rollback_days(engine, second, second, timezone="UTC").run_id == "run-2"
-    assert rollback_days(engine, second, second, timezone="UTC") == RollbackCounts("run-1", 0, 1, 0)
+    before = stored(engine)
+    with pytest.raises(ContractError, match=r"rolled back already \(run run-3 is undone\).*before run run-2.*--again"):
+        rollback_days(engine, second, second, timezone="UTC")
+    assert stored(engine) == before
+    assert rollback_days(engine, date(2025, 3, 1), date(2025, 3, 1), timezone="UTC").run_id == "run-3"  # another day
+    write(engine, {"lead-1": 0.3}, "run-3b", created=days[0])
+    assert rollback_days(engine, second, second, timezone="UTC", again=True).run_id == "run-2"
+    assert rollback_days(engine, second, second, timezone="UTC", again=True) == RollbackCounts("run-1", 0, 1, 0)
     assert scores_of(engine) == {"lead-1": pytest.approx(0.3)}
-    assert rollback_run(engine, "run-3") == RollbackCounts("run-3", 1, 0, 0)  # its other day
+    assert rollback_days(engine, date(2025, 3, 1), date(2025, 3, 1), timezone="UTC").run_id == "run-3b"
     assert scores_of(engine) == {"lead-1": pytest.approx(0.2)}
+
+
+def test_days_that_an_undone_run_never_touched_are_not_rolled_back_yet(engine: Engine) -> None:
+    first, second = (datetime(2025, 3, day, 12, tzinfo=UTC) for day in (1, 2))
+    write(engine, {"a": 0.1}, "run-1", created=first)
+    write(engine, {"b": 0.2}, "run-2", created=second)
+    rollback_run(engine, "run-2")
+    assert rollback_days(engine, first.date(), first.date(), timezone="UTC").run_id == "run-1"
 
 
 def test_days_are_days_of_the_place(engine: Engine) -> None:
@@ -208,7 +222,7 @@ def test_after_anything_the_table_is_what_the_rules_say_and_the_history_can_tell
             first = FIRST_DAY + timedelta(days=chance.randrange(3))
             last = min(first + timedelta(days=chance.randrange(2)), FIRST_DAY + timedelta(days=2))
             try:
-                found = rollback_days(engine, first, last, timezone="UTC", org_id="acme", label_col=LABEL)
+                found = rollback_days(engine, first, last, timezone="UTC", again=True, org_id="acme", label_col=LABEL)
                 model.undo(found.run_id, first, last)
             except ContractError:
                 assert not [row for row in model.table().values() if first <= row["prediction_time"].date() <= last]

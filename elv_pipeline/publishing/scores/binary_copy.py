@@ -8,7 +8,9 @@ for each, its length and its bytes; the length of an empty field is -1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -18,30 +20,47 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
+Value = str | float | int | datetime | None
 _EPOCH_MICROSECONDS = 946_684_800_000_000
 """PostgreSQL counts microseconds from 2000-01-01."""
+_EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001  # the columns store no zone
 _ROWS = 50_000
 """Rows a block: enough to hide the cost of a call, few enough to stay in the processor's cache."""
 
 
-def copy_blocks(rows: pl.DataFrame) -> Iterator[memoryview | bytes]:
+def copy_blocks(rows: pl.DataFrame, *, first: Sequence[Value] = ()) -> Iterator[memoryview | bytes]:
     """The stream that ``COPY ... FROM STDIN (FORMAT BINARY)`` reads.
 
     Args:
         rows: columns of String, Float64 and Datetime("us") without a zone, in the order of the statement's columns.
+        first: values of the columns before them, the same in every row; an ``int`` is a BIGINT.
     """
+    start = struct.pack(">h", len(first) + rows.width) + b"".join(_field(value) for value in first)
     yield HEADER
     for block in rows.iter_slices(_ROWS):
-        yield _block(block)
+        yield _block(block, start)
     yield TRAILER
 
 
-def _block(rows: pl.DataFrame) -> memoryview:
-    fields = [_fixed(np.full(rows.height, rows.width, dtype=">i2"))]
+def _field(value: Value) -> bytes:
+    if value is None:
+        return struct.pack(">i", -1)
+    if isinstance(value, str):
+        text = value.encode()
+        return struct.pack(">i", len(text)) + text
+    if isinstance(value, float):
+        return struct.pack(">id", 8, value)
+    # A moment divided by a microsecond is exact; its seconds as a float are not.
+    whole = value if isinstance(value, int) else (value - _EPOCH) // timedelta(microseconds=1)
+    return struct.pack(">iq", 8, whole)
+
+
+def _block(rows: pl.DataFrame, start: bytes) -> memoryview:
+    fields = [_scalar(start)]
     for column in rows.get_columns():
         fields.extend(_text(column) if column.dtype == pl.String else [_eight_bytes(column)])
     # The values of a binary array lie end to end: its data is the stream of rows.
-    joined = pc.binary_join_element_wise(*fields, pa.scalar(b"", pa.large_binary()))
+    joined = pc.binary_join_element_wise(*fields, _scalar(b""))
     return memoryview(joined.buffers()[2])
 
 
@@ -77,3 +96,10 @@ def _fixed(values: npt.NDArray[np.generic]) -> pa.Array:
 def _binary(values: npt.NDArray[np.generic], offsets: npt.NDArray[np.int64]) -> pa.Array:
     buffers = [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(np.ascontiguousarray(values).view(np.uint8))]
     return pa.Array.from_buffers(pa.large_binary(), len(offsets) - 1, buffers)
+
+
+def _scalar(value: bytes) -> pa.Scalar:
+    """One value; ``pa.scalar`` would import pandas for it, which takes a second of the first write."""
+    return pa.Array.from_buffers(
+        pa.large_binary(), 1, [None, pa.py_buffer(np.array([0, len(value)], dtype=np.int64)), pa.py_buffer(value)]
+    )[0]

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, exists, func, or_
 
 from elv_pipeline.errors import ContractError
 from elv_pipeline.publishing.scores.parts import Write
-from elv_pipeline.publishing.scores.tables import LEAD_SCORES, LENGTHS_OF_LEDGER, SCORE_RUNS
+from elv_pipeline.publishing.scores.tables import LEAD_SCORE_HISTORY, LEAD_SCORES, LENGTHS_OF_LEDGER, SCORE_RUNS
 
 ORDINARY = ("write", "adopted")
 """Kinds of writes that bring states of their own; a rollback only brings earlier ones back."""
@@ -79,12 +79,27 @@ def is_noted(connection: Connection, write: Write) -> bool:
 
 
 def newest_run(
-    connection: Connection, *, since: datetime, until: datetime, org_id: str | None, label_col: str | None
+    connection: Connection,
+    *,
+    since: datetime,
+    until: datetime,
+    org_id: str | None,
+    label_col: str | None,
+    again: bool = False,
 ) -> str:
     """The run whose write is the newest among those that leads predicted in [since, until) show now.
 
+    Args:
+        connection: of the rollback, under its lock.
+        since: first prediction time, naive UTC.
+        until: first one after it.
+        org_id: only of this organisation.
+        label_col: only of this target.
+        again: go further back where nothing was written since these days were rolled back.
+
     Raises:
-        ContractError: no lead of those days has a score.
+        ContractError: no lead of those days has a score, or they were rolled back already: the same command twice,
+            such as after a lost connection, must not take two runs back.
     """
     scores = LEAD_SCORES
     shown = exists().where(
@@ -93,14 +108,45 @@ def newest_run(
         scores.c.prediction_time >= since,
         scores.c.prediction_time < until,
     )
-    newest = select(SCORE_RUNS.c.run_id).where(shown).order_by(SCORE_RUNS.c.write_id.desc()).limit(1)
-    run_id = connection.execute(newest).scalar_one_or_none()
-    if run_id is None:
+    newest = select(SCORE_RUNS.c.run_id, SCORE_RUNS.c.write_id).where(shown).order_by(SCORE_RUNS.c.write_id.desc())
+    found = connection.execute(newest.limit(1)).one_or_none()
+    if found is None:
         raise ContractError(
             f"lead_scores: no lead predicted from {since} to {until} UTC{_of(org_id, label_col)} has a score, so there "
-            "is nothing to roll back. Check the day, org_id and label_column."
+            "is nothing to roll back. Check the day, org_id and label_column; 'elv score' gives leads new scores."
         )
-    return str(run_id)
+    undone = None if again else _rolled_back_since(connection, found.write_id, since=since, until=until)
+    if undone is not None:
+        raise ContractError(
+            f"lead_scores: days from {since} to {until} UTC were rolled back already (run {undone} is undone), and "
+            f"nothing was written since. Nothing was changed. To go back further, to before run {found.run_id}, give "
+            f"--again."
+        )
+    return str(found.run_id)
+
+
+def _rolled_back_since(connection: Connection, write_id: int, *, since: datetime, until: datetime) -> str | None:
+    """The run of the same organisation and target that was undone on some of these days after a write, or None."""
+    this, rollbacks, undone = SCORE_RUNS.alias("this"), SCORE_RUNS.alias("r"), SCORE_RUNS.alias("w")
+    history = LEAD_SCORE_HISTORY
+    of_these_days = exists().where(
+        undone.c.run_id == rollbacks.c.undoes_run_id,
+        *(undone.c[name] == rollbacks.c[name] for name in ("org_id", "label_col")),
+        history.c.write_id == undone.c.write_id,
+        history.c.prediction_time >= since,
+        history.c.prediction_time < until,
+    )
+    overlapping = and_(rollbacks.c.undoes_from < until, rollbacks.c.undoes_until > since)
+    later = select(rollbacks.c.undoes_run_id).where(
+        this.c.write_id == write_id,
+        *(rollbacks.c[name] == this.c[name] for name in ("org_id", "label_col")),
+        rollbacks.c.kind == "rollback",
+        rollbacks.c.write_id > write_id,
+        or_(rollbacks.c.undoes_from.is_(None), overlapping),
+        of_these_days,
+    )
+    found = connection.execute(later.order_by(rollbacks.c.write_id.desc()).limit(1)).scalar_one_or_none()
+    return None if found is None else str(found)
 
 
 def written_by(

@@ -9,20 +9,17 @@ environment: in ``prod`` from a person, in ``dev`` and ``test`` it is noted by i
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.home import Home
+from elv_pipeline.publishing.approvals import AUTOMATIC, append, entries, require_person
 from elv_pipeline.settings_operation import Environment
 
 _PASSWORD = re.compile(r"://[^/@]*:[^@]*@|(?:password|pwd|token|secret)\s*=", re.IGNORECASE)
 _LOGIN = " as "
-_LEAST_REASON = 5
 
 
 class TargetRefusedError(ElvError):
@@ -50,9 +47,6 @@ class Approval:
     at: str
 
 
-AUTOMATIC = "(automatic)"
-
-
 def place_of(target: str) -> str:
     """What an approval is tied to: the place alone, so that a login may be replaced.
 
@@ -73,17 +67,9 @@ def is_embedded(target: str, home: Home) -> bool:
 
 
 def approvals(home: Home) -> list[Approval]:
-    """Every approval, oldest first. A line that a killed process left unfinished approves nothing."""
-    file = _record(home)
-    if not file.is_file():
-        return []
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(Approval(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return found
+    """Every approval, oldest first."""
+    keys = set(Approval.__dataclass_fields__)
+    return [Approval(**entry) for entry in entries(home.targets) if set(entry) == keys]
 
 
 def approve_target(
@@ -94,14 +80,8 @@ def approve_target(
     Raises:
         ConfigError: no name, no reason, or a description with a password.
     """
-    if not who.strip() or who.strip() == AUTOMATIC:
-        raise ConfigError("an approval needs the name of the person who gives it. Give --who.")
-    if len(reason.strip()) < _LEAST_REASON:
-        raise ConfigError(
-            f"the reason {reason.strip()!r} is shorter than {_LEAST_REASON} characters; whoever audits this later has "
-            f"nothing else. Give --reason 'why scores may go there'."
-        )
-    return _append(home, target, environment=environment, who=who.strip(), reason=reason.strip(), now=now)
+    person, why = require_person(who=who, reason=reason, why="why scores may go there")
+    return _append(home, target, environment=environment, who=person, reason=why, now=now)
 
 
 def require_approved(home: Home, target: str, *, environment: Environment, now: datetime) -> Approval | None:
@@ -157,20 +137,5 @@ def refuse_foreign_target(target: str, *, environment: Environment, written: str
 def _append(home: Home, target: str, *, environment: Environment, who: str, reason: str, now: datetime) -> Approval:
     at = now.astimezone(UTC).isoformat(timespec="seconds")
     given = Approval(target=place_of(target), environment=environment, who=who, reason=reason, at=at)
-    file = _record(home)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(asdict(given), sort_keys=True, ensure_ascii=False) + "\n"
-    if file.is_file() and not (file.read_bytes() or b"\n").endswith(b"\n"):
-        line = "\n" + line  # behind an unfinished line it would be unreadable, too
-    # One write at the end of the file: two processes never mix their lines.
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        os.write(descriptor, line.encode("utf-8"))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    append(home.targets, asdict(given))
     return given
-
-
-def _record(home: Home) -> Path:
-    return home.targets

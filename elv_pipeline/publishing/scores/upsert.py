@@ -1,7 +1,8 @@
 """The statements of a write: what differs goes into the history, from there into the table, and into the ledger.
 
 Belongs here: the upsert and its ledger row, inside a transaction that holds the write lock. Does not belong here: the
-stage (``staging.py``), retries and transactions (``writing.py``), or taking a write back (``rollback.py``).
+stage (``staging.py``), rows that need no comparison (``filling.py``), retries and transactions (``writing.py``), or
+taking a write back (``rollback.py``).
 
 Never ``MERGE``. The stage is compared with the table once: rows that are new or differ become the history's rows of
 this write. Then the changed ones are UPDATEd and the missing ones INSERTed from those few, so that a second run, which
@@ -30,7 +31,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import Insert, Update
 
+from elv_pipeline.publishing.scores.filling import fill
 from elv_pipeline.publishing.scores.ledger import Writer, is_noted, next_write_id
+from elv_pipeline.publishing.scores.parts import Write
 from elv_pipeline.publishing.scores.staging import Stage
 from elv_pipeline.publishing.scores.tables import (
     COMPARED,
@@ -77,7 +80,16 @@ def apply_write(connection: Connection, stage: Stage, *, writer: Writer) -> Upse
         inserted = rows_written(connection, insertion(stage, write_id=write_id))
     counts = UpsertCounts(inserted=inserted, updated=updated, unchanged=stage.write.height - updated - inserted)
     if differing or not is_noted(connection, stage.write):
-        connection.execute(insert(SCORE_RUNS), _ledger_row(stage, counts, write_id=write_id, writer=writer))
+        _note(connection, stage.write, counts, write_id=write_id, writer=writer)
+    return counts
+
+
+def apply_fill(connection: Connection, write: Write, *, writer: Writer) -> UpsertCounts:
+    """Add a write whose rows are all new, without a stage. The caller holds the lock and commits."""
+    write_id = next_write_id(connection)
+    fill(connection, write, write_id=write_id)
+    counts = UpsertCounts(inserted=write.height, updated=0, unchanged=0)
+    _note(connection, write, counts, write_id=write_id, writer=writer)
     return counts
 
 
@@ -164,9 +176,8 @@ def _facts(stage: Stage) -> dict[str, ColumnElement[Any]]:
     return {name: stage.of(name) for name in FACTS}
 
 
-def _ledger_row(stage: Stage, counts: UpsertCounts, *, write_id: int, writer: Writer) -> dict[str, Any]:
-    write = stage.write
-    return {
+def _note(connection: Connection, write: Write, counts: UpsertCounts, *, write_id: int, writer: Writer) -> None:
+    row = {
         "write_id": write_id,
         "kind": "write",
         "org_id": write.constants["org_id"],
@@ -183,3 +194,4 @@ def _ledger_row(stage: Stage, counts: UpsertCounts, *, write_id: int, writer: Wr
         "content_checksum": write.checksum,
         **writer.ledger(),
     }
+    connection.execute(insert(SCORE_RUNS), row)

@@ -16,12 +16,14 @@ from sqlalchemy import Connection as Session
 from sqlalchemy import Engine
 
 from elv_pipeline.databases.connections import Connection, open_engine
-from elv_pipeline.publishing.scores.parts import writes_of
+from elv_pipeline.publishing.scores.filling import can_fill
+from elv_pipeline.publishing.scores.ledger import Writer
+from elv_pipeline.publishing.scores.parts import Write, writes_of
 from elv_pipeline.publishing.scores.rows import score_rows, storable
-from elv_pipeline.publishing.scores.staging import Stage, drop_stage, make_stages
+from elv_pipeline.publishing.scores.staging import Stage, drop_stage, make_stage, prepare_session
 from elv_pipeline.publishing.scores.tables import LEAD_SCORES
 from elv_pipeline.publishing.scores.transactions import ATTEMPTS, in_one_transaction, utc_now, writer_of
-from elv_pipeline.publishing.scores.upsert import UpsertCounts, apply_write
+from elv_pipeline.publishing.scores.upsert import UpsertCounts, apply_fill, apply_write
 
 __all__ = ["LEAD_SCORES", "UpsertCounts", "open_database", "score_rows", "upsert_scores"]
 
@@ -59,13 +61,28 @@ def upsert_scores(
     writer = writer_of(environment, who, clock)
     writes = writes_of(storable(rows))
 
-    def apply(session: Session, stages: list[Stage]) -> UpsertCounts:
+    def apply(session: Session, stages: list[Stage | None]) -> UpsertCounts:
         counts = UpsertCounts(0, 0, 0)
-        for stage in stages:
-            counts += apply_write(session, stage, writer=writer)
-            drop_stage(session, stage.table)
+        for write, stage in zip(writes, stages, strict=True):
+            counts += _apply(session, write, stage, writer=writer)
         return counts
 
     return in_one_transaction(
-        engine, lambda session: make_stages(session, writes), apply, dry_run=dry_run, attempts=attempts
+        engine, lambda session: _stages(session, writes), apply, dry_run=dry_run, attempts=attempts
     )
+
+
+def _stages(session: Session, writes: list[Write]) -> list[Stage | None]:
+    """A loaded stage for each write; None for one whose rows are all new, as it looks before the lock is held."""
+    prepare_session(session)
+    return [None if can_fill(session, write) else make_stage(session, write) for write in writes]
+
+
+def _apply(session: Session, write: Write, stage: Stage | None, *, writer: Writer) -> UpsertCounts:
+    if stage is None:
+        if can_fill(session, write):
+            return apply_fill(session, write, writer=writer)
+        stage = make_stage(session, write)  # somebody was faster; and an earlier write of this call counts, too
+    counts = apply_write(session, stage, writer=writer)
+    drop_stage(session, stage.table)
+    return counts
