@@ -110,6 +110,13 @@ def test_every_alert_has_a_row_with_its_severity_and_every_row_an_alert() -> Non
     assert told == real, f"no row: {sorted(real - told)}; no alert: {sorted(told - real)}"
 
 
+def test_every_row_of_an_alert_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
+    rows = re.findall(r"^\| `\w+` \|.*$", section(TROUBLESHOOTING, "Alerts"), flags=re.MULTILINE)
+    assert len(rows) > 25
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+    assert [row for row in cells if len(row) != 5 or not all(len(cell) > 3 for cell in row)] == []
+
+
 def test_alerts_are_found_in_every_form_in_which_they_are_written() -> None:
     codes = {code for code, _ in alerts_of_the_code()}
     assert {
@@ -193,7 +200,10 @@ def commands_outside_of_shell_blocks() -> list[str]:
 
 @pytest.mark.parametrize("command", commands_outside_of_shell_blocks())
 def test_a_command_of_cron_or_a_container_exists_with_its_options(command: str) -> None:
-    parsed_by_the_command(shlex.split(command))
+    words = shlex.split(command)
+    parsed_by_the_command(words)  # raises at what does not exist
+    with pytest.raises(Exception, match="No such option"):  # so it looked at the options of this very command
+        parsed_by_the_command([*words, "--no-such-option"])
 
 
 def test_the_pages_show_commands_of_cron_and_containers() -> None:

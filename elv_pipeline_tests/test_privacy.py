@@ -127,8 +127,12 @@ def test_data_of_before_count_as_stored_without_hashing(tmp_path: Path) -> None:
 def test_nothing_stored_yet_lets_the_setting_change(tmp_path: Path) -> None:
     memory = tmp_path / "hashing.json"
     require_same_key(memory, None, name="ads", has_data=False)
+    unhashed = memory.read_bytes()
     require_same_key(memory, hasher(), name="ads", has_data=False)
     require_same_key(memory, hasher(), name="ads", has_data=True)
+    assert memory.read_bytes() != unhashed
+    with pytest.raises(ConfigError, match="with ad_id, lead_id hashed"):  # from the first data on it counts
+        require_same_key(memory, None, name="ads", has_data=True)
 
 
 def test_salted_digests_differ_between_salts() -> None:

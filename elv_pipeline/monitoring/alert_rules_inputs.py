@@ -18,6 +18,9 @@ from elv_pipeline.monitoring.held_days import Record, held_days
 MOST_FRESH_DAYS = 2
 """A nightly export reaches yesterday; one missed night is caught by the day's completeness, two are a habit."""
 
+EXPORT_CODES = frozenset({"export_not_found"})
+"""Codes of ``export_alerts``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableAge:
@@ -129,6 +132,25 @@ def freshness_alerts(tables: Sequence[TableAge], *, today: date) -> list[Alert]:
             )
         )
     return found
+
+
+def export_alerts(gone: Sequence[str]) -> list[Alert]:
+    """Exports that are not where they should be; the path stays at home.
+
+    Args:
+        gone: their tables.
+    """
+    return [
+        Alert(
+            severity="warning",
+            code="export_not_found",
+            subject=table,
+            message=f"The export of {table} is not there or cannot be read, so days that are held back wait on.",
+            action=f"Export {table} again, or correct paths.{table}_path; held days then go on by themselves.",
+            cause="An export that failed after it removed the old file, a folder that is not mounted, or a new name.",
+        )
+        for table in gone
+    ]
 
 
 def _said(entry: Mapping[str, Any]) -> str:

@@ -27,7 +27,11 @@ from elv_pipeline.monitoring.alert import SEVERITIES
 Document = Mapping[str, Any]
 State = Mapping[str, Any]
 """``version`` and ``open``: by key the ``alert`` as last seen, ``first_seen``, ``told`` (the alert as last told),
-``told_at``, and ``absent_since`` (a UTC day) where the last run that judged it did not find it."""
+``told_at``, and ``absent_since`` (a UTC day) where the last run that judged it did not find it. Besides
+``channels``, whom alerts were told so far, and, while there are any, ``outgoing``: messages that are decided and not in
+the outbox yet. They stand in the same file because
+they are true together: a memory without its message would be a person who was not told, a message without its memory
+one who is told twice."""
 
 VERSION = 1
 REMIND_AFTER = timedelta(days=7)

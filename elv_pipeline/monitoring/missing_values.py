@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from elv_pipeline.learning.metrics import wilson_interval
 from elv_pipeline.monitoring.drift import (
     LEAST_ROWS,
     apart,
@@ -71,7 +72,9 @@ def missing_and_new(
     Returns:
         Dictionaries with the keys of ``drift``; ``kind`` is ``missing`` or ``new_level``, ``psi`` is None,
         ``expected`` and ``observed`` are shares, ``effect`` and ``threshold`` are Cohen's h. ``money_at_stake`` is the
-        expected value of the surplus of rows with a missing value, or of the rows with an unseen level.
+        expected value of the surplus of rows with a missing value, or of the rows with an unseen level. Of these
+        there is also ``share_at_least``: how much of the rows, or of their expected value where that is more, surely
+        has an unseen level beyond what is usual.
     """
     chance = false_alarms(comparisons or number_of_comparisons(reference))
     money = micros(current)
@@ -165,7 +168,23 @@ def _compared(
         "observed": observed,
         "p_value": float(f"{usual.p_value(h**2, noise=noise):.3g}"),
         "money_at_stake": None if money is None else in_currency(float(np.sum(money[flag])) * surplus),
+        **({"share_at_least": _share_at_least(flag, money, usual=expected)} if kind == NEW_LEVEL else {}),
     }
+
+
+def _share_at_least(flag: NDArray[np.bool_], money: FloatArray | None, *, usual: float) -> float:
+    """Lower end (Wilson, 95 %) of the share of rows or, if larger, of expected value, less what is usual.
+
+    One lead that is worth as much as a hundred is one piece of evidence: value counts as many rows as Kish's effective
+    sample size.
+    """
+    weights = [np.ones(flag.size)]
+    if money is not None and float(np.sum(money)) > 0:
+        weights.append(money)
+    shares = np.array([float(np.sum(weight[flag]) / np.sum(weight)) for weight in weights])
+    effective = np.array([float(np.sum(weight) ** 2 / np.sum(weight**2)) for weight in weights])
+    low, _ = wilson_interval(shares * effective, effective)
+    return round(max(float(low.max()) - usual, 0.0), 6)
 
 
 def _unseen(series: pl.Series, seen: Sequence[str]) -> NDArray[np.bool_]:

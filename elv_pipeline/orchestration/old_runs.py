@@ -14,6 +14,8 @@ from datetime import datetime
 
 import dagster as dg
 
+from elv_pipeline.orchestration.event_log import BatchingSqliteEventLogStorage
+
 AUDITED = ("champion",)
 """Last parts of the keys of assets whose materialisations are a log that people read."""
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
@@ -52,11 +54,22 @@ def remove_old_runs(
     runs = [record.dagster_run for record in instance.get_run_records(filters=filters, ascending=True)]
     old = [run.run_id for run in runs if job_names is None or run.job_name in job_names]
     needed = _needed(instance) if old else set()
-    removed = tuple(run_id for run_id in old if run_id not in needed)
+    removed = [run_id for run_id in old if run_id not in needed]
     for run_id in () if dry_run else removed:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         instance.delete_run(run_id)  # last: what is not deleted yet is found again by the next purge
-    return OldRuns(removed=removed, kept=len(old) - len(removed))
+    half = _half_deleted(instance, before=created_before)
+    for run_id in () if dry_run else half:
+        instance.event_log_storage.delete_events(run_id)
+    return OldRuns(removed=(*removed, *half), kept=len(old) - len(removed))
+
+
+def _half_deleted(instance: dg.DagsterInstance, *, before: datetime) -> list[str]:
+    """Runs of which only events are left: Dagster deletes the run first, and a purge may be killed then."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, BatchingSqliteEventLogStorage):
+        return []
+    return [run_id for run_id in storage.runs_with_events(before=before) if instance.get_run_by_id(run_id) is None]
 
 
 def _needed(instance: dg.DagsterInstance) -> set[str]:

@@ -1,7 +1,7 @@
 """Removing what is old and what nothing needs any more, and saying how much that freed.
 
-Belongs here: snapshots, bundles, cached files, pages and leftovers of one home. Does not belong here: Dagster's event
-log (``orchestration/old_runs.py``), or erasing one lead (``erasure/forget.py``).
+Belongs here: snapshots, bundles, cached files, pages, broken messages and leftovers of one home. Does not belong here:
+Dagster's event log (``orchestration/old_runs.py``), or erasing one lead (``erasure/forget.py``).
 
 Never removed, however old: the lake, models and registry, the newest snapshot of a table and those of days that the
 lake does not hold yet, and of each model that scores, challenges or waits for approval the bundle of its training and
@@ -22,13 +22,16 @@ from uuid import uuid4
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.extracts.snapshots import Snapshot, purge_snapshots, remove_abandoned, snapshots_in
 from elv_pipeline.lake import Lake, days_between
+from elv_pipeline.publishing.alerting.outbox import TOLD
 from elv_pipeline.publishing.run_registry import remove_runs
 from elv_pipeline.settings import PipelineConfig
 
-Kind = Literal["snapshot", "bundle", "cached export", "page", "leftover"]
+Kind = Literal["snapshot", "bundle", "cached export", "page", "broken message", "leftover"]
 _ABANDONED_AFTER = timedelta(days=1)
 _DAILY = ("leads", "ads", "outcomes", "ads_placement", "ads_geo")
 """Tables whose partitions of the lake show which days were read."""
+_SHARED = ("alerts", "configurations", "forgotten", "monitoring", "validation")
+"""Folders with small files of every configuration, which are all written beside their place first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ def purge(
     removed += _bundles(home, config, before=bundles, protected=protected_versions, kept=kept, dry_run=dry_run)
     removed += _cached(home, config, now=now, dry_run=dry_run)
     removed += _pages(home, config, before=bundles, dry_run=dry_run)
+    removed += _messages(home, config, before=bundles, dry_run=dry_run)
     removed += _leftovers(home, config, now=now, dry_run=dry_run)
     return PurgeReport(dry_run=dry_run, removed=tuple(removed), kept_bundles=kept)
 
@@ -219,10 +223,18 @@ def _pages(home: Home, config: PipelineConfig, *, before: datetime, dry_run: boo
         yield from _unlinked(home, page, kind="page", dry_run=dry_run)
 
 
+def _messages(home: Home, config: PipelineConfig, *, before: datetime, dry_run: bool) -> Iterator[Removed]:
+    """Files of the outbox that were no messages, once somebody was told of them."""
+    for file in sorted((home.alert_state(config.name).parent / "outbox" / config.name).glob(f"*{TOLD}")):
+        if _is_older(file, before):
+            yield from _unlinked(home, file, kind="broken message", dry_run=dry_run)
+
+
 def _leftovers(home: Home, config: PipelineConfig, *, now: datetime, dry_run: bool) -> Iterator[Removed]:
     """What killed runs left under names that nothing reads; no write takes a day."""
     limit = now - _ABANDONED_AFTER
-    for root in (home.runs, home.lake(config.name), home.intake(config.name), home.models(config.name)):
+    own = (folder(config.name) for folder in (home.lake, home.intake, home.models, home.extracts))
+    for root in (home.runs, *own, *(home.root / name for name in _SHARED)):
         for path in sorted([*root.glob("**/.staging-*"), *root.glob("**/.*.staged")]):
             if not path.exists() or not _is_older(path, limit):
                 continue

@@ -138,6 +138,10 @@ def test_the_writer_cannot_rewrite_the_past_or_the_tables(with_tables: PostgresD
         "CREATE TABLE dbo.t (id int)",
         "INSERT INTO dbo.elv_migrations (version) VALUES (99)",
     )
+    with engine.connect() as connection:
+        past = connection.execute(text("SELECT enrollment_id, score FROM dbo.lead_score_history")).fetchall()
+        now = connection.execute(text("SELECT enrollment_id, score FROM dbo.lead_scores")).fetchall()
+    assert [tuple(row) for row in past] == [tuple(row) for row in now] == [("L1", 0.5)]
 
 
 def test_erasing_a_lead_needs_a_right_of_its_own(with_tables: PostgresDatabase, opened: Opened) -> None:

@@ -88,10 +88,27 @@ def test_leads_that_can_be_told_from_the_training_are_a_warning() -> None:
     assert "ROC-AUC 0.810 on days left out, against a threshold of 0.600 (0.5: no difference; 0.530" in alert.message
 
 
-def test_new_categories_are_worth_knowing() -> None:
-    alert = only(drift_alerts([row("placement", "new_level")]))
-    assert (alert.severity, alert.code) == ("info", "new_categories")
+@pytest.mark.parametrize(
+    ("share", "severity"), [(None, "info"), (0.0, "info"), (0.099, "info"), (0.10, "warning"), (0.4, "warning")]
+)
+def test_new_categories_are_worth_knowing_and_a_warning_where_much_depends_on_them(
+    share: float | None, severity: str
+) -> None:
+    known = {} if share is None else {"share_at_least": share}
+    alert = only(drift_alerts([row("placement", "new_level", **known)]))
+    assert (alert.severity, alert.code) == (severity, "new_categories")
     assert alert.message.startswith("1 column has categories that the model never saw; most of all placement: 20.0%")
+
+
+def test_of_new_categories_the_one_that_matters_is_named() -> None:
+    rows = [
+        row("many", "new_level", effect=0.6, share_at_least=0.09, money_at_stake=5.0),
+        row("dear", "new_level", effect=0.4, share_at_least=0.3, money_at_stake=90.0),
+    ]
+    alert = only(drift_alerts(rows, currency="EUR"))
+    assert (alert.severity, alert.money) == ("warning", 90.0)
+    assert "2 columns have" in alert.message
+    assert "most of all dear" in alert.message
 
 
 @pytest.mark.parametrize(

@@ -91,3 +91,32 @@ def test_the_order_of_rows_changes_nothing() -> None:
     shuffled = NOW.sample(fraction=1, shuffle=True, seed=4)
     assert missing_and_new(REFERENCE, shuffled) == missing_and_new(REFERENCE, NOW)
     assert np.isfinite([row["p_value"] for row in missing_and_new(REFERENCE, NOW)]).all()
+
+
+def new_words(share: float, *, rows: int, dear: float = 1.0) -> dict[str, object]:
+    """A comparison in which a share of the leads has a word never seen, each worth so many others."""
+    some = NOW.head(rows).with_row_index("n").with_columns(elv=pl.lit(10.0))
+    strange = pl.col("n") < round(share * rows)
+    changed = some.with_columns(
+        word=pl.when(strange).then(pl.lit("unheard of")).otherwise("word"),
+        elv=pl.when(strange).then(10.0 * dear).otherwise("elv"),
+    )
+    return found(changed, "new_level", "word")
+
+
+def test_how_much_depends_on_new_categories_is_what_is_sure_of_it() -> None:
+    few, many = new_words(0.16, rows=50), new_words(0.16, rows=375)
+    assert (few["drifted"], many["drifted"]) == (True, True)
+    assert few["observed"] == many["observed"] == 0.16
+    assert float(few["share_at_least"]) < 0.1 < float(many["share_at_least"]) < 0.16  # type: ignore[arg-type]
+
+
+def test_few_leads_that_are_worth_much_count_by_their_worth() -> None:
+    cheap, dear = new_words(0.05, rows=375), new_words(0.05, rows=375, dear=10.0)
+    assert float(cheap["share_at_least"]) < 0.05  # type: ignore[arg-type]
+    assert 0.2 < float(dear["share_at_least"]) < 0.35  # 19 of 375 leads, a third of the value  # type: ignore[arg-type]
+    assert not new_words(0.0025, rows=375, dear=200.0)["drifted"]  # a third of the value, but one lead is no evidence
+
+
+def test_of_missing_values_every_one_is_a_warning_already() -> None:
+    assert not [row for row in missing_and_new(REFERENCE, NOW) if row["kind"] == "missing" and "share_at_least" in row]

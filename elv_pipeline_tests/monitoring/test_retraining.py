@@ -9,7 +9,7 @@ import pytest
 from elv_pipeline.monitoring.retraining import RetrainRequest, persistent_drift, retrain_request
 
 DAY = date(2025, 6, 18)
-ORIGIN = date(2025, 6, 16)
+MONDAY = date(2025, 6, 16)
 
 
 def drift(*moved: tuple[str, str, int]) -> pl.DataFrame:
@@ -25,7 +25,7 @@ QUIET = drift()
 
 
 def request(found: pl.DataFrame = LASTING, **arguments: Any) -> RetrainRequest | None:
-    given = {"champion_version": "7", "origin": ORIGIN, "day": DAY, "reconciled": None, "settled_origins": ()}
+    given = {"champion_version": "7", "day": DAY, "reconciled": None, "trained": (MONDAY,)}
     return retrain_request(drift=found, **{**given, **arguments})
 
 
@@ -38,11 +38,12 @@ def test_nothing_wrong_asks_for_nothing() -> None:
 def test_drift_on_three_days_in_a_row_asks_for_a_training() -> None:
     found = request()
     assert found is not None
-    assert (found.origin, found.reasons) == (ORIGIN, ("drift:score",))
+    # Not as of Monday again: what the champion learned then is what no longer holds.
+    assert (found.origin, found.reasons) == (date(2025, 6, 19), ("drift:score",))
     assert found.sentence == (
-        "Version 7 is trained anew as of 2025-06-16: score drifted on 3 days in a row until 2025-06-18."
+        "Version 7 is trained anew as of 2025-06-19: score drifted on 3 days in a row until 2025-06-18."
     )
-    assert found.as_dict()["origin"] == "2025-06-16"
+    assert found.as_dict()["origin"] == "2025-06-19"
 
 
 @pytest.mark.parametrize(
@@ -71,19 +72,26 @@ def test_realised_performance_below_the_estimate_asks_at_once() -> None:
     assert both.reasons == ("drift:score", "performance:getting worse")
 
 
-def test_an_origin_is_asked_for_once() -> None:
-    assert request(settled_origins=[ORIGIN]) is None
-    assert request(settled_origins=[ORIGIN - timedelta(days=7)]) is not None
+@pytest.mark.parametrize(("days_ago", "asks"), [(0, False), (1, False), (2, False), (3, True), (7, True)])
+def test_a_training_is_given_three_days_before_another_one_is_asked_for(days_ago: int, asks: bool) -> None:
+    """Drift of days before it may be that of the model before; and a day more says little."""
+    newest = DAY + timedelta(days=1 - days_ago)
+    assert (request(trained=[newest, newest - timedelta(days=30)]) is not None) is asks
+    assert (request(QUIET, trained=[newest], reconciled={"verdict": "too optimistic"}) is not None) is asks
 
 
-def test_the_run_key_depends_on_champion_reasons_and_origin_and_not_on_the_day() -> None:
+def test_where_nothing_was_trained_yet_it_may_be_asked_for() -> None:
+    assert request(trained=()) is not None
+
+
+def test_the_run_key_depends_on_champion_reasons_and_day_and_on_nothing_else() -> None:
     base = request()
-    four_days = drift(*(("score", "score", back) for back in range(-1, 3)))
     more = drift(*((column, "feature", back) for column in ("a", "b", "c", "d") for back in range(3)))
-    same = [request(four_days, day=DAY + timedelta(days=1)), request(LASTING.reverse()), request(more)]
+    four_days = drift(*(("score", "score", back) for back in range(-1, 3)))
+    same = [request(LASTING.reverse()), request(trained=()), request(more)]
     other = [
         request(champion_version="8"),
-        request(origin=ORIGIN - timedelta(days=7)),
+        request(four_days, day=DAY + timedelta(days=1)),
         request(QUIET, reconciled={"verdict": "too optimistic"}),
     ]
     assert base is not None

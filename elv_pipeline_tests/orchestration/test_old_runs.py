@@ -60,8 +60,8 @@ def test_superseded_runs_go_and_every_partition_stays_materialised(instance: dg.
     assert removed(instance) == ({first}, 2)
     assert {run.run_id for run in instance.get_runs()} == {second, again}
     assert instance.get_materialized_partitions(features.key) == {"d1", "d2"}
-    assert instance.all_logs(first) == []
     assert removed(instance) == (set(), 2)
+    assert instance.all_logs(first) == []
 
 
 def test_the_log_of_promotions_stays_whole(instance: dg.DagsterInstance) -> None:
@@ -112,3 +112,29 @@ def test_captured_output_goes_with_its_run(instance: dg.DagsterInstance, tmp_pat
     removed(instance)
     assert not (folder / first).exists()
     assert (folder / second).is_dir()
+
+
+def shards(tmp_path: Path) -> set[str]:
+    return {file.stem for file in (tmp_path / "dagster" / "history" / "runs").glob("*.db*")} - {"index"}
+
+
+def test_the_file_of_a_run_goes_with_its_events(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    """Emptied it would keep its size: a ranged run of half a year leaves 18 MB."""
+    first, second = ran(instance, features, day="d1"), ran(instance, features, day="d1")
+    assert shards(tmp_path) == {first, second}
+    removed(instance)
+    assert shards(tmp_path) == {second}
+    assert instance.all_logs(second)
+
+
+def test_a_purge_that_was_killed_between_run_and_events_is_finished(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    first, second = ran(instance, features, day="d1"), ran(instance, features, day="d1")
+    instance.run_storage.delete_run(first)  # what Dagster does first
+    assert shards(tmp_path) == {first, second}
+    assert removed(instance, dry_run=True) == ({first}, 1)
+    assert remove_old_runs(instance, created_before=datetime.now(UTC) - SOON).removed == ()
+    assert removed(instance) == ({first}, 1)
+    assert shards(tmp_path) == {second}
+    assert removed(instance) == (set(), 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time as clock
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -11,10 +10,12 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.databases.connections import Connection
+from elv_pipeline.errors import ElvError, ScoringRefusedError
 from elv_pipeline.monitoring.alert_state import read_state
+from elv_pipeline.orchestration import watching
 from elv_pipeline.orchestration.assets import watching as assets_watching
-from elv_pipeline.orchestration.assets.watching import MEASURED, tell
+from elv_pipeline.orchestration.assets.watching import MEASURED, open_alerts, tell
 from elv_pipeline.publishing.file_lock import alone
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, SCORED, Copy
 
@@ -79,6 +80,14 @@ def test_a_watch_has_a_page_a_verdict_and_a_check(copy: Copy) -> None:
     assert (check.check_name, check.severity) == ("promises_kept", dg.AssetCheckSeverity.WARN)
 
 
+def test_a_watch_does_not_need_the_database_of_scores(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = Connection(name="databases.scores", url=f"sqlite:///{copy.deployment.home.root}/gone/scores.db")
+    monkeypatch.setattr(watching, "scores_connection", lambda *_: nowhere)
+    assert told(watch(copy, "monitoring"), "monitoring")["as_of"] == str(LAST)
+    page = copy.deployment.home.monitoring_page(NAME).read_text(encoding="utf-8")
+    assert "Score database: it could not be asked what was written to it." in page
+
+
 def test_nothing_can_be_watched_before_something_was_scored(copy: Copy) -> None:
     for file in (copy.deployment.lake.root / "predictions").glob("*.parquet"):
         file.unlink()
@@ -113,7 +122,7 @@ def test_an_open_alert_is_told_once_and_its_end_once(copy: Copy) -> None:
     assert told(third, "alerts")["resolved"] == 1
     assert all(check.passed for check in third.get_asset_check_evaluations())
     assert told(watch(copy, "alerts"), "alerts")["resolved"] == 0
-    assert copy.deployment.lake.read_json("alerts") == []
+    assert open_alerts(copy.deployment) == []
 
 
 def test_what_another_caller_cannot_judge_stays_open(copy: Copy) -> None:
@@ -135,44 +144,51 @@ def test_a_message_that_cannot_be_sent_waits_and_is_an_alert_of_its_own(
     first = told(watch(watched, "alerts"), "alerts")
     assert (first["new"], first["sent"], first["waiting"]) == (1, 0, 1)
     watch(watched, "alerts")
-    codes = [entry["code"] for entry in watched.deployment.lake.read_json("alerts")]
+    codes = [entry["code"] for entry in open_alerts(watched.deployment)]
     assert sorted(codes) == ["alerts_undelivered", "outcomes_vanished"]
 
 
-def test_two_that_tell_at_once_tell_one_after_the_other(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_tell_at_once_both_are_heard_and_nothing_is_told_twice(copy: Copy) -> None:
     """The failure sensor beside a watch: one message, and no state that overwrites the other's."""
-    inside, most = [0], [0]
-    untouched = assets_watching._tell
-
-    def slow(*arguments: Any, **named: Any) -> Any:
-        inside[0] += 1
-        most[0] = max(most[0], inside[0])
-        clock.sleep(0.3)
-        found = untouched(*arguments, **named)
-        inside[0] -= 1
-        return found
-
-    monkeypatch.setattr(assets_watching, "_tell", slow)
     failed = alert(code="run_failed", subject="demo_daily")
     with ThreadPoolExecutor() as pool:
-        sensor = pool.submit(tell, copy.deployment, [failed], run_id="", now=NOW, judged=frozenset({"run_failed"}))
+        sensors = [
+            pool.submit(tell, copy.deployment, [failed], run_id="", now=NOW, judged=frozenset({"run_failed"}))
+            for _ in range(4)
+        ]
         watched = pool.submit(tell, copy.deployment, [failed, alert()], run_id="r1", now=NOW)
-        changes = [sensor.result()[0], watched.result()[0]]
-    assert most == [1]
+        changes = [future.result()[0] for future in (*sensors, watched)]
     assert sorted(found["code"] for change in changes for found in change.new) == ["outcomes_vanished", "run_failed"]
-    assert len(read_state(copy.deployment.home.alert_state(NAME))["open"]) == 2
+    assert len(open_alerts(copy.deployment)) == 2
 
 
-def test_who_finds_another_telling_for_too_long_leaves_it_to_the_next_call(
-    copy: Copy, monkeypatch: pytest.MonkeyPatch
+def test_a_watch_that_cannot_remember_fails_and_a_sensor_looks_again(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """What a watch finds is news for a day; a sensor looks every minute, and must not turn red each time."""
     monkeypatch.setattr(assets_watching, "_PATIENCE_SECONDS", 0.0)
-    place = copy.deployment.home.alert_state(NAME)
-    with alone(place.with_suffix(".lock"), patience_seconds=0):
-        changes, deliveries = tell(copy.deployment, [alert()], run_id="r1", now=NOW)
+    monkeypatch.setattr(assets_watching, "_SENSOR_PATIENCE_SECONDS", 0.0)
+    lock = copy.deployment.home.alert_state(NAME).with_suffix(".lock")
+    with alone(lock, patience_seconds=0):
+        with pytest.raises(ElvError, match="neither remembered nor told"):
+            tell(copy.deployment, [alert()], run_id="r1", now=NOW)
+        changes, deliveries = tell(
+            copy.deployment, [alert(code="run_failed")], run_id="", now=NOW, judged=frozenset({"run_failed"})
+        )
     assert (changes.to_tell(), deliveries) == ([], [])
+    assert "neither remembered nor told" in caplog.text
     changes, _ = tell(copy.deployment, [alert()], run_id="r2", now=NOW)
     assert [found["code"] for found in changes.new] == ["outcomes_vanished"]
+
+
+def test_an_earlier_day_that_is_watched_again_is_no_news_and_settles_nothing(copy: Copy) -> None:
+    tell(copy.deployment, [alert()], run_id="r1", now=NOW)
+    copy.deployment.lake.write_json(MEASURED, {"alerts": [alert(code="score_drift")]})
+    back = told(watch(copy, "alerts", as_of=AS_OF), "alerts")
+    assert (back["new"], back["resolved"]) == (0, 0)
+    assert [found["code"] for found in open_alerts(copy.deployment)] == ["outcomes_vanished"]
+    newest = told(watch(copy, "alerts", as_of=LAST), "alerts")
+    assert (newest["new"], newest["resolved"]) == (1, 1)
 
 
 def test_messages_given_up_between_two_watches_are_told_by_the_next_watch(copy: Copy) -> None:
@@ -181,8 +197,11 @@ def test_messages_given_up_between_two_watches_are_told_by_the_next_watch(copy: 
     tell(watched, [failed], run_id="", now=NOW, judged=judged)
     for minutes in (1, 2, 3):
         tell(watched, [failed], run_id="", now=NOW + timedelta(days=30, minutes=minutes), judged=judged)
-    assert watched.lake.read_json("undelivered")["expired"] == 1
     changes, _ = tell(watched, [failed], run_id="r1", now=NOW + timedelta(days=31))
     [stuck] = [found for found in changes.new if found["code"] == "alerts_undelivered"]
     assert "1 message(s) were given up after a month." in stuck["message"]
-    assert watched.lake.read_json("undelivered")["expired"] == 0
+    changes, _ = tell(watched, [failed], run_id="r2", now=NOW + timedelta(days=31, hours=1))
+    [stuck] = [found for found in changes.still_open if found["code"] == "alerts_undelivered"]
+    assert "given up" not in stuck["message"]
+    changes, _ = tell(watched, [failed], run_id="r3", now=NOW + timedelta(days=32))
+    assert changes.new == ()

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from elv_pipeline.publishing.alerting.alert_message import AlertMessage, alert_message, message_of, without_private
 
-DAY = date(2025, 6, 17)
+NOW = datetime(2025, 6, 17, 6, tzinfo=UTC)
 ALERT: dict[str, Any] = {
     "severity": "critical",
     "code": "constant_scores",
@@ -21,7 +21,7 @@ PLANTED = ("lead-0815", "jane@example.org", "Jane Doe")
 def message(*alerts: dict[str, Any], change: str = "new", **arguments: Any) -> AlertMessage:
     found = alert_message(
         [(change, alert) for alert in alerts or (ALERT,)],
-        **{"configuration": "shop", "run_id": "run-1", "day": DAY, "min_severity": "info", **arguments},
+        **{"configuration": "shop", "run_id": "run-1", "now": NOW, "min_severity": "info", **arguments},
     )
     assert found is not None
     return found
@@ -89,9 +89,11 @@ def test_long_texts_end_and_many_alerts_are_counted() -> None:
     assert len(said.as_dict()["alerts"]) == 25
 
 
-def test_a_message_is_known_by_day_and_content_and_not_by_its_run() -> None:
+def test_a_message_is_known_by_moment_and_content_and_not_by_its_run() -> None:
     assert message().id == message(run_id="run-2").id
-    assert len({message().id, message(day=date(2025, 6, 18)).id, message(change="resolved").id}) == 3
+    # The same alert may come, go, and come again on one day.
+    others = (message(now=NOW + timedelta(hours=2)), message(change="resolved"), message(configuration="other"))
+    assert len({message().id, *(other.id for other in others)}) == 4
     assert message_of(json.loads(json.dumps(message().as_dict()))) == message()
 
 
@@ -104,7 +106,7 @@ def test_the_title_names_the_gravest_or_that_all_is_settled() -> None:
 
 def test_below_the_asked_severity_there_is_no_message() -> None:
     changes = [("new", {**ALERT, "severity": "info"})]
-    arguments: dict[str, Any] = {"configuration": "shop", "run_id": "run-1", "day": DAY}
+    arguments: dict[str, Any] = {"configuration": "shop", "run_id": "run-1", "now": NOW}
     assert alert_message(changes, min_severity="warning", **arguments) is None
     assert alert_message(changes, min_severity="info", **arguments) is not None
 

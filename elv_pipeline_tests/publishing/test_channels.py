@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from elv_pipeline.publishing.alerting.channels import Delivery, channel_key, deliver, put_in_outbox, undelivered
+from elv_pipeline.publishing.alerting.channels import Delivery, channel_key, deliver, messages
 from elv_pipeline.publishing.alerting.delivery import Attempts
-from elv_pipeline.publishing.alerting.outbox import Outbox
+from elv_pipeline.publishing.alerting.outbox import Outbox, Waiting
 from elv_pipeline.settings_operation import Channel
 from elv_pipeline_tests.publishing.receivers import MailReceiver, mail_receiver, web_receiver
 
@@ -40,9 +40,10 @@ class Sleeps(list[float]):
 
 
 def told(outbox: Outbox, *channels: Channel, now: datetime = NOW, alert: dict[str, Any] = DRIFT) -> int:
-    return put_in_outbox(
-        [("new", alert)], channels=channels, outbox=outbox, configuration="shop", run_id="run-1", now=now
-    )
+    found = messages([("new", alert)], channels=channels, configuration="shop", run_id="run-1", now=now)
+    for message in found:
+        outbox.put(message)
+    return len(found)
 
 
 def sent(
@@ -137,7 +138,7 @@ def test_an_unreachable_channel_costs_one_message_its_attempts_and_nothing_is_lo
     assert [delivery.outcome for delivery in failed] == ["undelivered"] * 3
     assert len(sleeps) == 2
     assert {delivery.reason for delivery in failed} == {"ConnectionRefusedError"}
-    assert undelivered(failed) == ({"webhook-ELV_HOOK": 3}, 0)
+    assert (outbox.stuck(), outbox.lost()) == ({"webhook-ELV_HOOK": 3}, [])
     with web_receiver() as receiver:
         arrived = sent(outbox, WEBHOOK, now=NOW + timedelta(days=1), ELV_HOOK=receiver.url)
     assert [delivery.outcome for delivery in arrived] == ["delivered"] * 3
@@ -201,10 +202,15 @@ def test_old_messages_and_those_of_removed_channels_are_given_up_and_counted(out
         ("slack-ELV_SLACK", "expired"),
         ("webhook-ELV_HOOK", "undelivered"),
     ]
+    assert (outbox.stuck(), len(outbox.lost())) == ({"webhook-ELV_HOOK": 1}, 1)
     (late,) = sent(outbox, WEBHOOK, now=NOW + timedelta(days=30, seconds=1), ELV_HOOK="")
     assert (late.outcome, late.reason) == ("expired", "the environment variable ELV_HOOK is not set")
-    assert undelivered([*found, late]) == ({"webhook-ELV_HOOK": 1}, 2)
-    assert outbox.waiting() == []
+    assert (outbox.waiting(), outbox.stuck()) == ([], {})
+    lost = outbox.lost()
+    assert {name.split("-ELV")[0] for name in lost} == {"slack", "webhook"}
+    outbox.settle(lost)
+    outbox.settle(lost)
+    assert (outbox.lost(), list(outbox.folder.iterdir())) == ([], [])
 
 
 def test_a_broken_file_of_the_outbox_is_set_aside_and_told(outbox: Outbox) -> None:
@@ -213,7 +219,43 @@ def test_a_broken_file_of_the_outbox_is_set_aside_and_told(outbox: Outbox) -> No
     with web_receiver() as receiver:
         found = sent(outbox, WEBHOOK, ELV_HOOK=receiver.url)
     assert [delivery.outcome for delivery in found] == ["expired", "delivered"]
-    assert [path.name for path in outbox.folder.iterdir()] == ["webhook-ELV_HOOK-0.unreadable"]
+    assert outbox.lost() == [path.name for path in outbox.folder.iterdir()] == ["webhook-ELV_HOOK-0.unreadable"]
+    outbox.settle(outbox.lost())
+    assert outbox.lost() == []
+    assert [path.name for path in outbox.folder.iterdir()] == ["webhook-ELV_HOOK-0.told"]  # for whoever wants to look
+
+
+def test_a_message_that_comes_while_others_are_sent_is_sent_too(outbox: Outbox) -> None:
+    told(outbox, WEBHOOK)
+    lists = []
+
+    def listed() -> list[Waiting]:
+        lists.append(outbox.waiting())
+        if len(lists) == 2:  # after the first was sent
+            told(outbox, WEBHOOK, now=NOW + timedelta(minutes=1))
+            return outbox.waiting()
+        return lists[-1]
+
+    with web_receiver() as receiver:
+        found = deliver(
+            channels=[WEBHOOK], outbox=outbox, environment={"ELV_HOOK": receiver.url}, now=NOW, listed=listed
+        )
+    assert [delivery.outcome for delivery in found] == ["delivered", "delivered"]
+    assert len(set(receiver.keys)) == 2
+    assert outbox.waiting() == []
+
+
+def test_a_message_that_waits_keeps_its_id_whatever_its_content_became(outbox: Outbox) -> None:
+    """A release that words messages otherwise must not send the same one under another key."""
+    told(outbox, WEBHOOK)
+    (file,) = outbox.folder.iterdir()
+    document = json.loads(file.read_text())
+    document["message"]["alerts"][0]["message"] = "Said otherwise."
+    file.write_text(json.dumps(document))
+    with web_receiver(503, 200) as receiver:
+        sent(outbox, WEBHOOK, most=1, ELV_HOOK=receiver.url)
+        sent(outbox, WEBHOOK, most=1, ELV_HOOK=receiver.url)
+    assert receiver.keys == [document["message"]["id"]] * 2
 
 
 def smtp(receiver: MailReceiver, *, user: str = "", host: str = "localhost", scheme: str = "smtp") -> str:

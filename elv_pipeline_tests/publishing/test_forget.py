@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import zipfile
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.privacy import IdHasher
 from elv_pipeline.publishing.erasure import forget as forgetting
 from elv_pipeline.publishing.erasure.forget import ForgetReport, forget
+from elv_pipeline.publishing.erasure.places import owner_of
 from elv_pipeline.publishing.run_registry import list_runs
 from elv_pipeline.publishing.scores.tables import LEAD_SCORE_HISTORY, LEAD_SCORES
 from elv_pipeline.settings import PipelineConfig
@@ -235,3 +238,55 @@ def test_a_file_that_is_no_text_and_an_archive_are_reported(home: Home, config: 
         "runs/run-ads/core.bin": "not a text in UTF-8",
         "runs/run-ads/old.zip": "a model or packed file",
     }
+
+
+def test_messages_of_the_outbox_belong_to_the_configuration_of_their_folder(
+    home: Home, config: PipelineConfig, tmp_path: Path
+) -> None:
+    """``alerts/outbox`` is no configuration called outbox."""
+    neighbour = configuration(tmp_path, name="other", org_id="rival")
+    for name in (config.name, neighbour.name):
+        waits = home.root / "alerts" / "outbox" / name / "webhook-X-1.json"
+        waits.parent.mkdir(parents=True)
+        waits.write_text(json.dumps({"message": {"alerts": [{"message": f"about {GONE}"}]}}))
+        (home.root / "monitoring").mkdir(exist_ok=True)
+        home.monitoring_page(name).write_text(f"<p>{GONE}</p>")
+    report = erase(home, config)
+    assert report.proven
+    assert {place.file for place in report.erased} >= {"alerts/outbox/ads/webhook-X-1.json", "monitoring/ads.html"}
+    inside = {place.file: place.why for place in report.not_ours if not Path(place.file).is_absolute()}
+    assert set(inside) == {"alerts/outbox/other/webhook-X-1.json", "monitoring/other.html"}
+    assert all(why.startswith("of configuration other;") for why in inside.values())
+    assert GONE in waits.read_text()
+    outbox = configuration(tmp_path, name="outbox")
+    (home.root / "alerts" / "outbox.json").write_text("{}")
+    assert owner_of(home, home.root / "alerts" / "outbox.json") == outbox.name
+
+
+def test_a_file_that_is_called_like_the_lead_is_reported_without_its_name(home: Home, config: PipelineConfig) -> None:
+    (home.runs / "run-ads" / f"{GONE}.txt").write_text("a note")
+    report = erase(home, config)
+    [place] = report.remaining
+    assert place.why == "its path spells the id: rename or delete it"
+    assert GONE not in repr(report)
+    assert place.file.startswith("runs / run-ads / (erased)")
+
+
+def test_two_leads_one_after_the_other(home: Home, config: PipelineConfig) -> None:
+    with closing(sqlite3.connect(home.root / "tags.db")) as connection:
+        connection.execute("CREATE TABLE tags (value TEXT UNIQUE)")
+        connection.executemany("INSERT INTO tags VALUES (?)", [(GONE,), (STAYS,)])
+        connection.commit()
+    assert erase(home, config).proven
+    assert erase(home, config, STAYS).proven
+    assert (holding(home, GONE), holding(home, STAYS)) == ([], [])
+
+
+def test_records_that_dagster_keeps_elsewhere_are_named_as_not_searched(home: Home, config: PipelineConfig) -> None:
+    assert not [note for note in erase(home, config).notes if "Dagster" in note]
+    home.dagster.mkdir()
+    (home.dagster / "dagster.yaml").write_text("# storage:\ntelemetry:\n  enabled: false\n")
+    assert not [note for note in erase(home, config).notes if "Dagster" in note]
+    (home.dagster / "dagster.yaml").write_text("storage:\n  postgres:\n    postgres_db: {}\n")
+    [note] = [note for note in erase(home, config).notes if "Dagster" in note]
+    assert "not searched" in note

@@ -15,6 +15,7 @@ from elv_pipeline.ingest.intake import Intake
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.lake import Lake, days_between
 from elv_pipeline.publishing import retention
+from elv_pipeline.publishing.alerting.outbox import Outbox
 from elv_pipeline.publishing.retention import PurgeReport, purge
 from elv_pipeline.publishing.run_registry import list_runs
 from elv_pipeline.settings import PipelineConfig
@@ -183,3 +184,30 @@ def test_a_bundle_without_manifest_is_not_judged(home: Home, config: PipelineCon
     folder.mkdir(parents=True)
     (folder / "schema_check.json").write_text(json.dumps({"ok": False}))
     assert cleared(home, config).removed == ()
+
+
+def test_what_killed_writes_left_in_shared_folders_goes_and_files_stay(home: Home, config: PipelineConfig) -> None:
+    left, kept = [], []
+    for folder in ("alerts", "alerts/outbox/ads", "configurations", "forgotten", "monitoring", "validation"):
+        (home.root / folder).mkdir(parents=True)
+        for name, files_of_kind in ((".ads.json.1234abcd.staged", left), ("ads.json", kept)):
+            file = home.root / folder / name
+            file.write_text("{}")
+            age(file, days=2, now=NOW)
+            files_of_kind.append(file)
+    assert cleared(home, config).counts() == {"leftover": len(left)}
+    assert not any(file.exists() for file in left)
+    assert all(file.is_file() for file in kept)
+
+
+def test_broken_messages_go_once_somebody_was_told_and_they_are_old(home: Home, config: PipelineConfig) -> None:
+    outbox = Outbox(home.root / "alerts" / "outbox" / config.name)
+    outbox.folder.mkdir(parents=True)
+    for name in ("old", "young", "untold"):
+        (outbox.folder / f"{name}.json").write_text("{")
+    outbox.set_aside()
+    outbox.settle(["old.unreadable", "young.unreadable"])
+    age(outbox.folder / "old.told", days=200, now=NOW)
+    age(outbox.folder / "untold.unreadable", days=200, now=NOW)
+    assert [item.name for item in cleared(home, config).removed] == ["alerts/outbox/ads/old.told"]
+    assert outbox.lost() == ["untold.unreadable"]

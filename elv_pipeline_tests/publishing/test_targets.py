@@ -135,7 +135,13 @@ def test_test_scores_stay_out_of_prod(environment: str) -> None:
 
 @pytest.mark.parametrize("written", ["prod", None])
 def test_prod_may_write_where_it_was_approved(written: str | None) -> None:
-    refuse_foreign_target(TARGET, environment="prod", written=written)
+    refused = []
+    for environment in ("dev", "test", "prod"):
+        try:
+            refuse_foreign_target(TARGET, environment=environment, written=written)  # type: ignore[arg-type]
+        except TargetRefusedError:
+            refused.append(environment)
+    assert refused == ([] if written is None else ["dev", "test"])
 
 
 @pytest.mark.parametrize(("environment", "written"), [("prod", "dev"), ("test", "dev"), ("dev", "prod")])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import sqlite3
 import zipfile
 import zlib
@@ -12,11 +14,11 @@ from contextlib import closing
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
+from elv_pipeline.publishing.erasure.sought import ERASED, Sought
 from elv_pipeline.publishing.erasure.traces import (
-    ERASED,
-    Sought,
     clean_free_pages,
     count_in,
     erase_from,
@@ -245,3 +247,135 @@ def test_a_packed_value_that_is_no_text_stays_and_is_found_again(tmp_path: Path)
         connection.commit()
     erase_from(file, SOUGHT)
     assert count_in(file, SOUGHT) == 1
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "name TEXT UNIQUE, n",
+        "name TEXT PRIMARY KEY, n",
+        "name TEXT, n, UNIQUE (name, n)",
+        "name TEXT UNIQUE NOT NULL, n",
+    ],
+)
+def test_a_second_lead_goes_where_values_must_differ(tmp_path: Path, columns: str) -> None:
+    """The first erasure left its mark in a column that allows each value once."""
+    file = tmp_path / "store.db"
+    leads = [f"lead0000000{number}" for number in range(4)]
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"CREATE TABLE t ({columns})")
+        connection.executemany("INSERT INTO t VALUES (?, 1)", [(lead,) for lead in leads])
+        connection.commit()
+    for lead in leads[:3]:
+        assert erase_from(file, Sought((lead,))) == 1
+        assert count_in(file, Sought((lead,))) == 0
+        assert lead.encode() not in file.read_bytes()
+    with closing(sqlite3.connect(file)) as connection:
+        left = {name for (name,) in connection.execute("SELECT name FROM t")}
+    assert left == {ERASED, "(erased 2)", "(erased 3)", leads[3]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "left"),
+    [
+        ("name TEXT CHECK (name LIKE 'lead%'), n", [(None, 1), (OTHER, 1)]),
+        ("name TEXT NOT NULL CHECK (name LIKE 'lead%'), n", [(OTHER, 1)]),
+    ],
+)
+def test_where_no_mark_is_allowed_the_value_or_the_row_goes(
+    tmp_path: Path, columns: str, left: list[tuple[str | None, int]]
+) -> None:
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"CREATE TABLE t ({columns})")
+        connection.executemany("INSERT INTO t VALUES (?, 1)", [(LEAD,), (OTHER,)])
+        connection.commit()
+    erase_from(file, SOUGHT)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT * FROM t ORDER BY name").fetchall() == left
+    assert count_in(file, SOUGHT) == 0
+
+
+def test_texts_and_packed_values_that_must_differ_are_numbered_too(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute('CREATE TABLE "a ""table""" ("a ""column""" TEXT UNIQUE, packed BLOB UNIQUE)')
+        for lead in (LEAD, "lead00000999"):
+            packed = zlib.compress(f'["{lead}"]'.encode())
+            connection.execute('INSERT INTO "a ""table""" VALUES (?, ?)', (f'{{"about": "{lead}"}}', packed))
+        connection.commit()
+    for lead in (LEAD, "lead00000999"):
+        assert erase_from(file, Sought((lead,))) == 2
+    with closing(sqlite3.connect(file)) as connection:
+        rows = connection.execute('SELECT * FROM "a ""table""" ORDER BY 1').fetchall()
+    assert [json.loads(text)["about"] for text, _ in rows] == ["(erased 2)", ERASED]
+    assert sorted(zlib.decompress(packed) for _, packed in rows) == [b'["(erased 2)"]', b'["(erased)"]']
+
+
+def test_ids_that_are_whole_numbers_in_a_database_count_in_columns_of_leads(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE t (lead_id INTEGER, clicks INTEGER)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(1200001, 1), (2, 1200001)])
+        connection.commit()
+    number = Sought(("1200001",))
+    assert (count_in(file, number), erase_from(file, number), count_in(file, number)) == (1, 1, 0)
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT clicks FROM t ORDER BY clicks").fetchall() == [(1,), (1200001,)]
+
+
+def test_free_pages_go_even_where_they_spell_the_id_packed_or_it_is_short(tmp_path: Path) -> None:
+    file, packed = tmp_path / "old.db", zlib.compress(f'["{LEAD}"]'.encode()) * 400
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA secure_delete=OFF")
+        connection.execute("CREATE TABLE t (a BLOB)")
+        connection.execute("INSERT INTO t VALUES (?)", (packed,))
+        connection.commit()
+        connection.execute("DELETE FROM t")
+        connection.commit()
+    assert packed[:40] in file.read_bytes()
+    assert LEAD.encode() not in file.read_bytes()
+    assert clean_free_pages(file, SOUGHT)
+    assert packed[:40] not in file.read_bytes()
+    assert not clean_free_pages(file, SOUGHT)
+
+
+def test_notes_and_bytes_of_a_parquet_file_go_too(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    frame = pl.DataFrame({"n": [1, 2], "raw": [f"x {LEAD}".encode(), OTHER.encode()]})
+    frame.write_parquet(file, metadata={"note": f"made for {LEAD}"})
+    assert count_in(file, SOUGHT) == 2
+    assert erase_from(file, SOUGHT) == 2
+    assert pl.read_parquet(file)["n"].to_list() == [2]
+    assert pl.read_parquet_metadata(file)["note"] == f"made for {ERASED}"
+    assert LEAD.encode() not in file.read_bytes().replace(OTHER.encode(), b"")
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
+def test_a_packed_table_is_searched_as_the_table_that_it_is(tmp_path: Path, ending: str) -> None:
+    content = b"lead_id;n\n12;1\n123;2\n"
+    with pa.BufferOutputStream() as sink:
+        with pa.CompressedOutputStream(sink, "zstd") as stream:
+            stream.write(content)
+        zstandard = sink.getvalue().to_pybytes()
+    packed = {
+        ".gz": gzip.compress(content),
+        ".bz2": bz2.compress(content),
+        ".xz": lzma.compress(content),
+        ".zst": zstandard,
+    }
+    file = tmp_path / f"leads.csv{ending}"
+    file.write_bytes(packed[ending])
+    assert count_in(file, Sought(("12",))) == 1
+    assert count_in(file, Sought(("1",))) == 1  # a cell of another column
+    assert count_in(file, Sought(("23",))) == 0
+    file.write_bytes(packed[ending][:12])
+    assert count_in(file, Sought(("12",))) == 0  # broken: there is nothing that could be read
+    assert not is_rewritable(file)
+
+
+def test_a_table_keeps_what_separates_its_columns(tmp_path: Path) -> None:
+    file = tmp_path / "leads.tsv"
+    file.write_text("lead_id\tnote\n12\ta, b\n13\tc, d\n")
+    assert erase_from(file, Sought(("12",))) == 1
+    assert file.read_text() == "lead_id\tnote\n13\tc, d\n"

@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from elv_pipeline.monitoring.alert import SEVERITIES, Severity
@@ -50,22 +50,18 @@ class AlertMessage:
     """One message to one channel.
 
     Attributes:
+        id: its identity for whoever may get it twice; kept with it, so that it is the same at every attempt.
         configuration: name of the configuration.
         run_id: the run that found it; empty where no run did, but a look at the others.
         day: UTC day on which it is told.
         changes: allow-listed alerts with ``change``; at least one.
     """
 
+    id: str
     configuration: str
     run_id: str
     day: str
     changes: tuple[dict[str, Any], ...]
-
-    @property
-    def id(self) -> str:
-        """Identity by day and content, without the run: a run that was killed and repeated says the same once."""
-        told = json.dumps([self.configuration, self.day, self.changes], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
 
     @property
     def title(self) -> str:
@@ -115,29 +111,39 @@ def alert_message(
     *,
     configuration: str,
     run_id: str,
-    day: date,
+    now: datetime,
     min_severity: Severity,
 ) -> AlertMessage | None:
     """Make a message of what changed; None where nothing is as grave as the channel asks for.
 
+    Its id is made of moment and content: an alert that comes, goes and comes again on one day is three messages, and a
+    receiver that leaves out what it has must not leave out the third.
+
     Args:
-        changes: pairs of ``new``, ``worse``, ``reminder`` or ``resolved`` and the alert.
+        changes: pairs of ``new``, ``worse``, ``reminder``, ``resolved`` or ``open`` and the alert.
         configuration: name of the configuration.
         run_id: the run.
-        day: UTC day of the run.
+        now: moment of the run (UTC).
         min_severity: of the channel.
     """
     wanted = SEVERITIES[: SEVERITIES.index(min_severity) + 1]
     allowed = tuple(_allowed(change, alert) for change, alert in changes if alert["severity"] in wanted)
     if not allowed:
         return None
-    run = _name(run_id) if run_id else ""
-    return AlertMessage(configuration=_name(configuration), run_id=run, day=day.isoformat(), changes=allowed)
+    told = json.dumps([configuration, now.isoformat(), allowed], sort_keys=True)
+    return AlertMessage(
+        id=hashlib.sha256(told.encode()).hexdigest()[:32],
+        configuration=_name(configuration),
+        run_id=_name(run_id) if run_id else "",
+        day=now.date().isoformat(),
+        changes=allowed,
+    )
 
 
 def message_of(document: Mapping[str, Any]) -> AlertMessage:
     """Read what ``as_dict`` wrote."""
     return AlertMessage(
+        id=document["id"],
         configuration=document["configuration"],
         run_id=document["run_id"],
         day=document["day"],

@@ -9,10 +9,10 @@ of a channel: what was not delivered waits in the outbox and is an alert of its 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from elv_pipeline.publishing.alerting.alert_message import alert_message
@@ -45,36 +45,30 @@ def channel_key(channel: Channel) -> str:
     return f"{channel.kind}-{channel.url_variable}"
 
 
-def put_in_outbox(
+def messages(
     changes: Sequence[tuple[str, Mapping[str, Any]]],
     *,
     channels: Sequence[Channel],
-    outbox: Outbox,
     configuration: str,
     run_id: str,
     now: datetime,
-) -> int:
-    """Write down what each channel is to be told. Idempotent; call it before the alert state is saved.
+) -> list[Waiting]:
+    """What each channel is to be told; none for a channel that asks for graver alerts.
 
     Args:
         changes: ``AlertChanges.to_tell()``.
         channels: of the configuration.
-        outbox: where messages wait.
         configuration: its name.
         run_id: the run that found the changes.
         now: moment of the run (UTC).
-
-    Returns:
-        How many messages there are.
     """
-    found = 0
+    found = []
     for channel in channels:
         message = alert_message(
-            changes, configuration=configuration, run_id=run_id, day=now.date(), min_severity=channel.min_severity
+            changes, configuration=configuration, run_id=run_id, now=now, min_severity=channel.min_severity
         )
         if message is not None:
-            outbox.put(Waiting(channel=channel_key(channel), message=message, since=now))
-            found += 1
+            found.append(Waiting(channel=channel_key(channel), message=message, since=now))
     return found
 
 
@@ -85,8 +79,11 @@ def deliver(
     environment: Mapping[str, str],
     now: datetime,
     attempts: Attempts | None = None,
+    listed: Callable[[], list[Waiting]] | None = None,
 ) -> list[Delivery]:
-    """Send everything that waits. A channel that cannot be reached is not bothered again by this call.
+    """Send everything that waits, also what is put there meanwhile; for one process at a time.
+
+    A channel that cannot be reached is not bothered again by this call.
 
     Args:
         channels: of the configuration.
@@ -94,42 +91,42 @@ def deliver(
         environment: the environment variables.
         now: moment of the run (UTC).
         attempts: how often and how patiently.
+        listed: lists what waits; ``outbox.waiting`` where nobody else puts anything there.
 
     Returns:
         What became of each message, the oldest first.
     """
-    known = {channel_key(channel): channel for channel in channels}
-    down: dict[str, str] = {}
+    known, down, tried = {channel_key(channel): channel for channel in channels}, dict[str, str](), set[str]()
     found = [
         Delivery(channel=name, message_id="", outcome="expired", reason="its file in the outbox is not readable")
         for name in outbox.set_aside()
     ]
-    for waiting in outbox.waiting():
-        channel = known.get(waiting.channel)
-        if channel is None or waiting.is_expired(now=now):
-            reason = waiting.reason if channel else "the channel is no longer configured"
-            outbox.remove(waiting)
-            found.append(_end(waiting, "expired", reason=reason))
-            continue
-        try:
-            if waiting.channel in down:
-                raise DeliveryError(down[waiting.channel])
-            remark = _send(channel, waiting, environment, attempts=attempts or Attempts())
-        except DeliveryError as error:
-            if isinstance(error, PassingDeliveryError):
-                down[waiting.channel] = str(error)
-            outbox.failed(waiting, reason=str(error))
-            found.append(_end(waiting, "undelivered", reason=str(error)))
-        else:
-            outbox.remove(waiting)
-            found.append(_end(waiting, "delivered", reason=remark))
+    while fresh := [waiting for waiting in (listed or outbox.waiting)() if waiting.name not in tried]:
+        for waiting in fresh:
+            tried.add(waiting.name)
+            channel = known.get(waiting.channel)
+            if channel is None or waiting.is_expired(now=now):
+                reason = waiting.reason if channel else "the channel is no longer configured"
+                outbox.give_up(waiting)
+                found.append(_end(waiting, "expired", reason=reason))
+            else:
+                send = partial(_send, channel, waiting, environment, attempts=attempts or Attempts())
+                found.append(_tried(waiting, send, outbox=outbox, down=down))
     return found
 
 
-def undelivered(deliveries: Sequence[Delivery]) -> tuple[dict[str, int], int]:
-    """Arguments of ``undelivered_alerts``: messages that wait by channel, and how many were given up."""
-    waiting = Counter(delivery.channel for delivery in deliveries if delivery.outcome == "undelivered")
-    return dict(waiting), sum(delivery.outcome == "expired" for delivery in deliveries)
+def _tried(waiting: Waiting, send: Callable[[], str], *, outbox: Outbox, down: dict[str, str]) -> Delivery:
+    try:
+        if waiting.channel in down:
+            raise DeliveryError(down[waiting.channel])
+        remark = send()
+    except DeliveryError as error:
+        if isinstance(error, PassingDeliveryError):
+            down[waiting.channel] = str(error)
+        outbox.failed(waiting, reason=str(error))
+        return _end(waiting, "undelivered", reason=str(error))
+    outbox.remove(waiting)
+    return _end(waiting, "delivered", reason=remark)
 
 
 def _send(channel: Channel, waiting: Waiting, environment: Mapping[str, str], *, attempts: Attempts) -> str:

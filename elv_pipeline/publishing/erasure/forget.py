@@ -1,7 +1,7 @@
 """Erasing one lead from a home: what is ours, what is not, and the search that proves it.
 
-Belongs here: the order of steps, which files belong to whom, and the report. Does not belong here: finding and removing
-an id in one file (``traces.py``), or keeping a lead from coming back (``elv_pipeline.forgotten``).
+Belongs here: the order of steps, and the report. Does not belong here: whose a file is (``places.py``), finding and
+removing an id in one file (``traces.py``), or keeping a lead from coming back (``elv_pipeline.forgotten``).
 
 The tombstone comes first, so that a lead cannot return while it is being erased; a killed erasure is finished by
 running it again. Nothing else may write the home meanwhile.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,17 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 from sqlalchemy import Engine
 
-from elv_pipeline.errors import ConfigError, ElvError
+from elv_pipeline.errors import ConfigError
 from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.ingest.extracts.snapshots import is_snapshot_name, manifest_of, manifest_path
-from elv_pipeline.ingest.locations import is_url, locate
+from elv_pipeline.ingest.locations import is_url
 from elv_pipeline.privacy import hasher_of
 from elv_pipeline.publishing.erasure.forget_scores import count_scores, delete_scores, score_databases
+from elv_pipeline.publishing.erasure.places import files_of, is_ours, owner_of, source_files
+from elv_pipeline.publishing.erasure.sought import ERASED, Sought
 from elv_pipeline.publishing.erasure.traces import (
-    Sought,
     clean_free_pages,
     count_in,
     erase_from,
@@ -40,15 +41,13 @@ from elv_pipeline.publishing.erasure.traces import (
 from elv_pipeline.publishing.run_registry import drop_checksum
 from elv_pipeline.settings import PipelineConfig
 
-PER_CONFIGURATION = ("lake", "intake", "extracts", "models", "mlartifacts", "validation", "alerts", "configurations")
-"""Folders of a home whose entries begin with the name of a configuration."""
 AGGREGATES = (
     "Leaderboards, drift, metrics, labels by week and models were computed from many leads; they stay as they are and "
     "cannot be traced to one."
 )
 
-
 _LEFT = "in a value that is not text, of another organisation, or written meanwhile: run it again, then look into it"
+_NAMED = "its path spells the id: rename or delete it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +124,9 @@ def forget(
     with score_databases(home, scores) as databases:
         for engine in databases:
             deleted.update(delete_scores(engine, org_id=config.org_id, ids=sought.ids))
-    sources = _source_files(config)
-    for file in _files(home):
-        if _is_ours(home, config, file, sources):
+    sources = source_files(config)
+    for file in files_of(home):
+        if is_ours(home, config, file, sources):
             clean_free_pages(file, sought)
     plan = _planned(home, config, sought)
     erased = _erase(home, plan, sought)
@@ -145,7 +144,7 @@ def forget(
         searched=searched,
         remaining=remaining,
         not_ours=(*not_ours, *_exports_outside(home, config, sought)),
-        notes=tuple(_notes(config, sought, scores)),
+        notes=tuple(_notes(home, config, sought, scores)),
     )
     _record(home, report)
     return report
@@ -169,48 +168,6 @@ def _keep_out(home: Home, config: PipelineConfig, sought: Sought) -> int:
     return len(further.tombstones)
 
 
-# ---------------------------------------------------------------------------------------------- which files are whose
-
-
-def _files(home: Home) -> Iterator[Path]:
-    """Every file of a home that could hold an id, in a fixed order."""
-    for folder, folders, names in os.walk(home.root):
-        folders.sort()
-        for name in sorted(names):
-            if not name.endswith(("-wal", "-shm", "-journal")):  # read through their database
-                yield Path(folder) / name
-
-
-def owner_of(home: Home, file: Path) -> str | None:
-    """Name of the configuration that a file of a home belongs to; None: shared by all."""
-    parts = file.relative_to(home.root).parts
-    if parts[0] in PER_CONFIGURATION and len(parts) > 1:
-        return parts[1].removesuffix(".json").removesuffix(".html")
-    if parts[0] == "runs" and len(parts) > 2:
-        manifest = home.runs / parts[1] / "metadata.json"
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["name"]) if manifest.is_file() else None
-    return None
-
-
-def _source_files(config: PipelineConfig) -> set[Path]:
-    """Local files of the exports, which are not ours to change."""
-    found: set[Path] = set()
-    for path in config.paths.model_dump().values():
-        if not path or is_url(path):
-            continue
-        try:
-            found |= {Path(file.location).resolve() for file in locate(path)}
-        except ElvError:  # an export that is gone holds nothing
-            continue
-    return found
-
-
-def _is_ours(home: Home, config: PipelineConfig, file: Path, sources: set[Path]) -> bool:
-    if is_snapshot_name(file.name):
-        return owner_of(home, file) == config.name
-    return file.resolve() not in sources and owner_of(home, file) in (None, config.name)
-
-
 # ------------------------------------------------------------------------------------------------------------- erasing
 
 
@@ -220,13 +177,13 @@ def _journal(home: Home, config: PipelineConfig) -> Path:
 
 def _planned(home: Home, config: PipelineConfig, sought: Sought) -> list[Path]:
     """Files to rewrite, and those of an erasure that was cut short: their manifests may not be up to date."""
-    sources, own = _source_files(config), {forgotten_file(home, config.name), _journal(home, config)}
+    sources, own = source_files(config), {forgotten_file(home, config.name), _journal(home, config)}
     found = [
         file
-        for file in _files(home)
+        for file in files_of(home)
         if file not in own
         and file != home.root / "scores.db"
-        and _is_ours(home, config, file, sources)
+        and is_ours(home, config, file, sources)
         and count_in(file, sought)
         and is_rewritable(file)
     ]
@@ -306,16 +263,18 @@ def _search(
     home: Home, config: PipelineConfig, sought: Sought
 ) -> tuple[tuple[Place, ...], tuple[Place, ...], dict[str, int]]:
     """Look into every file of the home, ours or not: bytes, rows, cells, values."""
-    sources, searched = _source_files(config), dict[str, int]()
+    sources, searched = source_files(config), dict[str, int]()
     remaining: list[Place] = []
     not_ours: list[Place] = []
-    for file in _files(home):
+    for file in files_of(home):
         top = file.relative_to(home.root).parts[0]
         searched[top] = searched.get(top, 0) + 1
-        places = count_in(file, sought)
+        name, named = str(file.relative_to(home.root)), _is_named(home, file, sought)
+        places, owner = count_in(file, sought) + named, owner_of(home, file)
         if not places:
             continue
-        name, owner = str(file.relative_to(home.root)), owner_of(home, file)
+        if named:
+            name = sought.pattern.sub(ERASED, name.replace("/", " / ").replace(".", " . "))
         if file.resolve() in sources and not is_snapshot_name(file.name):
             why = "an export that you keep; the lead is left out when it is read, delete it at its source"
             not_ours.append(Place(file=name, places=places, why=why))
@@ -323,18 +282,26 @@ def _search(
             why = f"of configuration {owner}; forget the id there, too, if it is the same person"
             not_ours.append(Place(file=name, places=places, why=why))
         else:
-            remaining.append(Place(file=name, places=places, why=why_not_rewritable(file) or _LEFT))
+            why = _NAMED if named else why_not_rewritable(file) or _LEFT
+            remaining.append(Place(file=name, places=places, why=why))
     return tuple(remaining), tuple(not_ours), searched
 
 
+def _is_named(home: Home, file: Path, sought: Sought) -> bool:
+    """Whether the path of a file spells the id: none of ours does, but a person may put a file into a home."""
+    if not sought.is_searched_in_text:
+        return False
+    return any(sought.in_text(text) for part in file.relative_to(home.root).parts for text in (part, Path(part).stem))
+
+
 def _exports_outside(home: Home, config: PipelineConfig, sought: Sought) -> Iterator[Place]:
-    for file in sorted(_source_files(config)):
+    for file in sorted(source_files(config)):
         if home.root not in file.parents and (places := count_in(file, sought)):
             why = "an export that you keep; the lead is left out when it is read, delete it at its source"
             yield Place(file=str(file), places=places, why=why)
 
 
-def _notes(config: PipelineConfig, sought: Sought, scores: Engine | None) -> Iterator[str]:
+def _notes(home: Home, config: PipelineConfig, sought: Sought, scores: Engine | None) -> Iterator[str]:
     yield AGGREGATES
     if not sought.is_searched_in_text:
         yield (
@@ -345,7 +312,14 @@ def _notes(config: PipelineConfig, sought: Sought, scores: Engine | None) -> Ite
         yield "Exports in object storage were not searched; they are not ours."
     if scores is not None and scores.dialect.name != "sqlite":
         yield "Backups and logs of the score database are kept by its server; erase them there."
+    if _keeps_records_elsewhere(home):
+        yield "Dagster keeps its records in a database of its own, which was not searched; its previews may name leads."
     yield "Backups of this home folder are not searched."
+
+
+def _keeps_records_elsewhere(home: Home) -> bool:
+    settings = home.dagster / "dagster.yaml"
+    return settings.is_file() and "storage" in (yaml.safe_load(settings.read_text(encoding="utf-8")) or {})
 
 
 def _record(home: Home, report: ForgetReport) -> None:
