@@ -27,6 +27,7 @@ class RunEnd:
         job: what it was to do.
         status: ``failed``, or ``abandoned`` where its process disappeared.
         step: the asset or step that failed, where known.
+        error: name of the class of its error, where known.
         ended_at: when (UTC).
     """
 
@@ -34,7 +35,28 @@ class RunEnd:
     job: str
     status: Literal["failed", "abandoned"]
     step: str = ""
+    error: str = ""
     ended_at: datetime | None = None
+
+
+_CAUSES = {
+    "abandoned": "A machine or process that stopped, or a run that took too long.",
+    "ConfigError": "The configuration, or a variable of the environment that it names, is not right.",
+    "ContractError": "An export or a query breaks its contract.",
+    "HeldBackError": "The inputs of a day are incomplete.",
+    "MissingExtraError": "An optional part is not installed.",
+    "PromotionRefusedError": "A gate failed, or a person has to approve.",
+    "ScoringRefusedError": "A model cannot be used on these rows or with this configuration.",
+    "SourceError": "A database cannot be reached, or refused.",
+    "TargetRefusedError": "Nobody approved that scores go to this database.",
+    "TrainingRefusedError": "There is not enough honest evidence to train.",
+}
+"""By the class of the error: its text may quote the input, and alerts are read by others."""
+
+
+def _why(end: RunEnd) -> str:
+    cause = _CAUSES.get(end.error, "") if end.status == "failed" else ""
+    return f": {cause[0].lower()}{cause[1:-1]}" if cause else ""
 
 
 def run_alerts(ends: Sequence[RunEnd]) -> list[Alert]:
@@ -51,12 +73,11 @@ def run_alerts(ends: Sequence[RunEnd]) -> list[Alert]:
                 severity="critical",
                 code="run_failed" if newest.status == "failed" else "run_abandoned",
                 subject=job,
-                message=f"Run {newest.run_id} of {job} {how}{times}. Nothing half-written was left behind.",
+                message=f"Run {newest.run_id} of {job} {how}{times}{_why(newest)}. Nothing half-written was left "
+                "behind.",
                 action="Read the run's error in the UI or the log, settle it and run the job again: it repeats only "
                 "what is missing.",
-                cause="A machine or process that stopped, or a run that took too long."
-                if newest.status == "abandoned"
-                else "",
+                cause=_CAUSES.get("abandoned" if newest.status == "abandoned" else newest.error, ""),
                 figure=float(len(of_job)),
                 threshold=0.0,
             )

@@ -16,7 +16,7 @@ from elv_pipeline.monitoring.alert import Alert
 
 def scoring_alerts(metrics: Mapping[str, Any], predictions: pl.DataFrame) -> list[Alert]:
     """Nothing scored, a model that is not shown to be better than one rate, rows that it has learned from."""
-    return [*_nothing_scored(predictions), *_weak_model(metrics), *_seen_before(predictions)]
+    return [*_nothing_scored(predictions), *weak_model(metrics), *_seen_before(predictions)]
 
 
 def _nothing_scored(predictions: pl.DataFrame) -> list[Alert]:
@@ -33,7 +33,8 @@ def _nothing_scored(predictions: pl.DataFrame) -> list[Alert]:
     ]
 
 
-def _weak_model(metrics: Mapping[str, Any]) -> list[Alert]:
+def weak_model(metrics: Mapping[str, Any]) -> list[Alert]:
+    """A model that is not shown to beat one constant rate on later rows; told as long as it scores."""
     difference = metrics["differences"]["constant"]["log_loss"]
     if difference["high"] is not None and difference["high"] < 0:
         return []

@@ -7,8 +7,8 @@ An alert is known by its code and subject. It is worse when its severity rises, 
 beyond its threshold and by at least a tenth of that, or half as much money more is at stake, as when it was last told.
 Without the tenth, a figure barely above its threshold would be worse every morning. A figure that is an age grows by
 itself and is worse only once it has doubled. An alert is resolved when a run that judged
-its code no longer finds it: a critical one at once, another when it stayed away on two days, so that a figure which
-wavers around its threshold does not write every morning.
+its code no longer finds it: a critical one, and one that states a fact such as a held day, at once, another when it
+stayed away on two days, so that a figure which wavers around its threshold does not write every morning.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ AGES = frozenset({"table_not_refreshed", "candidates_keep_failing"})
 OLDER_FACTOR = 2.0
 EVENTS = frozenset({"scored_on_incomplete_inputs"})
 """Codes of what happened once: nobody waits to hear that it no longer happens."""
+FACTS = frozenset({"day_held", "export_not_found", "alerts_undelivered"})
+"""Codes of what is so or not so: nothing about them wavers, and "held back" of a day that was scored is wrong."""
 EMPTY: State = {"version": VERSION, "open": {}}
 
 
@@ -163,7 +165,8 @@ def _present(before: Document, alert: Document) -> dict[str, Any]:
 def _absent(before: Document, *, now: datetime) -> dict[str, Any] | None:
     """The entry of an alert that was not found; None where it counts as resolved."""
     since = before.get("absent_since", now.date().isoformat())
-    if before["alert"]["severity"] == "critical" or since < now.date().isoformat():
+    settled = before["alert"]["severity"] == "critical" or before["alert"]["code"] in FACTS
+    if settled or since < now.date().isoformat():
         return None
     return {**before, "absent_since": since}
 

@@ -20,7 +20,8 @@ from elv_pipeline.settings_operation import Monitoring
 
 Record = Mapping[str, Mapping[str, Any]]
 """By day (ISO): ``since``, ``status`` (held, released, complete, overdue), ``findings``, ``by`` and ``reason`` of a
-release by hand, ``scored_at`` once the day was scored after all. Days that were never held have no entry."""
+release by hand, ``scored_at`` once the day was scored after all, ``complete_at`` once nothing was missing any more,
+which may be later. Days that were never held have no entry."""
 
 KEPT_DAYS = 90
 
@@ -67,13 +68,15 @@ def decide(
     kept = _kept(record, now=now)
     if not holding:
         if before is not None:
-            kept[day.isoformat()] = {**before, "status": "complete", "findings": []}
+            since = {} if before["status"] == "complete" else {"complete_at": now.isoformat()}
+            kept[day.isoformat()] = {**before, **since, "status": "complete", "findings": []}
         return kept, Decision(day=day, action="score", findings=())
     released = before is not None and before["status"] == "released"
     overdue = now >= day_end + timedelta(days=settings.hold_days)
     holds = settings.hold_incomplete_days and not released and not overdue
     # A day that is held anew waits again, whatever was scored of it before.
     known = {key: value for key, value in (before or {}).items() if key != "scored_at" or not holds}
+    known.pop("complete_at", None)  # something is missing again
     kept[day.isoformat()] = {
         "since": now.isoformat(),
         **known,

@@ -3,9 +3,12 @@
 Belongs here: the rule from drift and realised performance to a request, and its identity. Does not belong here: the
 measurements, or starting a run (``orchestration/``).
 
+What asks for it has come up since the newest training, so the origin is the end of the newest watched day and not the
+week's: trained as of that again, a model would see the same rows. Nothing is asked for within three days of the newest
+training: it has learned what there was, and what drifted before it may have drifted for the model before.
+
 A request is known by champion, reasons and origin, not by a moment or a figure: a sensor that has forgotten what it did
-asks for the same run key, and nothing runs twice. Training again on the same origin would see the same rows, so there
-is at most one request an origin, and none where the origin was trained already.
+asks for the same run key, and nothing runs twice.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ class RetrainRequest:
 
     Attributes:
         run_key: content-derived identity.
-        origin: the training origin (its local day).
+        origin: the local day whose beginning is the training origin.
         reasons: codes such as ``drift:score`` or ``performance:too optimistic``, sorted.
         sentence: the reasons in words, for tags and alerts.
     """
@@ -49,27 +52,26 @@ class RetrainRequest:
 def retrain_request(
     *,
     champion_version: str,
-    origin: date,
     day: date,
     drift: pl.DataFrame,
     reconciled: Mapping[str, Any] | None,
-    settled_origins: Collection[date],
+    trained: Collection[date],
 ) -> RetrainRequest | None:
     """Say whether a training is asked for.
 
     Args:
         champion_version: version that scores; its own drift is meant.
-        origin: the newest training origin at hand.
-        day: the newest watched day.
+        day: the newest watched day; the model is trained as of its end.
         drift: ``day, column, kind, drifted`` of the days until ``day`` (rows of the ``drift`` table), all compared with
             the champion's reference.
         reconciled: result of ``reconciliation.reconcile`` over the champion's cohorts; None where there is none.
-        settled_origins: origins that were trained, or for which a training was asked already.
+        trained: origins that were trained, or for which training was refused.
 
     Returns:
-        The request; None where nothing asks for it, or nothing new could be learned.
+        The request; None where nothing asks for it, or the newest training is too young to be blamed.
     """
-    if origin in settled_origins:
+    origin = day + timedelta(days=1)
+    if any(origin < earlier + timedelta(days=PERSISTENT_DAYS) for earlier in trained):
         return None
     columns = persistent_drift(drift, day=day)
     verdict = (reconciled or {}).get("verdict", "")

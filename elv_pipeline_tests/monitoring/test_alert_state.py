@@ -95,6 +95,13 @@ def test_a_critical_alert_is_resolved_at_once_and_another_after_two_days() -> No
     assert state == EMPTY
 
 
+def test_what_is_so_or_not_so_is_resolved_at_once() -> None:
+    state, _ = after(EMPTY, alert("day_held", subject="2025-06-16"))
+    state, changes = after(state, days=0.1)
+    assert told(changes) == [("resolved", "day_held")]
+    assert state == EMPTY
+
+
 def test_a_figure_that_wavers_around_its_threshold_is_told_once() -> None:
     state, said = EMPTY, []
     for day in range(10):

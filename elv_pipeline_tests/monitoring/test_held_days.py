@@ -97,3 +97,15 @@ def test_old_settled_days_are_forgotten_and_unsettled_ones_are_not() -> None:
     forgotten, _ = decide(settled, other, findings=(), day_end=later, now=later, settings=Monitoring())
     kept, _ = decide(decided({}, LOW)[0], other, findings=(), day_end=later, now=later, settings=Monitoring())
     assert (list(forgotten), list(kept)) == ([], ["2025-06-16"])
+
+
+def test_when_a_day_became_complete_is_noted_once_and_may_be_after_it_was_scored() -> None:
+    held, _ = decided({}, LOW)
+    late = DAY_END + timedelta(days=4)
+    over = settle(decided(held, LOW, now=late)[0], [DAY], now=late)
+    complete = decided(over, now=late + timedelta(hours=1))[0]
+    entry = complete["2025-06-16"]
+    assert entry["scored_at"] == late.isoformat() < entry["complete_at"] == (late + timedelta(hours=1)).isoformat()
+    assert decided(complete, now=late + timedelta(days=1))[0] == complete
+    again = decided(complete, LOW, now=late + timedelta(days=2))[0]
+    assert "complete_at" not in again["2025-06-16"]

@@ -1,0 +1,1 @@
+"""Experiments: planned before they run, allocated by a published hash, looked at weekly, judged at their boundary."""
