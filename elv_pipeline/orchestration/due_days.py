@@ -1,18 +1,20 @@
 """Which days a daily run owes: yesterday, days that were missed, and days that waited for their data.
 
-Belongs here: the days, from what the lake remembers. Does not belong here: when a run starts (``jobs.py``), or whether
-a day's inputs are complete (``monitoring/``). The clock is never asked: a run for a past day owes what that day owed.
+Belongs here: the days, from what the lake remembers. Does not belong here: when a run starts (``jobs.py``), leads that
+arrive late on scored days (``late_leads.py``), or whether a day's inputs are complete (``monitoring/``). The clock is
+never asked: a run for a past day owes what that day owed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from elv_pipeline.lake import days_between
 from elv_pipeline.monitoring.held_days import days_to_score
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.late_leads import days_looked_at_again, days_with_late_leads
 from elv_pipeline.orchestration.partitions import DayRange
 
 CATCH_UP_DAYS = 14
@@ -21,24 +23,63 @@ MISSED_DAYS = 92
 """How far back days that were never scored are caught up; what is older needs 'elv score'."""
 HELD = "held/days"
 """Document of the lake: days that were not scored because their inputs are incomplete (``monitoring/held_days.py``)."""
-
-
 UNPUBLISHED = "unpublished/days"
 """Document of the lake: days whose scores still have to go to the database."""
 
 
+_ASKED = (
+    *("day_completeness", "predictions", "campaign_leaderboard", "adset_leaderboard", "drift"),
+    *("run_report", "lead_scores"),
+)
+"""Assets of a ranged run that treat the days that are owed otherwise than those beside them."""
+
+
 def due_days(deployment: Deployment, yesterday: date) -> DayRange:
-    """The days from the oldest that is owed to yesterday, for one ranged run."""
+    """The days from the oldest that is owed to yesterday."""
     return DayRange(owed_days(deployment, yesterday)[0], yesterday)
 
 
-def owed_config(deployment: Deployment, yesterday: date) -> dict[str, Any]:
-    """Run configuration by which a ranged run scores the days that are owed and leaves those between them alone.
+def run_days(deployment: Deployment, yesterday: date) -> DayRange:
+    """The days of one ranged run: those that are due, and scored ones before them where late leads are looked for."""
+    owed = owed_days(deployment, yesterday)[0]
+    since = max(yesterday - timedelta(days=MISSED_DAYS), deployment.first_day)
+    earlier = {
+        *days_looked_at_again(deployment, oldest_owed=owed),
+        *days_with_late_leads(deployment, first=since, before=owed),
+    }
+    return DayRange(min((day for day in earlier if day >= deployment.first_day), default=owed), yesterday)
 
-    What they were told stays: scored again with today's champion, a published promise would be another one.
+
+def owed_config(deployment: Deployment, yesterday: date) -> dict[str, Any]:
+    """Run configuration by which a ranged run scores the days that are owed and leaves all others alone.
+
+    What those were told stays: scored again with today's champion, a published promise would be another one. Only their
+    leads that were never told anything are scored.
     """
     only = {"config": {"only": [str(day) for day in owed_days(deployment, yesterday)]}}
-    return {"ops": {f"{deployment.name}__{asset}": only for asset in ("predictions", "lead_scores")}}
+    return {"ops": {f"{deployment.name}__{asset}": only for asset in _ASKED}}
+
+
+def left_alone(deployment: Deployment, days: Collection[date], *, only: Collection[str]) -> list[date]:
+    """Days of a run that have scores and are not asked for; none where ``only`` is empty, which asks for all."""
+    if not only:
+        return []
+    scored = set(deployment.lake.days("predictions"))
+    return [day for day in sorted(days) if str(day) not in only and day in scored]
+
+
+def outdated(days: Collection[date], *, only: Collection[str], holds: Callable[[date], bool]) -> list[date]:
+    """Days of a run whose summaries are made anew: from the first asked for on, and those that lack a late lead.
+
+    Others stay: made again by today's model, a published figure would be another one.
+
+    Args:
+        days: of the run.
+        only: days that are asked for (ISO 8601); empty: all.
+        holds: whether the summary of a day still holds.
+    """
+    first = min((date.fromisoformat(day) for day in only), default=min(days))
+    return [day for day in sorted(days) if day >= first or day == max(days) or not holds(day)]
 
 
 def owed_days(deployment: Deployment, yesterday: date) -> list[date]:

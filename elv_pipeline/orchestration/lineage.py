@@ -71,7 +71,7 @@ def board_lineage(probability_column: str, *, columns: Iterable[str] = ADSET_LEA
     """Leaderboards sum predictions and spend by segment."""
     value = (("predictions", probability_column), ("predictions", "elv"))
     spend = (("ads", "spend_micros"),)
-    outcomes = (("matured_labels", "outcome_time"),)
+    outcomes = (("outcomes", "qualified_time"),)
     known: dict[str, Sources] = {
         **carried("predictions", ("campaign_id", "adset_id")),
         **carried("ads", ("campaign_name", "adset_name")),

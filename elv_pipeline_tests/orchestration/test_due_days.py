@@ -20,15 +20,22 @@ from elv_pipeline.orchestration.due_days import (
     missed_days,
     note_published,
     note_unpublished,
+    outdated,
     owed_config,
     owed_days,
+    run_days,
     unpublished_days,
 )
+from elv_pipeline.orchestration.late_leads import UNPUBLISHED_LATE, note_late, note_late_published
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, configuration
 
 pytestmark = BETA
 YESTERDAY = FIRST + timedelta(days=100)
+ASKED = (
+    *("day_completeness", "predictions", "campaign_leaderboard", "adset_leaderboard", "drift"),
+    *("run_report", "lead_scores"),
+)
 
 
 def back(days: int) -> date:
@@ -133,7 +140,42 @@ def test_a_hole_is_scored_and_what_was_told_after_it_stays(deployment: Deploymen
     score(deployment, back(30), back(1), but=(back(3),))
     found = owed_config(deployment, YESTERDAY)["ops"]
     wanted = {"config": {"only": [str(back(3)), str(YESTERDAY)]}}
-    assert found == {f"{deployment.name}__{asset}": wanted for asset in ("predictions", "lead_scores")}
+    assert found == {f"{deployment.name}__{asset}": wanted for asset in ASKED}
+
+
+def test_scored_days_before_the_oldest_owed_one_are_read_again_for_late_leads(deployment: Deployment) -> None:
+    assert run_days(deployment, YESTERDAY) == DayRange(YESTERDAY, YESTERDAY)  # nothing was scored yet
+    score(deployment, back(1), back(1))
+    assert run_days(deployment, YESTERDAY) == DayRange(back(1), YESTERDAY)
+    score(deployment, back(30), back(2))
+    assert run_days(deployment, YESTERDAY) == DayRange(back(3), YESTERDAY)
+    deployment.lake.partition("predictions", back(6)).unlink()
+    # After days of silence a lead of the days before them is as late as it would have been without.
+    assert run_days(deployment, YESTERDAY) == DayRange(back(9), YESTERDAY)
+
+
+def test_late_leads_that_could_not_be_written_are_owed_until_they_are(deployment: Deployment) -> None:
+    score(deployment, back(30), back(1))
+    note_late(deployment, [back(8)], run_id="failed")
+    note_late(deployment, [back(8)], run_id="failed")
+    assert run_days(deployment, YESTERDAY) == DayRange(back(8), YESTERDAY)
+    assert owed_days(deployment, YESTERDAY) == [YESTERDAY]  # the day itself is left alone
+    note_late(deployment, [back(8)], run_id="shadow")
+    assert deployment.lake.read_json(UNPUBLISHED_LATE) == {str(back(8)): ["failed", "shadow"]}
+    note_late_published(deployment, [back(8)], kept_back_by="shadow")  # was asked not to write
+    assert run_days(deployment, YESTERDAY).first == back(8)
+    note_late_published(deployment, [back(8)])
+    assert run_days(deployment, YESTERDAY).first == back(3)
+
+
+@pytest.mark.parametrize(
+    ("only", "made"),
+    [([], [5, 4, 3, 2, 1]), ([1], [4, 1]), ([3], [4, 3, 2, 1]), ([9], [5, 4, 3, 2, 1])],
+)
+def test_summaries_are_made_anew_where_something_is_new(only: list[int], made: list[int]) -> None:
+    days = [back(n) for n in range(5, 0, -1)]
+    found = outdated(days, only=[str(back(n)) for n in only], holds=lambda day: day != back(4))
+    assert found == [back(n) for n in made]
 
 
 def test_scores_that_could_not_be_written_are_owed_until_they_are(deployment: Deployment) -> None:

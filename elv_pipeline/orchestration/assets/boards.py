@@ -18,7 +18,8 @@ from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
-from elv_pipeline.orchestration.assets.scoring import compatible_model, without_waiting
+from elv_pipeline.orchestration.assets.scoring import AskedConfig, compatible_model, without_waiting
+from elv_pipeline.orchestration.assets.tables import labels_horizon
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
     lineage,
@@ -27,18 +28,15 @@ from elv_pipeline.orchestration.describe import (
     schema_of_contract,
     table_metadata,
 )
+from elv_pipeline.orchestration.due_days import outdated
 from elv_pipeline.orchestration.lineage import board_lineage
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.publishing.pages import scoring_charts
 from elv_pipeline.tables.joins import ID_COLUMNS, fill_parents
-from elv_pipeline.tables.labels import with_status
+from elv_pipeline.tables.labels import label_times, with_status
 from elv_pipeline.tables.training_table import MOMENTS
 
-TIMES: dict[str, pl.DataType | type[pl.DataType]] = {
-    **dict.fromkeys(MOMENTS, pl.Datetime("us", "UTC")),
-    "outcome_observed": pl.Boolean,
-}
 MATURED_DAYS = 90
 """Days before a board whose matured leads say what a segment has really brought."""
 
@@ -55,10 +53,9 @@ def _board_asset(
     deployment: Deployment, parts: AssetParts, noun: str, *, spec: LeaderboardSpec, contract: TableContract
 ) -> dg.AssetsDefinition:
     reach = deployment.config.reporting.leaderboard_days
-    deps: dict[str, Window | None] = {
-        "predictions": Window(1 - reach - MATURED_DAYS, 0),
-        "matured_labels": Window(1 - reach - MATURED_DAYS, 0),
-    }
+    deps: dict[str, Window | None] = {"predictions": Window(1 - reach - MATURED_DAYS, 0)}
+    if deployment.config.paths.outcomes_path:
+        deps["outcomes"] = Window(1 - reach - MATURED_DAYS, 0)
     if deployment.config.paths.ads_path:
         deps["ads"] = Window(1 - reach, 0)
     level = noun.removesuffix("_leaderboard")
@@ -69,18 +66,21 @@ def _board_asset(
         f"with an interval that holds chance and the model's own error; segments with few leads are marked; the "
         f"rank corrects each by the outcomes known of it and its parents.",
     )
-    def board(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
+    def board(
+        context: dg.AssetExecutionContext, config: AskedConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"ranking each {level} of {days}"):
             _, model = compatible_model(deployment, scoring_model)
-            boards = build_boards(deployment, days.days, spec=spec, model=model)
+            wanted = outdated(days.days, only=config.only, holds=lambda day: _holds(deployment, noun, day))
+            boards = build_boards(deployment, wanted, spec=spec, model=model)
             frames = [
                 found.with_columns(pl.lit(day).alias("day")) for day, found in boards.items() if found is not None
             ]
             daily = of_days(contract)
             checked = daily.validate(pl.concat([daily.empty(), *frames]), place=noun)
-            rows = deployment.lake.write_days(noun, checked, days=days.days)
-        note_partition_rows(context, rows)
+            deployment.lake.write_days(noun, checked, days=wanted)
+        note_partition_rows(context, deployment.lake.row_counts(noun, days.days))
         newest = boards[days.last]
         if newest is None:
             return dg.MaterializeResult(
@@ -101,6 +101,16 @@ def _board_asset(
         )
 
     return board
+
+
+def _holds(deployment: Deployment, noun: str, day: date) -> bool:
+    """Whether a board counts all leads that were scored by now."""
+    if not deployment.lake.partition(noun, day).is_file():
+        return False
+    reach = timedelta(days=deployment.config.reporting.leaderboard_days - 1)
+    scored = without_waiting(deployment, [d for d in deployment.lake.days("predictions") if day - reach <= d <= day])
+    counted = pl.read_parquet(deployment.lake.partition(noun, day))["lead_count"].sum()
+    return bool(counted == sum(deployment.lake.row_counts("predictions", scored).values()))
 
 
 def build_boards(
@@ -132,7 +142,7 @@ class BoardRows:
         scored: leads with every parent that is known.
         ads: ads rows of the same days.
         everything: those of all days, for names.
-        unlearned: leads that the model did not learn from, with the times of their outcomes.
+        unlearned: scored leads that the model did not learn from, with the times of their outcomes.
     """
 
     scored: pl.DataFrame
@@ -204,14 +214,22 @@ class BoardRows:
 
 
 def _unlearned(deployment: Deployment, judged: pl.DataFrame | None, *, days: list[date]) -> pl.DataFrame:
-    """Scores that no model learned from, with the times of their outcomes."""
+    """Scores that no model learned from, with the times of their outcomes.
+
+    The times come from the outcomes themselves. Labels of these days are refreshed after the boards of a day, so that a
+    board that is made again, or of a day that is caught up, would know more than the same board made in time.
+    """
     reach = deployment.config.reporting.leaderboard_days + MATURED_DAYS
     first, last = min(days) - timedelta(days=reach), max(days)
     source = deployment.scan("predictions", first=first, last=last) if judged is None else judged.lazy()
     scored = source.filter(
         ~pl.col("split").is_in(["train", "calibration"]) & pl.col("day").is_between(first, last)
     ).select("lead_id", "created_time", "day", *ID_COLUMNS, deployment.config.probability_column)
-    times = pl.LazyFrame(schema={"lead_id": pl.String, **TIMES})
-    if any(first <= day <= last for day in deployment.lake.days("matured_labels")):
-        times = deployment.scan("matured_labels", first=first, last=last).select("lead_id", *TIMES)
-    return scored.join(times, on="lead_id", how="inner", validate="1:1").collect()
+    has_outcomes = deployment.config.paths.outcomes_path is not None
+    times = label_times(
+        scored,
+        deployment.scan_once_a_lead("outcomes", first=first, last=date.max) if has_outcomes else None,
+        observed_until=labels_horizon(deployment, max(first, deployment.first_day)),
+        unobserved=deployment.unobserved_leads(),
+    )
+    return scored.join(times.select("lead_id", *MOMENTS), on="lead_id", how="inner", validate="1:1").collect()

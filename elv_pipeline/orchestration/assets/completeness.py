@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from elv_pipeline.ingest.extracts.snapshots import snapshots_in
 from elv_pipeline.lake import days_between
@@ -17,7 +18,7 @@ from elv_pipeline.monitoring.day_completeness import WINDOW_DAYS, Extraction, co
 from elv_pipeline.monitoring.held_days import Decision, decide, held_days, settle
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import HELD, held_record
+from elv_pipeline.orchestration.due_days import HELD, held_record, left_alone
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import narrated
 
@@ -29,12 +30,15 @@ _MAY_END_EARLY = ("outcomes",)
 
 
 class CompletenessConfig(dg.Config):
-    """When a day is judged.
+    """Which days are judged, and when.
 
     Attributes:
+        only: days (ISO 8601) that are to be scored; others that have scores are not judged: what they were told stays,
+            and rows that arrived late on them must not hold them. Empty: all.
         now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
     """
 
+    only: list[str] = Field(default_factory=list)
     now: str = ""
 
     @property
@@ -61,19 +65,22 @@ def completeness_assets(deployment: Deployment, parts: AssetParts) -> list[dg.As
             dg.AssetCheckSpec(
                 "complete",
                 asset=parts.key("day_completeness"),
-                description="Every day of the run has its usual rows, in tables that were read after it ended.",
+                description="Every day to be scored has its usual rows, in tables that were read after it ended.",
             )
         ],
     )
     def day_completeness(context: dg.AssetExecutionContext, config: CompletenessConfig) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"comparing the rows of {days} with what is usual"):
-            decisions = judge_days(deployment, days.days, tables=tables, now=config.moment)
+            alone = left_alone(deployment, days.days, only=config.only)
+            asked = [day for day in days.days if day not in alone]
+            decisions = judge_days(deployment, asked, tables=tables, now=config.moment)
         found = [decision for decision in decisions if decision.findings]
         held = [decision for decision in found if decision.action == "hold"]
         sentences = [finding.message for decision in found for finding in decision.findings]
         return dg.MaterializeResult(
             metadata={
+                "not_judged": [str(day) for day in alone],
                 "held_days": [str(decision.day) for decision in held],
                 "scored_incomplete": [str(decision.day) for decision in found if decision.action != "hold"],
                 "findings": sentences,
@@ -113,10 +120,10 @@ def judge_days(deployment: Deployment, days: list[date], *, tables: list[str], n
     return decisions
 
 
-def settle_days(deployment: Deployment, days: list[date]) -> None:
+def settle_days(deployment: Deployment, days: list[date], *, now: datetime) -> None:
     """Note that days were scored, so that no later run owes them."""
     record = held_record(deployment)
-    settled = settle(record, days, now=datetime.now(UTC))
+    settled = settle(record, days, now=now)
     if settled != record:
         deployment.lake.write_json(HELD, settled)
 

@@ -4,7 +4,7 @@ Belongs here: the asset function. Does not belong here: the rules (``decisions/`
 (``publication.py``), or SQL (``publishing/``).
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
@@ -16,9 +16,10 @@ from elv_pipeline.orchestration.assets.completeness import held_among
 from elv_pipeline.orchestration.assets.scoring import compatible_model, withheld
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, note_partition_rows, schema_of_frame, table_metadata
-from elv_pipeline.orchestration.due_days import note_published
+from elv_pipeline.orchestration.due_days import left_alone, note_published
+from elv_pipeline.orchestration.late_leads import is_unpublished, note_late_published
 from elv_pipeline.orchestration.lineage import scores_lineage
-from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.publication import model_place, takes_part, write
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.publishing.registry.model_handle import ModelHandle
@@ -33,7 +34,7 @@ class PublishConfig(dg.Config):
 
     Attributes:
         persist: write scores to the database; else they stay in the lake and the bundle.
-        only: days (ISO 8601) whose scores are written; empty: all of the run.
+        only: days (ISO 8601) whose scores are written; of other scored days only leads that arrived late. Empty: all.
         now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
     """
 
@@ -61,23 +62,25 @@ def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
     ) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"writing scores of {days}"):
-            others = [day for day in days.days if config.only and str(day) not in config.only]
-            held = [*held_among(deployment, days.days), *others]  # what they were told before is written already
-            rows = deployment.scan("predictions", first=days.first, last=days.last)
-            scored = rows.filter(~pl.col("day").is_in(held)).collect()
+            held = held_among(deployment, days.days)
+            alone = left_alone(deployment, set(days.days) - set(held), only=config.only)
+            whole = [day for day in days.days if day not in {*held, *alone}]
+            scored = _leaving(deployment, days, whole=whole, alone=alone)
             handle, model = compatible_model(deployment, scoring_model)
             suspicious = " ".join(alert["message"] for alert in withheld(deployment, scored, model))
             why = suspicious or _kept_back(deployment, config)
             leaving = _rows(deployment, scored, handle=handle, moment=config.moment)
             counts = None if why else write(deployment.config, deployment.home, leaving, now=config.moment)
         if not suspicious:  # what a guard withholds stays owed until it may leave
-            done = [day for day in days.days if day not in held]
-            note_published(deployment, done, kept_back_by=context.run.run_id if why else "")
+            kept_back_by = context.run.run_id if why else ""
+            note_published(deployment, whole, kept_back_by=kept_back_by)
+            note_late_published(deployment, [*whole, *alone], kept_back_by=kept_back_by)
         document = {
             "run_id": context.run.run_id,
             "first_day": str(days.first),
             "last_day": str(days.last),
             "withheld": why,
+            "late": _late(scored, alone),
             **({} if counts is None else vars(counts)),
         }
         deployment.lake.write_json(WRITTEN, document)
@@ -87,6 +90,22 @@ def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
         return dg.MaterializeResult(metadata=_metadata(deployment, leaving, document=document))
 
     return [lead_scores]
+
+
+def _leaving(deployment: Deployment, days: DayRange, *, whole: list[date], alone: list[date]) -> pl.DataFrame:
+    """Scores that go to the database: of whole days, and of leads that arrived late on days that are left alone.
+
+    What the others of such a day were told is written already.
+    """
+    rows = deployment.scan("predictions", first=days.first, last=days.last)
+    late = pl.col("day").is_in(alone) & is_unpublished(deployment)
+    return rows.filter(pl.col("day").is_in(whole) | late).collect()
+
+
+def _late(scored: pl.DataFrame, alone: list[date]) -> dict[str, int]:
+    """How many leads arrived late, by day."""
+    late = scored.filter(pl.col("day").is_in(alone)).group_by("day").len().sort("day")
+    return {str(day): count for day, count in late.iter_rows()}
 
 
 def _kept_back(deployment: Deployment, config: PublishConfig) -> str:

@@ -13,8 +13,7 @@ from pydantic import Field
 
 from elv_pipeline.contracts.outputs import DRIFT, predictions_contract
 from elv_pipeline.decisions.guards import RecentLabels, guards
-from elv_pipeline.decisions.predictions import ScoringRun, rank_predictions
-from elv_pipeline.decisions.predictions import predictions as score
+from elv_pipeline.decisions.predictions import ScoringRun
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.lake import content_checksum, days_between
 from elv_pipeline.learning.bundle import ModelBundle
@@ -30,10 +29,11 @@ from elv_pipeline.orchestration.describe import (
     schema_of_contract,
     table_metadata,
 )
-from elv_pipeline.orchestration.due_days import note_unpublished
+from elv_pipeline.orchestration.due_days import outdated
 from elv_pipeline.orchestration.lineage import drift_lineage, predictions_lineage
-from elv_pipeline.orchestration.partitions import DayRange, day_range
+from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.orchestration.scored_leads import chosen_days, score_leads, write_scored
 from elv_pipeline.orchestration.speaking import reason_spec
 from elv_pipeline.publishing.pages import scoring_charts
 from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model
@@ -45,7 +45,26 @@ class PredictConfig(dg.Config):
     """Which days of a run are scored.
 
     Attributes:
-        only: days (ISO 8601) to be scored; others that have scores keep them. Empty: all.
+        only: days (ISO 8601) to be scored; others that have scores keep them, and only leads that arrived late on them
+            are scored. Empty: all.
+        now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
+    """
+
+    only: list[str] = Field(default_factory=list)
+    now: str = ""
+
+    @property
+    def moment(self) -> datetime:
+        """The present moment, UTC."""
+        return datetime.fromisoformat(self.now).astimezone(UTC) if self.now else datetime.now(UTC)
+
+
+class AskedConfig(dg.Config):
+    """Which days of a run are asked for.
+
+    Attributes:
+        only: days (ISO 8601) that are asked for; a summary of days before them is made anew only where a lead has
+            arrived late. Empty: all.
     """
 
     only: list[str] = Field(default_factory=list)
@@ -113,7 +132,8 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             deps={"features": None, "champion": None, "day_completeness": None},
         ),
         description="Calibrated probability and expected value of each lead, best first, by the champion (or the model "
-        "file that the run names). A day that is held back keeps the scores it had.",
+        "file that the run names). A day that is held back, or has scores and is not asked for, keeps them; to the "
+        "latter, leads that arrived late are added.",
         check_specs=[
             dg.AssetCheckSpec(
                 "plausible",
@@ -131,20 +151,13 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             deployment.lake.require_days("features", days.days)
             handle, model = compatible_model(deployment, scoring_model)
             deployment.require_recipe()
-            run = scoring_run(deployment, run_id=context.run.run_id, handle=handle)
-            held = sorted({*held_among(deployment, days.days), *_left_alone(deployment, config, days)})
-            complete = [day for day in days.days if day not in held]
-            note_unpublished(deployment, complete, run_id=context.run.run_id)
-            features = deployment.scan("features", first=days.first, last=days.last).collect()
-            previous = _previous(deployment, days)
-            scored = score(features.filter(~pl.col("day").is_in(held)), model, run=run, previous=previous)
+            run = scoring_run(deployment, run_id=context.run.run_id, handle=handle, scored_at=config.moment)
+            chosen = chosen_days(deployment, days, only=config.only)
+            scored = score_leads(deployment, chosen, model, run=run)
             contract.validate(scored.drop("day"), place="predictions")
-            kept = _kept(deployment, held, like=scored)
-            rows = deployment.lake.write_days(
-                "predictions", pl.concat([_ranked_by_day(scored, deployment), kept]), days=days.days
-            )
-            settle_days(deployment, complete)
-        note_partition_rows(context, rows)
+            write_scored(deployment, scored, chosen)
+            settle_days(deployment, chosen.whole, now=config.moment)
+        note_partition_rows(context, deployment.lake.row_counts("predictions", days.days))
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(scored, schema=schema_of_contract(contract)),
@@ -153,7 +166,7 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
                     deployment=deployment,
                 ),
                 "model_version": handle.version,
-                "left_as_they_were": [str(day) for day in held],
+                **chosen.told(scored),
                 "mean_probability": scored.select(pl.col(probability).mean()).item(),
                 "expected_value": float(scored["elv"].sum()),
                 "score_distribution": picture(
@@ -167,56 +180,17 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
     return predictions
 
 
-def scoring_run(deployment: Deployment, *, run_id: str, handle: ModelHandle) -> ScoringRun:
-    """What names a scoring run of this configuration."""
+def scoring_run(
+    deployment: Deployment, *, run_id: str, handle: ModelHandle, scored_at: datetime | None = None
+) -> ScoringRun:
+    """What names a scoring run of this configuration; ``scored_at``: the clock's moment where none is given."""
     return ScoringRun(
         run_id=run_id,
         model_version=handle.version,
-        scored_at=datetime.now(UTC),
+        scored_at=scored_at or datetime.now(UTC),
         probability_column=deployment.config.probability_column,
         value_per_qualified=deployment.config.value_per_qualified,
         reasons=reason_spec(deployment),
-    )
-
-
-def _previous(deployment: Deployment, days: DayRange) -> pl.DataFrame | None:
-    """What these days' leads were told before; None where none of the days was scored, or by an older version of us."""
-    written = set(deployment.lake.days("predictions")) & set(days.days)
-    if not written:
-        return None
-    rows = deployment.scan("predictions", first=min(written), last=max(written))
-    wanted = ("lead_id", deployment.config.probability_column, "model_version", "score_change")
-    return rows.select(wanted).collect() if set(wanted) <= set(rows.collect_schema().names()) else None
-
-
-def _left_alone(deployment: Deployment, config: PredictConfig, days: DayRange) -> list[date]:
-    """Days of a run that have scores and are not asked for."""
-    if not config.only:
-        return []
-    return [day for day in days.days if str(day) not in config.only and day in set(deployment.lake.days("predictions"))]
-
-
-def _kept(deployment: Deployment, held: list[date], *, like: pl.DataFrame) -> pl.DataFrame:
-    """What held days were told before; a day that was never scored has no rows."""
-    written = sorted(set(deployment.lake.days("predictions")) & set(held))
-    if not written:
-        return like.clear()
-    rows = deployment.scan("predictions", first=min(written), last=max(written)).filter(pl.col("day").is_in(written))
-    return pl.concat([like.clear(), rows.collect()], how="diagonal").select(like.columns)
-
-
-def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame:
-    """Rank within each day, so that a day is the same alone and in a range."""
-    config = deployment.config
-    return pl.concat(
-        [
-            rank_predictions(
-                part,
-                probability_column=config.probability_column,
-            )
-            for _, part in sorted(scored.group_by("day"), key=lambda group: str(group[0]))
-        ]
-        or [scored]
     )
 
 
@@ -275,11 +249,14 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
             )
         ],
     )
-    def drift(context: dg.AssetExecutionContext, scoring_model: ScoringModel) -> dg.MaterializeResult:
+    def drift(
+        context: dg.AssetExecutionContext, config: AskedConfig, scoring_model: ScoringModel
+    ) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"comparing {days} with the model's reference"):
             _, model = compatible_model(deployment, scoring_model)
-            results = drift_of_days(deployment, model, days.days)
+            wanted = outdated(days.days, only=config.only, holds=lambda day: _drift_holds(deployment, day))
+            results = drift_of_days(deployment, model, wanted)
             frame = pl.concat(
                 [
                     pl.DataFrame(found, schema=DRIFT.schema).with_columns(pl.lit(day).alias("day"))
@@ -288,8 +265,8 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
             )
             for day, found in frame.partition_by("day", as_dict=True).items():
                 DRIFT.validate(found.drop("day"), place=f"drift of {day[0]}")
-            rows = deployment.lake.write_days("drift", frame, days=days.days)
-        note_partition_rows(context, rows)
+            deployment.lake.write_days("drift", frame, days=wanted)
+        note_partition_rows(context, deployment.lake.row_counts("drift", days.days))
         newest = results[days.last]
         moved = [
             str(day) for day, found in results.items() for row in found if row["kind"] == "score" and row["drifted"]
@@ -315,6 +292,17 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
         )
 
     return drift
+
+
+def _drift_holds(deployment: Deployment, day: date) -> bool:
+    """Whether the comparison of a day was made with all leads that are known today."""
+    if not deployment.lake.partition("drift", day).is_file():
+        return False
+    days = days_between(day - timedelta(days=deployment.config.reporting.drift_days - 1), day)
+    waiting = held_among(deployment, days)
+    counts = deployment.lake.row_counts("features", [found for found in days if found not in waiting])
+    compared = pl.read_parquet(deployment.lake.partition("drift", day)).filter(pl.col("kind") == "score")
+    return compared["rows_current"].to_list() == [sum(counts.values())]
 
 
 def drift_of_days(deployment: Deployment, model: ModelBundle, days: list[date]) -> dict[date, list[dict[str, Any]]]:
