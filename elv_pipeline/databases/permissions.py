@@ -4,8 +4,9 @@ Belongs here: the questions to each database about the rights of the login of a 
 session read-only (``connections.py``), which the same login can undo. ``ApplicationIntent=ReadOnly`` and
 ``default_transaction_read_only`` stop nobody who may write.
 
-Not seen: what routines do with the rights of their owner (PostgreSQL's ``SECURITY DEFINER``, SQL Server's procedures).
-Statements of extracts cannot call procedures (``databases/statements.py``).
+Routines do what their owner may. On PostgreSQL everybody may call most functions, so that right says nothing: the
+read-only transaction of an extract stops what they would write. SQL Server has no such transaction, so the right to
+execute procedures is refused there; a function that a query can call changes nothing. docs/SECURITY.md tells both.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ ORDER BY 1""",
     "attribute(s)": """
 SELECT trait || CASE WHEN r.rolname = current_user THEN '' ELSE ' (through role ' || r.rolname || ')' END
 FROM pg_catalog.pg_roles r CROSS JOIN LATERAL (VALUES
-    ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb),
+    ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb), ('REPLICATION', r.rolreplication),
     ('member of ' || r.rolname, r.rolname IN (
-        'pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program', 'pg_maintain'))
+        'pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program', 'pg_maintain',
+        'pg_signal_backend', 'pg_create_subscription'))
 ) AS traits (trait, held)
 WHERE held AND pg_has_role(current_user, r.oid, 'MEMBER')
 ORDER BY 1""",
@@ -73,6 +75,38 @@ CROSS JOIN LATERAL (VALUES
 WHERE held
 GROUP BY n.nspname, c.relname
 ORDER BY n.nspname, c.relname""",
+    # Everybody may update pg_settings, which is SET in other words. All else there was granted by somebody.
+    "system table(s)": _REACHABLE
+    + """
+SELECT string_agg(DISTINCT g.privilege_type, ', ' ORDER BY g.privilege_type) || ' on ' || n.nspname || '.' || c.relname
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname IN ('pg_catalog', 'information_schema')
+CROSS JOIN LATERAL (
+    SELECT * FROM aclexplode(c.relacl)
+    UNION ALL
+    SELECT a.* FROM pg_catalog.pg_attribute t CROSS JOIN LATERAL aclexplode(t.attacl) a WHERE t.attrelid = c.oid
+) g
+WHERE g.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
+  AND (g.grantee = 0 OR g.grantee IN (SELECT oid FROM reachable))
+  AND NOT (c.relname = 'pg_settings' AND g.grantee = 0)
+GROUP BY n.nspname, c.relname
+ORDER BY n.nspname, c.relname""",
+    "large object(s)": _REACHABLE
+    + """
+SELECT CASE WHEN m.lomowner IN (SELECT oid FROM reachable) THEN 'OWNER of' ELSE 'UPDATE on' END
+       || ' large object ' || m.oid
+FROM pg_catalog.pg_largeobject_metadata m
+WHERE m.lomowner IN (SELECT oid FROM reachable) OR EXISTS (
+    SELECT 1 FROM aclexplode(m.lomacl) g
+    WHERE g.privilege_type = 'UPDATE' AND (g.grantee = 0 OR g.grantee IN (SELECT oid FROM reachable)))
+ORDER BY m.oid""",
+    "routine(s)": _REACHABLE
+    + """
+SELECT DISTINCT 'OWNER of routine ' || n.nspname || '.' || p.proname
+FROM pg_catalog.pg_proc p
+JOIN own_schemas n ON n.oid = p.pronamespace
+WHERE p.proowner IN (SELECT oid FROM reachable)
+ORDER BY 1""",
     "schema(s)": _REACHABLE
     + """
 SELECT DISTINCT CASE WHEN n.nspowner = r.oid THEN 'OWNER of' ELSE 'CREATE on' END || ' schema ' || n.nspname
@@ -88,6 +122,7 @@ ORDER BY 1""",
 }
 
 _RIGHTS = "('INSERT', 'UPDATE', 'DELETE', 'ALTER', 'CONTROL', 'TAKE OWNERSHIP')"
+_NAMES = "('INSERT'), ('UPDATE'), ('DELETE'), ('ALTER'), ('CONTROL'), ('TAKE OWNERSHIP')"
 _MSSQL = {
     "server role(s)": """
 SELECT 'member of server role ' + r.name
@@ -106,18 +141,34 @@ WHERE permission_name LIKE 'ALTER ANY %' OR permission_name LIKE 'IMPERSONATE%'
 ORDER BY 1""",
     "database permission(s)": f"""
 SELECT permission_name + ' on the database' FROM fn_my_permissions(NULL, 'DATABASE')
-WHERE permission_name IN {_RIGHTS}
+WHERE permission_name IN {_RIGHTS} OR permission_name LIKE 'EXECUTE%'
    OR permission_name LIKE 'ALTER ANY %' OR permission_name LIKE 'CREATE %' OR permission_name LIKE 'IMPERSONATE%'
 ORDER BY 1""",
-    "schema(s)": """
+    "schema(s)": f"""
 SELECT p.name + ' on schema ' + s.name
-FROM sys.schemas AS s CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('ALTER'), ('CONTROL')) AS p (name)
+FROM sys.schemas AS s CROSS JOIN (VALUES ('EXECUTE'), {_NAMES}) AS p (name)
 WHERE s.name NOT IN ('sys', 'INFORMATION_SCHEMA') AND HAS_PERMS_BY_NAME(QUOTENAME(s.name), 'SCHEMA', p.name) = 1
 ORDER BY 1""",
-    "table(s)": """
+    "table(s)": f"""
 SELECT p.name + ' on ' + SCHEMA_NAME(o.schema_id) + '.' + o.name
-FROM sys.objects AS o CROSS JOIN (VALUES ('INSERT'), ('UPDATE'), ('DELETE'), ('ALTER'), ('CONTROL')) AS p (name)
+FROM sys.objects AS o CROSS JOIN (VALUES {_NAMES}) AS p (name)
 WHERE o.type IN ('U', 'V') AND o.is_ms_shipped = 0
+  AND HAS_PERMS_BY_NAME(QUOTENAME(SCHEMA_NAME(o.schema_id)) + '.' + QUOTENAME(o.name), 'OBJECT', p.name) = 1
+ORDER BY 1""",
+    # NEXT VALUE FOR changes a sequence, and needs UPDATE on it.
+    "sequence(s)": f"""
+SELECT p.name + ' on sequence ' + SCHEMA_NAME(o.schema_id) + '.' + o.name
+FROM sys.objects AS o CROSS JOIN (VALUES {_NAMES}) AS p (name)
+WHERE o.type = 'SO' AND p.name NOT IN ('INSERT', 'DELETE')
+  AND HAS_PERMS_BY_NAME(QUOTENAME(SCHEMA_NAME(o.schema_id)) + '.' + QUOTENAME(o.name), 'OBJECT', p.name) = 1
+ORDER BY 1""",
+    # Procedures of every kind; functions that a query calls (FN, IF, TF, FS, FT) change nothing, unless one may alter
+    # them.
+    "routine(s)": f"""
+SELECT p.name + ' on routine ' + SCHEMA_NAME(o.schema_id) + '.' + o.name
+FROM sys.objects AS o CROSS JOIN (VALUES ('EXECUTE'), {_NAMES}) AS p (name)
+WHERE o.is_ms_shipped = 0 AND p.name NOT IN ('INSERT', 'UPDATE', 'DELETE')
+  AND (o.type IN ('P', 'PC', 'X', 'RF') OR (o.type IN ('FN', 'IF', 'TF', 'FS', 'FT') AND p.name <> 'EXECUTE'))
   AND HAS_PERMS_BY_NAME(QUOTENAME(SCHEMA_NAME(o.schema_id)) + '.' + QUOTENAME(o.name), 'OBJECT', p.name) = 1
 ORDER BY 1""",
     # A right on single columns of a table is none on the table, so the question above does not find it.

@@ -6,13 +6,21 @@ Belongs here: codes of errors and the sentence and remedy for each. Does not bel
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from elv_pipeline.databases.driver_errors import driver_error, mssql_numbers, sqlstate, words
+from elv_pipeline.databases.sql_text import code_of
 
 _LOGIN = "the login was refused; check login and password in the address, and that the login may use the database"
 _GRANT = "the login lacks a permission for what was asked; docs/SECURITY.md has the GRANT statements"
 _TABLE = "a table or column of the statement does not exist; check the statement against the database"
+_MISSING = "{name} does not exist in the database, or is no part of what the statement reads; correct the statement"
+_NAMED = re.compile(
+    r'(?:relation|column|schema) "([^"\n]+)"|column (\w+(?:\.\w+)*) does not exist'
+    r"|no such (?:table|column|function): ([\w.]+)|Invalid (?:object|column) name '([^'\n]+)'"
+)
 _SYNTAX = "the statement is not valid SQL for this database; run it in the database's own client to see where"
 _TIME = "the statement took longer than statement_timeout_seconds; narrow its window or raise the limit"
 _LOCK = "another session holds a lock for too long; find it in the database's list of sessions"
@@ -91,12 +99,13 @@ _ON_CONNECT = (
 )
 
 
-def explain(error: BaseException, *, dialect: str) -> str:
+def explain(error: BaseException, *, dialect: str, sql: str = "") -> str:
     """One sentence and a remedy, with the error's class and code, and never its text.
 
     Args:
         error: SQLAlchemy's or the driver's.
         dialect: ``sqlite``, ``postgresql`` or ``mssql``.
+        sql: query of the user, out of whose own words the error may name the table or column that is missing.
     """
     if isinstance(error, PoolTimeoutError):
         return "every connection of the pool was in use for too long (TimeoutError)"
@@ -104,7 +113,19 @@ def explain(error: BaseException, *, dialect: str) -> str:
     numbers = mssql_numbers(error) if dialect == "mssql" else set()
     code = " ".join(str(part) for part in (state, *sorted(numbers)) if part)
     title = type(driver_error(error)).__name__ + (f" {code}" if code else "")
-    return f"{_meaning(error, state=state, numbers=numbers, dialect=dialect)} ({title})"
+    meaning = _meaning(error, state=state, numbers=numbers, dialect=dialect)
+    missing = _missing(error, sql=sql, dialect=dialect) if meaning == _TABLE and sql else None
+    return f"{_MISSING.format(name=missing) if missing else meaning} ({title})"
+
+
+def _missing(error: BaseException, *, sql: str, dialect: str) -> str | None:
+    """Name that the database misses, if the query itself has it outside of strings and comments; else None."""
+    found = _NAMED.search(words(error))
+    if found is None:
+        return None
+    name = next(group for group in found.groups() if group)
+    own = {word.lower() for word in re.findall(r"\w+", code_of(sql, dialect=dialect, names=True))}
+    return name if {part.lower() for part in re.findall(r"\w+", name)} <= own else None
 
 
 def _meaning(error: BaseException, *, state: str | None, numbers: set[int], dialect: str) -> str:

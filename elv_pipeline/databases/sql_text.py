@@ -7,34 +7,39 @@ from __future__ import annotations
 
 import re
 
+DIALECTS = ("sqlite", "postgresql", "mssql")
 # Earlier alternatives win where several start at the same character.
-_NOT_CODE = r"""
-      --[^\n]*                                      # comment to the end of the line
-    | (?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'            # PostgreSQL's string with backslashes
-    | '(?:[^']|'')*'                                # string
-    | "(?:[^"]|"")*"                                # quoted name
-    | \[[A-Za-z_@\#][\w @\#$-]*\]                  # SQL Server's quoted name; not an index such as [1]
-    | (?<![\w$])\$(?P<tag>(?:[A-Za-z_]\w*)?)\$.*?\$(?P=tag)\$  # PostgreSQL's dollar quotes
-    """
-_PATTERN = re.compile(_NOT_CODE, re.VERBOSE | re.DOTALL)
-_PATTERN_WITH_BRACKETS = re.compile(_NOT_CODE + r"| \[(?:[^\]]|\]\])*\]", re.VERBOSE | re.DOTALL)
+_COMMENT = r"--[^\n]*"
+_STRING = r"'(?:[^']|'')*'"
+_NAME = r'"(?:[^"]|"")*"'
+_ESCAPED = r"(?<![\w$])[eE]'(?:[^'\\]|\\.|'')*'"  # PostgreSQL's string with backslashes
+_DOLLARS = r"(?<![\w$])\$(?P<tag>(?:[A-Za-z_]\w*)?)\$.*?\$(?P=tag)\$"  # PostgreSQL's dollar quotes
+_NOT_CODE = {
+    "sqlite": (_COMMENT, _STRING, _NAME, r"`(?:[^`]|``)*`", r"\[[^\]]*\]"),
+    # Brackets are an index there: [' begins a string.
+    "postgresql": (_COMMENT, _ESCAPED, _STRING, _NAME, _DOLLARS),
+    "mssql": (_COMMENT, _STRING, _NAME, r"\[(?:[^\]]|\]\])*\]"),
+}
+_PATTERNS = {dialect: re.compile("|".join(parts), re.DOTALL) for dialect, parts in _NOT_CODE.items()}
 
 
-def code_of(sql: str, *, brackets_quote: bool = False) -> str:
+def code_of(sql: str, *, dialect: str, names: bool = False) -> str:
     """The text with every comment, string and quoted name blanked, at the same length and with the same lines.
 
-    An unfinished string or comment is left as it is, so that its words count as code: better refused than overlooked.
+    Databases differ in what these are: a backslash escapes in PostgreSQL's ``E''`` alone, brackets quote in SQL Server
+    and SQLite, comments nest everywhere but in SQLite. Read by another's rules, a statement may hide in a string. An
+    unfinished string or comment is left as it is, so that its words count as code: better refused than overlooked.
 
     Args:
         sql: the text.
-        brackets_quote: read whatever stands in square brackets as a name, as SQL Server does. To PostgreSQL it is an
-            index, where ``['`` begins a string.
+        dialect: of ``DIALECTS``, whose rules it is read by.
+        names: leave quoted names as they are.
     """
-    pattern = _PATTERN_WITH_BRACKETS if brackets_quote else _PATTERN
+    pattern = _PATTERNS[dialect]
     parts: list[str] = []
     place = 0
     while place < len(sql):
-        end = _comment_end(sql, place) if sql.startswith("/*", place) else None
+        end = _comment_end(sql, place, nested=dialect != "sqlite") if sql.startswith("/*", place) else None
         if end is None:
             found = pattern.match(sql, place)
             end = found.end() if found else None
@@ -42,7 +47,8 @@ def code_of(sql: str, *, brackets_quote: bool = False) -> str:
             parts.append(sql[place])
             place += 1
         else:
-            parts.append(re.sub(r"[^\n]", " ", sql[place:end]))
+            piece = sql[place:end]
+            parts.append(piece if names and piece[0] in '"[`' else re.sub(r"[^\n]", " ", piece))
             place = end
     return "".join(parts)
 
@@ -52,11 +58,14 @@ def line_of(sql: str, place: int) -> int:
     return sql.count("\n", 0, place) + 1
 
 
-def _comment_end(sql: str, start: int) -> int | None:
-    """End of a comment in ``/* */``. They nest in PostgreSQL and SQL Server, as they do here."""
+def _comment_end(sql: str, start: int, *, nested: bool) -> int | None:
+    """End of a comment in ``/* */``."""
     depth = 0
     for mark in re.finditer(r"/\*|\*/", sql[start:]):
-        depth += 1 if mark.group() == "/*" else -1
+        if mark.group() == "*/":
+            depth -= 1
+        elif nested or depth == 0:
+            depth += 1
         if depth == 0:
             return start + mark.end()
     return None

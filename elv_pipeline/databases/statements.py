@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, DateTime, String, TextClause, bindparam, text
 
-from elv_pipeline.databases.sql_text import code_of, line_of
+from elv_pipeline.databases.sql_text import DIALECTS, code_of, line_of
 from elv_pipeline.errors import ConfigError
 
 PARAMETERS = ("since", "until")
@@ -27,6 +27,18 @@ _FORBIDDEN = re.compile(
     r"|USE(?!\s+(?:HINT|PLAN)\b)|BACKUP|RESTORE|DBCC|KILL|SHUTDOWN|RECONFIGURE|BULK|WAITFOR|WRITETEXT|UPDATETEXT"
     r"|OPENROWSET|OPENQUERY|OPENDATASOURCE|PRAGMA|ATTACH|DETACH)\b",
     re.IGNORECASE,
+)
+_LOCKING = re.compile(
+    r"\bFOR\s+(?:KEY\s+)?SHARE\b|\b(?:TABLOCKX?|UPDLOCK|XLOCK|HOLDLOCK|SERIALIZABLE|REPEATABLEREAD)\b", re.IGNORECASE
+)
+_CHANGING = re.compile(
+    r"\bNEXT\s+VALUE\s+FOR\b|\b(?:nextval|setval|set_config|lo_\w+|lowrite|dblink\w*|pg_notify|load_extension"
+    r"|writefile|pg_(?:terminate|cancel)_backend|pg_(?:try_)?advisory_\w+)(?=\s*\()",
+    re.IGNORECASE,
+)
+_BETWEEN = re.compile(
+    r"\bBETWEEN\b(?:(?!\bAND\b).)*:since\b(?:(?!\bAND\b).)*\bAND\b(?:(?!\b(?:AND|OR)\b).)*:until\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _PARAMETER = re.compile(r"(?<![:\w\\]):([A-Za-z_]\w*)")
 _COLON = re.compile(r"(?<![:\w\\]):\w+(?P<joined>(?=[:\w]))?")
@@ -42,18 +54,35 @@ class Statement:
     sha256: str
 
     @classmethod
-    def read(cls, path: Path) -> Statement:
+    def read(cls, path: Path, *, dialect: str | None = None) -> Statement:
         """Read and check a query's file.
+
+        Args:
+            path: the file.
+            dialect: database that it is for, of ``sql_text.DIALECTS``. None: it must pass by the rules of each, since
+                what is a string to one may be a statement to another.
 
         Raises:
             ConfigError: the file is missing, not UTF-8, not a single query that only reads, or does not use exactly the
                 parameters ``:since`` and ``:until``. Names file, line and remedy.
         """
         sql = normalised(_content(path))
-        _refuse_what_is_not_a_query(path, sql)
-        _refuse_other_parameters(path, sql)
-        sql = _without_end(sql)
-        return cls(path=path, sql=sql, sha256=hashlib.sha256(sql.encode()).hexdigest())
+        readings = [code_of(sql, dialect=each) for each in (DIALECTS if dialect is None else (dialect,))]
+        for refuse in (_refuse_what_is_not_a_query, _refuse_more_than_reading, _refuse_other_parameters):
+            for code in readings:
+                refuse(path, sql, code)
+        digest = _digest(sql)
+        sql = _without_end(sql, dialect=dialect or DIALECTS[0])
+        return cls(path=path, sql=sql, sha256=digest)
+
+    @staticmethod
+    def digest(path: Path) -> str:
+        """What names the content of a query's file, unchecked: equal to ``sha256`` of the statement that it holds.
+
+        Raises:
+            ConfigError: the file is missing or not UTF-8.
+        """
+        return _digest(normalised(_content(path)))
 
     def bind(self, since: datetime, until: datetime, *, dialect: str) -> TextClause:
         """The query for one half-open window, ready to execute.
@@ -72,9 +101,21 @@ class Statement:
         if not since < until:
             raise ValueError(f"the window from {since.isoformat()} to {until.isoformat()} is empty")
         values = {"since": since.astimezone(UTC), "until": until.astimezone(UTC)}
-        return text(_escaped(self.sql)).bindparams(
+        return text(_escaped(self.sql, dialect=dialect)).bindparams(
             *(_typed(name, moment, dialect=dialect) for name, moment in values.items())
         )
+
+
+def by_hand(since: datetime, until: datetime, *, dialect: str) -> str:
+    """What to put for the parameters where a person runs the query in the database's own client."""
+    form = {
+        "postgresql": "timestamptz '{:%Y-%m-%d %H:%M:%S}+00'",
+        "mssql": "CAST('{:%Y-%m-%dT%H:%M:%S}' AS datetime2)",
+        "sqlite": "'{:%Y-%m-%d %H:%M:%S}'",
+    }[dialect]
+    moments = dict(zip(PARAMETERS, (since, until), strict=True))
+    values = (f"{form.format(moment.astimezone(UTC))} for :{name}" for name, moment in moments.items())
+    return f"To run it in the database's own client, put {' and '.join(values)}"
 
 
 def identifier(name: str, *, place: str) -> str:
@@ -101,9 +142,13 @@ def normalised(sql: str) -> str:
     return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
 
 
-def _without_end(sql: str) -> str:
+def _digest(sql: str) -> str:
+    return hashlib.sha256(sql.encode()).hexdigest()
+
+
+def _without_end(sql: str, *, dialect: str) -> str:
     """The query without the semicolon that ends it: inside another statement, as in COPY, it would end that."""
-    end = code_of(sql).rstrip()
+    end = code_of(sql, dialect=dialect).rstrip()
     return f"{sql[: len(end) - 1]} {sql[len(end) :]}" if end.endswith(";") else sql
 
 
@@ -116,8 +161,7 @@ def _content(path: Path) -> str:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__}); save it as UTF-8") from None
 
 
-def _refuse_what_is_not_a_query(path: Path, sql: str) -> None:
-    code = code_of(sql)
+def _refuse_what_is_not_a_query(path: Path, sql: str, code: str) -> None:
     first = re.search(r"\S+", code)
     if first is None:
         raise ConfigError(f"{path}: there is no statement in it; write one SELECT")
@@ -127,9 +171,6 @@ def _refuse_what_is_not_a_query(path: Path, sql: str) -> None:
             f"{path}:{line_of(sql, first.start())}: starts with {(word.group() if word else '')[:40]!r}; "
             "an extract is one query that starts with SELECT or WITH"
         )
-    for brackets_quote in (False, True):
-        # Databases differ in what brackets mean; what either would run must be allowed.
-        _refuse_more_than_reading(path, sql, code_of(sql, brackets_quote=brackets_quote))
 
 
 def _refuse_more_than_reading(path: Path, sql: str, code: str) -> None:
@@ -145,13 +186,24 @@ def _refuse_more_than_reading(path: Path, sql: str, code: str) -> None:
             f"{path}:{line_of(sql, found.start())}: {found.group().upper()} is not allowed; an extract only reads. "
             "If it is the name of a column, quote it"
         )
+    locking = _LOCKING.search(code)
+    if locking:
+        raise ConfigError(
+            f"{path}:{line_of(sql, locking.start())}: {locking.group().upper()} takes locks that others wait for; an "
+            "extract reads one state of the database without it, so leave it out"
+        )
+    changing = _CHANGING.search(code)
+    if changing:
+        raise ConfigError(
+            f"{path}:{line_of(sql, changing.start())}: {changing.group()} changes something in the database or its "
+            "sessions; an extract only reads"
+        )
 
 
-def _refuse_other_parameters(path: Path, sql: str) -> None:
+def _refuse_other_parameters(path: Path, sql: str, code: str) -> None:
     if "\\:" in sql:
         place = line_of(sql, sql.index("\\:"))
         raise ConfigError(f"{path}:{place}: a backslash before a colon is not supported; write it as text || ':' ...")
-    code = code_of(sql)
     for found in _PARAMETER.finditer(code):
         if found.group(1) not in PARAMETERS:
             raise ConfigError(
@@ -165,15 +217,21 @@ def _refuse_other_parameters(path: Path, sql: str) -> None:
             f"{path}: {' and '.join(missing)} is not used; restrict the query to its window, e.g. "
             "WHERE changed_at >= :since AND changed_at < :until"
         )
+    between = _BETWEEN.search(code)
+    if between:
+        raise ConfigError(
+            f"{path}:{line_of(sql, between.start())}: BETWEEN takes in the moment :until, which the next window takes "
+            "in as well; write changed_at >= :since AND changed_at < :until"
+        )
 
 
-def _escaped(sql: str) -> str:
+def _escaped(sql: str, *, dialect: str) -> str:
     """The query as SQLAlchemy wants it.
 
     It takes a word after a colon in a string or comment for a parameter, which a backslash prevents, and the one in
     ``:since::date`` for none, hence the brackets.
     """
-    bound = {found.start() for found in _PARAMETER.finditer(code_of(sql))}
+    bound = {found.start() for found in _PARAMETER.finditer(code_of(sql, dialect=dialect))}
 
     def written(found: re.Match[str]) -> str:
         joined = found.group("joined") is not None

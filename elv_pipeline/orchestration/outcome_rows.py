@@ -104,12 +104,12 @@ def _lacking(file: Path, schema: Mapping[str, pl.DataType | type[pl.DataType]]) 
     return [name for name in schema if name not in stored]
 
 
-def note_unobserved(deployment: Deployment, checked: Ingested) -> None:
+def note_unobserved(deployment: Deployment, checked: Ingested, *, anew: bool = False) -> None:
     """Remember which leads' outcomes contradict them: nothing can be said about those leads.
 
-    Leads whose outcome was read now are judged anew, all others stay as they were.
+    Leads whose outcome was read now are judged anew, all others stay as they were, or with ``anew`` are forgotten.
     """
-    earlier = deployment.lake.read_frame(_UNOBSERVED)
+    earlier = None if anew else deployment.lake.read_frame(_UNOBSERVED)
     dropped = checked.dropped_keys.alias("lead_id").unique().to_frame()
     if earlier is not None:
         judged = checked.frame.select("lead_id")

@@ -20,6 +20,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import note_partition_rows, preview, schema_of_contract
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand
 from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.queries_read import distrust_features, is_edited, require_all_days
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.tables.loads import loads_of
 from elv_pipeline.tables.version_store import StoredVersions, VersionStore
@@ -49,7 +50,7 @@ def write_rows(
     extra: Mapping[str, Any] | None = None,
     last_day: date | None = None,
 ) -> dg.MaterializeResult:
-    """Replace the run's days that the export speaks for, and note how far it reaches.
+    """Replace the run's days that the export speaks for, and note how far it reaches and which query delivered it.
 
     Args:
         context: of the asset's run.
@@ -60,8 +61,15 @@ def write_rows(
         profile: what is told about the files read.
         extra: further notes about the source.
         last_day: newest day that is covered, if later than the newest row.
+
+    Raises:
+        ConfigError: the query was edited, and the run writes some of the days only.
     """
     days, name = day_range(context), contract.name
+    edited = is_edited(deployment, name, export.arrivals)
+    if edited:
+        require_all_days(deployment, name, export.arrivals, days=days.days)
+        distrust_features(deployment)
     reach = last_day or export.last_day
     spans = [*export.spans, *([(export.last_day, reach)] if reach and export.last_day else [])]
     with narrated(context, f"{rows.height:,} rows at hand, writing {days}"):
@@ -158,6 +166,7 @@ def _note_source(deployment: Deployment, export: ExportAtHand, *, reach: date | 
             "rows": export.rows,
             "last_day": str(reach) if reach else None,
             "newest_moment": newest.isoformat() if newest else None,
+            "query": export.arrivals[-1].query,
             **extra,
         },
     )

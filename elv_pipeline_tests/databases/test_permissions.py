@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects import mssql
+from sqlalchemy.exc import DBAPIError
 
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.databases.permissions import QUESTIONS, refuse_writers, write_grants
 from elv_pipeline.errors import SourceError
+from elv_pipeline.ingest.extracts.row_streams import one_state
 from elv_pipeline_tests.databases.servers import PostgresDatabase
 
 
@@ -21,6 +23,9 @@ def crm(postgres_database: PostgresDatabase) -> PostgresDatabase:
         "CREATE TABLE crm.leads (id int, mail text)",
         "CREATE VIEW crm.young AS SELECT id FROM crm.leads",
         "CREATE SEQUENCE crm.numbers",
+        "CREATE FUNCTION crm.tidy() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS "
+        "$$ BEGIN DELETE FROM crm.leads; RETURN 1; END $$",
+        "SELECT lo_create(4711)",
         f"GRANT USAGE ON SCHEMA crm TO {reader}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA crm TO {reader}",
         f"GRANT SELECT ON SEQUENCE crm.numbers TO {reader}",
@@ -72,6 +77,10 @@ def test_a_login_that_only_reads_passes(crm: PostgresDatabase) -> None:
         ("CREATE ON SCHEMA crm TO {reader}", "CREATE on schema crm"),
         ("CREATE ON SCHEMA public TO PUBLIC", "CREATE on schema public"),
         ("CREATE ON DATABASE {database} TO {reader}", "CREATE on database {database}"),
+        ("CREATE ON DATABASE {database} TO PUBLIC", "CREATE on database {database}"),
+        ("UPDATE ON LARGE OBJECT 4711 TO {reader}", "UPDATE on large object 4711"),
+        ("UPDATE ON pg_catalog.pg_class TO {reader}", "UPDATE on pg_catalog.pg_class"),
+        ("INSERT (amname) ON pg_catalog.pg_am TO PUBLIC", "INSERT on pg_catalog.pg_am"),
         ("pg_write_all_data TO {reader}", "member of pg_write_all_data (through role pg_write_all_data)"),
     ],
 )
@@ -97,16 +106,32 @@ def test_an_owner_is_refused(crm: PostgresDatabase) -> None:
     crm.run(f"ALTER TABLE crm.leads OWNER TO {reader_of(crm)}")
     crm.run(f"REVOKE ALL ON crm.leads FROM {reader_of(crm)}")
     assert grants_of(crm) == ["OWNER on crm.leads"]
-    crm.run("ALTER TABLE crm.leads OWNER TO CURRENT_USER", f"ALTER SCHEMA crm OWNER TO {reader_of(crm)}")
+    crm.run("ALTER TABLE crm.leads OWNER TO CURRENT_USER", f"ALTER FUNCTION crm.tidy() OWNER TO {reader_of(crm)}")
+    assert grants_of(crm) == ["OWNER of routine crm.tidy"]
+    crm.run("ALTER FUNCTION crm.tidy() OWNER TO CURRENT_USER", f"ALTER LARGE OBJECT 4711 OWNER TO {reader_of(crm)}")
+    assert grants_of(crm) == ["OWNER of large object 4711"]
+    crm.run("ALTER LARGE OBJECT 4711 OWNER TO CURRENT_USER", f"ALTER SCHEMA crm OWNER TO {reader_of(crm)}")
     assert "OWNER of schema crm" in grants_of(crm)
     crm.run("ALTER SCHEMA crm OWNER TO CURRENT_USER", f"ALTER DATABASE {crm.name} OWNER TO {reader_of(crm)}")
     assert f"OWNER of database {crm.name}" in grants_of(crm)
     crm.run(f"ALTER DATABASE {crm.name} OWNER TO CURRENT_USER")
 
 
-@pytest.mark.parametrize(("option", "expected"), [("CREATEDB", "CREATEDB"), ("CREATEROLE", "CREATEROLE")])
-def test_a_login_that_makes_databases_or_roles_is_refused(crm: PostgresDatabase, option: str, expected: str) -> None:
-    assert grants_of(crm, crm.role("maker", option)) == [expected]
+@pytest.mark.parametrize("option", ["CREATEDB", "CREATEROLE", "REPLICATION"])
+def test_a_login_that_makes_databases_or_roles_or_replicates_is_refused(crm: PostgresDatabase, option: str) -> None:
+    assert grants_of(crm, crm.role("maker", option)) == [option]
+
+
+def test_a_function_with_the_rights_of_its_owner_writes_nothing_in_an_extract(crm: PostgresDatabase) -> None:
+    crm.run("INSERT INTO crm.leads VALUES (1, 'x')")
+    engine = open_engine(crm.connection(reader_of(crm), read_only=True), purpose="test")
+    undone = "SELECT set_config('transaction_read_only', 'off', false), crm.tidy()"
+    for statement in ("SELECT crm.tidy()", undone):
+        with engine.connect() as session, one_state(session), pytest.raises(DBAPIError):
+            session.execute(text(statement))
+    with engine.connect() as session:
+        assert session.execute(text("SELECT count(*) FROM crm.leads")).scalar_one() == 1
+    engine.dispose()
 
 
 def test_a_superuser_is_told_to_use_another_login(crm: PostgresDatabase) -> None:
@@ -159,5 +184,16 @@ def test_sql_server_is_asked_for_roles_grants_and_columns() -> None:
         "fn_my_permissions(NULL, 'DATABASE')",
         "HAS_PERMS_BY_NAME",
         "sys.database_permissions",
+        "o.type = 'SO'",
+        "'TAKE OWNERSHIP'",
     ):
         assert part in asked
+
+
+def test_sql_server_is_asked_for_the_right_to_execute_since_no_transaction_there_is_read_only() -> None:
+    questions = QUESTIONS["mssql"]
+    assert "permission_name LIKE 'EXECUTE%'" in questions["database permission(s)"]
+    assert "('EXECUTE'), ('INSERT')" in questions["schema(s)"]
+    assert "o.type IN ('P', 'PC', 'X', 'RF')" in questions["routine(s)"]
+    for kind in ("schema(s)", "table(s)", "sequence(s)", "routine(s)"):
+        assert "('CONTROL'), ('TAKE OWNERSHIP')" in questions[kind], kind

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.dialects import mssql, postgresql
 
 from elv_pipeline.databases.connections import Connection, open_engine
-from elv_pipeline.databases.sql_text import code_of
-from elv_pipeline.databases.statements import Statement, identifier
+from elv_pipeline.databases.sql_text import DIALECTS, code_of
+from elv_pipeline.databases.statements import Statement, by_hand, identifier
 from elv_pipeline.errors import ConfigError
 from elv_pipeline_tests.databases.servers import PostgresDatabase
 
@@ -30,9 +30,9 @@ def written(folder: Path, sql: str, *, encoding: str = "utf-8") -> Path:
     [
         f"SELECT * FROM leads {WINDOW}",
         f"-- delete nothing; drop nothing\nWITH young AS (SELECT * FROM leads {WINDOW}) SELECT * FROM young;\n\n-- end",
-        f"/* DROP /* nested; */ TABLE */ select 'INSERT; it''s' AS a, \"delete\" AS b, [set] AS c FROM leads {WINDOW}",
         f"SELECT updated_at, created, dataset, replace(a, 'x', 'y') FROM leads {WINDOW} OPTION (USE HINT ('X'))",
-        f"SELECT $$ drop; $$, $t$ ; $t$, E'it\\'s; drop' FROM leads {WINDOW}",
+        f"SELECT a FROM leads {WINDOW} AND t BETWEEN :since AND now() AND :until > 0 AND sharing = 'FOR SHARE'",
+        f"SELECT a FROM leads {WINDOW} AND x BETWEEN 1 AND 2 OR t < :until AND next_value = 1 AND lo_price > 2",
         f"SELECT a[1], b::date, '12:30 :other' FROM leads {WINDOW}",
         f"SELECT a['drop'], ARRAY['set', 'x;'] FROM leads {WINDOW}",
         f"SELECT day::text || ':30' FROM leads {WINDOW} AND :since::date < day",
@@ -40,6 +40,88 @@ def written(folder: Path, sql: str, *, encoding: str = "utf-8") -> Path:
 )
 def test_a_query_that_only_reads_is_accepted(tmp_path: Path, sql: str) -> None:
     assert "leads" in Statement.read(written(tmp_path, sql)).sql
+
+
+_ALLOWED_BY = [
+    ("/* DROP /* nested; */ TABLE */ select 'INSERT; it''s' AS a, \"delete\" AS b", {"postgresql", "mssql"}),
+    ("SELECT [set], [a;DROP], [it's], [b]", {"sqlite", "mssql"}),
+    ("SELECT [it]];DROP]", {"mssql"}),
+    ("SELECT `set;`", {"sqlite"}),
+    ("SELECT $$ drop; $$, $t$ ; $t$", {"postgresql"}),
+    ("SELECT E'it\\'s; drop'", {"postgresql"}),
+    # To SQL Server and SQLite the string ends with the backslash, and what follows runs.
+    ("SELECT E'\\' ; DELETE FROM leads --'", {"postgresql"}),
+    # To SQLite the first */ ends the comment, to the others the second.
+    ("SELECT 1 /* /* */ , DELETE */", {"postgresql", "mssql"}),
+    ("SELECT a[';'] ; DELETE FROM leads --']", set()),
+]
+
+
+@pytest.mark.parametrize(("start", "allowed"), _ALLOWED_BY)
+def test_a_query_is_read_by_the_rules_of_its_database_and_without_one_by_all(
+    tmp_path: Path, start: str, allowed: set[str]
+) -> None:
+    path = written(tmp_path, f"{start}\nFROM leads {WINDOW}")
+
+    def passes(dialect: str | None) -> bool:
+        try:
+            Statement.read(path, dialect=dialect)
+        except ConfigError:
+            return False
+        return True
+
+    assert {dialect for dialect in DIALECTS if passes(dialect)} == allowed
+    assert not passes(None)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        (f"SELECT 1 FROM leads {WINDOW} FOR SHARE", "FOR SHARE takes locks that others wait for"),
+        (f"SELECT 1 FROM leads {WINDOW}\nFOR  KEY SHARE", r":2: FOR  KEY SHARE takes locks"),
+        (f"SELECT 1 FROM leads WITH (tablockx) {WINDOW}", "TABLOCKX takes locks"),
+        (f"SELECT 1 FROM leads WITH (NOLOCK, UPDLOCK) {WINDOW}", "UPDLOCK takes locks"),
+        (f"SELECT 1 FROM leads WITH (HOLDLOCK) {WINDOW}", "HOLDLOCK takes locks"),
+        (f"SELECT 1 FROM leads WITH (XLOCK) {WINDOW}", "XLOCK takes locks"),
+        (f"SELECT NEXT VALUE\nFOR dbo.numbers FROM leads {WINDOW}", "changes something in the database"),
+        (f"SELECT NextVal ('numbers') FROM leads {WINDOW}", "NextVal changes something"),
+        (f"SELECT crm.setval('numbers', 1) FROM leads {WINDOW}", "setval changes something"),
+        (f"SELECT lo_unlink(1) FROM leads {WINDOW}", "lo_unlink changes something"),
+        (
+            "SELECT 1 FROM leads WHERE day BETWEEN :since AND :until",
+            r"leads\.sql:1: BETWEEN takes in the moment :until",
+        ),
+        ("SELECT 1 FROM leads WHERE d BETWEEN date(:since)\nAND date( :until )", "write changed_at >= :since AND"),
+    ],
+)
+def test_locks_changes_and_windows_that_overlap_are_refused(tmp_path: Path, sql: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Statement.read(written(tmp_path, sql))
+
+
+def test_a_statement_is_named_by_its_file_even_where_it_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, f"SELECT 1 FROM leads {WINDOW};\n")
+    assert Statement.digest(path) == Statement.read(path).sha256
+    refused = Statement.digest(written(tmp_path, "DELETE FROM leads"))
+    assert refused != Statement.digest(written(tmp_path, "DELETE FROM ads"))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "expected"),
+    [
+        (
+            "postgresql",
+            "put timestamptz '2025-03-01 00:00:00+00' for :since and timestamptz '2025-03-02 00:00:00+00' for",
+        ),
+        (
+            "mssql",
+            "put CAST('2025-03-01T00:00:00' AS datetime2) for :since and CAST('2025-03-02T00:00:00' AS datetime2)",
+        ),
+        ("sqlite", "put '2025-03-01 00:00:00' for :since and '2025-03-02 00:00:00' for :until"),
+    ],
+)
+def test_what_to_put_for_the_parameters_by_hand(dialect: str, expected: str) -> None:
+    assert expected in by_hand(SINCE.astimezone(timezone(timedelta(hours=2))), UNTIL, dialect=dialect)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +171,13 @@ def test_the_digest_names_the_content_and_not_the_line_ends(tmp_path: Path) -> N
 
 
 def test_blanking_keeps_length_and_lines() -> None:
-    sql = "SELECT 'a\nb' /* c\nd */ FROM \"x\ny\" -- z\nWHERE [a b] = arr[1]"
-    code = code_of(sql)
+    sql = "SELECT 'a\nb' /* c\nd */ FROM \"x\ny\" -- z\nWHERE a = arr[1]"
+    code = code_of(sql, dialect="postgresql")
     assert len(code) == len(sql)
     assert [place for place, letter in enumerate(code) if letter == "\n"] == [
         place for place, letter in enumerate(sql) if letter == "\n"
     ]
-    assert code.split() == ["SELECT", "FROM", "WHERE", "=", "arr[1]"]
+    assert code.split() == ["SELECT", "FROM", "WHERE", "a", "=", "arr[1]"]
 
 
 def test_parameters_are_typed_for_each_database(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ import polars as pl
 import pytest
 
 from elv_pipeline.config_file import parse_config
-from elv_pipeline.errors import ContractError, SourceError
+from elv_pipeline.errors import ConfigError, SourceError
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.extracts.snapshots import snapshots_in
-from elv_pipeline.orchestration.assets.extract import covered_until
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange
+from elv_pipeline.orchestration.queries_read import covered_until, edited_queries
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
 
 pytestmark = BETA
@@ -202,14 +202,82 @@ def test_a_query_that_fails_leaves_every_table_as_it_was(home: Copy, source: Sou
     assert [len(snapshots_in(folder / table)) for table in QUERIES] == [1, 1, 1]
 
 
-def test_a_query_given_for_one_run_replaces_the_configured_one(home: Copy, tmp_path: Path) -> None:
-    other = tmp_path / "other.sql"
-    other.write_text(QUERIES["leads"] + " AND id LIKE '%.0'", encoding="utf-8")
-    document = extract(home, now=morning(10), queries={"leads": str(other)})
-    assert (document["leads"]["rows"], document["ads"]["rows"]) == (10, 10)
-    other.write_text("SELECT 1 AS x WHERE :since < :until", encoding="utf-8")
-    with pytest.raises(ContractError, match="lead_id"):
-        extract(home, now=morning(11), queries={"leads": str(other)})
+BY_CHANGE = QUERIES["outcomes"].replace("written_at", "qualified_at")
+"""The same outcomes, recorded when they happened: those of a night stand on the day before."""
+RAW = ("extracts", "leads", "ads", "outcomes")
+
+
+def edit(home: Copy, table: str, query: str) -> None:
+    Path(home.deployment.config.extracts.queries[table]).write_text(query, encoding="utf-8")
+
+
+def build(home: Copy, days: DayRange, *, now: datetime, **values: Any) -> None:
+    config = {"ops": {"queried__extracts": {"config": {"now": now.isoformat(), **values}}}}
+    assert home.run(*RAW, days=days, config=config).success
+
+
+def outcomes(home: Copy) -> pl.DataFrame:
+    return home.deployment.scan("outcomes", first=FIRST, last=day(DAYS)).collect()
+
+
+def across_midnight(source: Source) -> None:
+    """Every third outcome is written down on the next morning."""
+    later = "strftime('%Y-%m-%dT%H:%M:%SZ', written_at, '+8 hours')"
+    source.run(f"UPDATE outcomes SET written_at = {later} WHERE substr(lead, 2) % 3 = 0;")
+
+
+def test_an_edited_query_is_read_from_the_start_and_earlier_readings_do_not_count(home: Copy) -> None:
+    extract(home, now=morning(20))
+    edit(home, "outcomes", BY_CHANGE)
+    assert covered_until(home.deployment) == FIRST
+    assert window(extract(home, now=morning(21))) == (str(FIRST), str(day(21)))
+    assert covered_until(home.deployment) == day(21)
+    edit(home, "outcomes", QUERIES["outcomes"])  # back again: what it had read was replaced by the other
+    assert covered_until(home.deployment) == FIRST
+    assert window(extract(home, now=morning(22))) == (str(FIRST), str(day(22)))
+
+
+def test_homes_that_did_not_note_their_query_go_on_as_they_were(home: Copy) -> None:
+    build(home, DayRange(FIRST, day(19)), now=morning(20))
+    lake = home.deployment.lake
+    lake.write_json("extracted_days", {table: [[str(FIRST), str(day(19))]] for table in QUERIES})
+    note = lake.read_json("sources/outcomes")
+    lake.write_json("sources/outcomes", {key: value for key, value in note.items() if key != "query"})
+    assert covered_until(home.deployment) == day(20)
+    assert edited_queries(home.deployment) == []
+    build(home, DayRange(day(20), day(20)), now=morning(21))
+    assert lake.read_json("extracted_days")["outcomes"]["days"] == [[str(FIRST), str(day(20))]]
+
+
+def test_some_days_are_never_written_by_an_edited_query_and_all_days_are_what_it_says(
+    home: Copy, source: Source
+) -> None:
+    across_midnight(source)
+    build(home, DayRange(FIRST, day(19)), now=morning(20))
+    edit(home, "outcomes", BY_CHANGE + " AND lead <> 'L7.0'")
+    assert edited_queries(home.deployment) == ["outcomes"]
+    before = home.files()
+    with pytest.raises(ConfigError, match=r"the query of outcomes was edited.*'elv build-table' once"):
+        build(home, DayRange(day(20), day(20)), now=morning(21))
+    assert home.files("outcomes") == {file: content for file, content in before.items() if file.startswith("outcomes/")}
+    build(home, DayRange(FIRST, day(20)), now=morning(21))
+    assert edited_queries(home.deployment) == []
+    rows = outcomes(home)
+    assert rows.height == rows["lead_id"].n_unique() == 20
+    assert "L7.0" not in rows["lead_id"].to_list()
+    assert rows["withdrawn_time"].null_count() == rows.height
+    assert (rows["day"] == rows["qualified_time"].dt.date()).all()
+    deployment = home.deployment
+    assert deployment.scan_once_a_lead("outcomes", first=FIRST, last=day(DAYS)).collect().height == 20
+
+
+def test_an_edited_query_that_was_read_in_part_replaces_no_day(home: Copy, source: Source) -> None:
+    across_midnight(source)
+    build(home, DayRange(FIRST, day(19)), now=morning(20))
+    edit(home, "outcomes", BY_CHANGE)
+    with pytest.raises(ConfigError, match="was edited"):
+        build(home, DayRange(FIRST, day(19)), now=morning(21), since=str(day(10)), exactly=True)
+    assert outcomes(home)["lead_id"].n_unique() == 20
 
 
 def test_every_access_is_noted_without_values(home: Copy) -> None:

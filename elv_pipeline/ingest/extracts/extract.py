@@ -29,7 +29,7 @@ from elv_pipeline.databases.connections import describe
 from elv_pipeline.databases.permissions import refuse_writers
 from elv_pipeline.databases.refusals import explain
 from elv_pipeline.databases.retries import is_transient, with_retries
-from elv_pipeline.databases.statements import Statement
+from elv_pipeline.databases.statements import Statement, by_hand
 from elv_pipeline.errors import ConfigError, ContractError, SourceError
 from elv_pipeline.ingest.extracts.columns import SOURCE_CONTRACTS, Admission
 from elv_pipeline.ingest.extracts.row_streams import answer_of, one_state
@@ -205,8 +205,9 @@ def _read(
             if is_transient(error, dialect=connection.dialect.name):
                 raise
             raise SourceError(
-                f"{place} ({table}): {explain(error, dialect=connection.dialect.name)}. The query ran against "
-                f"{describe(source.engine)}; nothing was written."
+                f"{place} ({table}): {explain(error, dialect=connection.dialect.name, sql=statement.sql)}. The query "
+                f"ran against {describe(source.engine)}; nothing was written. "
+                f"{by_hand(since, until, dialect=connection.dialect.name)}."
             ) from None
         noted.append(rows.rows)
     return _Read(

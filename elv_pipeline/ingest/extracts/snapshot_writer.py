@@ -7,7 +7,7 @@ from (``extract``), or what a manifest means (``snapshots``).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +29,7 @@ from elv_pipeline.ingest.extracts.snapshots import (
     snapshot_name,
     snapshots_in,
 )
+from elv_pipeline.ingest.personal_values import Door, emptied, personal_mark
 
 _SEEDS = (20_250_331, 7_919)
 """Of two independent 64-bit hashes of a row; their sums do not depend on the order of rows."""
@@ -61,12 +62,14 @@ def staged(
 ) -> Iterator[StagedRows]:
     """Write frames of one schema, at least one, as they come, and remove what was not taken from the hidden place.
 
+    E-mail addresses and phone numbers are emptied on the way, and what was found is noted in the file
+    (``personal_values``): the door of an extract has no way around it.
     Memory is that of three batches, whatever their number: one that is fetched, one that is written, and the writer's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{uuid4().hex[:12]}.staged"
     try:
-        yield _written(frames, path=path, marks=marks or {})
+        yield _admitted(frames, path=path, marks=marks or {})
     finally:
         path.unlink(missing_ok=True)
 
@@ -92,7 +95,7 @@ def published(path: Path, manifest: SnapshotManifest) -> Snapshot:
 
 
 def same_as_before(folder: Path, manifest: SnapshotManifest) -> Snapshot | None:
-    """The newest snapshot that speaks of any moment of the window, if it says the very same of the very same window.
+    """The newest snapshot that speaks of any moment of the window, if its query says the very same of the same window.
 
     One that was followed by a snapshot of another window is not taken, though its content be the same: the later one
     has had the last word on the days that both hold.
@@ -106,7 +109,8 @@ def same_as_before(folder: Path, manifest: SnapshotManifest) -> Snapshot | None:
         return None
     newest = speaking[-1].manifest
     same = all(
-        getattr(newest, name) == getattr(manifest, name) for name in ("since", "until", "known_until", "content")
+        getattr(newest, name) == getattr(manifest, name)
+        for name in ("since", "until", "known_until", "content", "query_sha256")
     )
     return replace(speaking[-1], unchanged=True) if same else None
 
@@ -128,7 +132,45 @@ class _Content:
         return hashlib.sha256(repr((columns, self.rows, self.sums)).encode()).hexdigest()
 
 
-def _written(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, str]) -> StagedRows:
+def _admitted(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, str]) -> StagedRows:
+    door = Door(path.parent.name)
+
+    def found() -> Mapping[str, str]:
+        return personal_mark(door.told())
+
+    rows = _written(frames, path=path, marks=marks, passing=door.through, closing=found)
+    gone = door.left_out()
+    if not gone:
+        return rows
+    # Only the last row told that most of a column are addresses; what stands beside them must not stay either.
+    again = path.with_name(f"{path.stem}_again{path.suffix}")
+    try:
+        rewritten = _written(
+            _read_back(path), path=again, marks=marks, passing=lambda frame: emptied(frame, gone), closing=found
+        )
+        again.replace(path)
+    finally:
+        again.unlink(missing_ok=True)
+    return replace(rewritten, path=path, batches=rows.batches)
+
+
+def _read_back(path: Path) -> Iterator[pl.DataFrame]:
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            frame = pl.from_arrow(file.read_row_group(group))
+            assert isinstance(frame, pl.DataFrame)
+            yield frame
+
+
+def _written(
+    frames: Iterable[pl.DataFrame],
+    *,
+    path: Path,
+    marks: Mapping[str, str],
+    passing: Callable[[pl.DataFrame], pl.DataFrame],
+    closing: Callable[[], Mapping[str, str]],
+) -> StagedRows:
+    """Write what ``passing`` makes of each frame; ``closing`` gives metadata that are known when all have passed."""
     content, batches = _Content(), 0
     columns: tuple[tuple[str, str], ...] = ()
     writer: pq.ParquetWriter | None = None
@@ -136,20 +178,22 @@ def _written(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, 
     with ThreadPoolExecutor(max_workers=1) as background:  # the database fills the next batch while one is written
         try:
             for frame in frames:
-                arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
                 if writer is None:
                     columns = tuple((name, str(dtype)) for name, dtype in frame.schema.items())
-                    schema = arrow.schema.with_metadata(marks) if marks else arrow.schema
+                    schema = _arrow(frame.clear()).schema
+                    schema = schema.with_metadata(marks) if marks else schema
                     writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
                 batches += 1 if frame.height else 0
                 if pending is not None:
                     pending.result()
-                pending = background.submit(_write, writer, arrow, frame, content)
+                pending = background.submit(_write, writer, frame, passing, content)
             if pending is not None:
                 pending.result()
         finally:
             background.shutdown(wait=True)
             if writer is not None:
+                if last := closing():
+                    writer.add_key_value_metadata(last)
                 writer.close()
     if writer is None:
         raise ValueError("no frame was given; one without rows says which columns there are")
@@ -160,7 +204,17 @@ def _written(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, 
     )
 
 
-def _write(writer: pq.ParquetWriter, arrow: pa.Table, frame: pl.DataFrame, content: _Content) -> None:
+def _write(
+    writer: pq.ParquetWriter,
+    frame: pl.DataFrame,
+    passing: Callable[[pl.DataFrame], pl.DataFrame],
+    content: _Content,
+) -> None:
     if frame.height:
-        writer.write_table(arrow)
-        content.add(frame)
+        passed = passing(frame)
+        writer.write_table(_arrow(passed))
+        content.add(passed)
+
+
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def standing_of(arrivals: Sequence[Arrival], *, span: Span | None = None) -> list[tuple[Arrival, tuple[Span, ...]]]:
     """The files that still have a say, oldest first, each with the days of which a later snapshot says everything.
 
-    A snapshot holds all rows of its window. A row of an older one, of the same query, that it lacks is gone from the
-    database: an outcome was withdrawn, a lead erased. Files that are no snapshots promise nothing of the kind, and
-    daily delivery is kept in versions, so all of those stand. It also keeps a daily run cheap: of ninety snapshots that
-    hold its day only the newest is opened.
+    A snapshot holds all rows of its window. A row of an older one that it lacks is gone: an outcome was withdrawn, a
+    lead erased, or the query was edited and asks for something else. Would only a snapshot of the same query replace
+    it, what an edited query no longer delivers would stand for ever, and what it places on another day stand twice; an
+    edited query is read from the calendar's start (``orchestration.queries_read``), so that no row falls between the
+    two. Files that are no snapshots promise nothing of the kind, and daily delivery is kept in versions, so all of
+    those stand. It also keeps a daily run cheap: of ninety snapshots that hold its day only the newest is opened.
 
     Args:
         arrivals: files of one export, oldest first.
@@ -31,11 +33,9 @@ def standing_of(arrivals: Sequence[Arrival], *, span: Span | None = None) -> lis
     found: list[tuple[Arrival, tuple[Span, ...]]] = []
     later: list[Arrival] = []
     for arrival in reversed(arrivals):
-        # A table without days, such as a map, has nothing that a window could replace: its rows are known by their key.
-        kept = arrival.loads or arrival.span is None
-        replacing = () if kept else tuple(each.covered for each in later if each.query == arrival.query)
-        without = joined([days for days in replacing if days])
-        if not _is_within(_asked(arrival.span, span), without):
+        replaced = joined([each.covered for each in later if each.covered])
+        without = () if arrival.loads or arrival.span is None else replaced
+        if not _is_within(_asked(arrival.span, span), without) and not _is_of_an_older_query(arrival, later):
             found.append((arrival, without))
         if arrival.covered:
             later.append(arrival)
@@ -51,6 +51,17 @@ def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
         else:
             found.append((first, last))
     return tuple(found)
+
+
+def _is_of_an_older_query(arrival: Arrival, later: Sequence[Arrival]) -> bool:
+    """Whether a table without days, such as a map, has been read by another query since, wherever this one had read.
+
+    A window replaces none of its rows, which are known by their key, so those of an edited query would stand for ever.
+    """
+    if arrival.loads or arrival.span is not None or arrival.covered is None:
+        return False
+    others = joined([each.covered for each in later if each.covered and each.query != arrival.query])
+    return _is_within(arrival.covered, others)
 
 
 def _asked(own: Span | None, span: Span | None) -> Span | None:

@@ -4,14 +4,13 @@ Belongs here: the asset function and the window of a run. Does not belong here: 
 or connections (``databases/``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from pydantic import Field
 
 from elv_pipeline.databases.audit import AccessLog
 from elv_pipeline.databases.connections import Connection, open_engine
@@ -19,18 +18,15 @@ from elv_pipeline.databases.statements import Statement
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.ingest.extracts.extract import Source, extract_all
-from elv_pipeline.ingest.extracts.snapshots import Snapshot, snapshots_in
-from elv_pipeline.ingest.extracts.standing import joined
+from elv_pipeline.ingest.extracts.snapshots import Snapshot
 from elv_pipeline.ingest.extracts.window import ExtractWindow
 from elv_pipeline.ingest.stored_ids import hashing_mark, stored_ids
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG
+from elv_pipeline.orchestration.queries_read import covered_until, note_covered
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.privacy import hasher_of, hashing_file, require_same_key
-
-COVERED = "extracted_days"
-"""Document of the lake: for each table the spans of local days that were read whole."""
 
 
 class ExtractConfig(dg.Config):
@@ -38,11 +34,10 @@ class ExtractConfig(dg.Config):
 
     Attributes:
         since: first local day (ISO 8601); empty: ``days_back`` before ``until``. Days before it that were never read
-            are read, too.
+            by the present queries are read, too.
         exactly: read from ``since`` on, whatever is missing before it.
         until: local day that is not reached any more; empty: the day after the run's last day, or today.
         days_back: length of the window; 0: ``extracts.days_back``.
-        queries: query files that replace the configured ones, by table.
         now: the present moment (ISO 8601); empty for the clock's. Only a rehearsal of past days gives one.
     """
 
@@ -50,7 +45,6 @@ class ExtractConfig(dg.Config):
     until: str = ""
     days_back: int = 0
     exactly: bool = False
-    queries: dict[str, str] = Field(default_factory=dict)
     now: str = ""
 
     @property
@@ -82,6 +76,7 @@ def extract_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsD
                 "dagster/row_count": sum(snapshot.manifest.rows for snapshot in found.values()),
                 "since": str(since),
                 "until": str(until),
+                "queries": dg.MetadataValue.json(dict(sorted(queries.items()))),
                 "tables": dg.MetadataValue.md(_table(document)),
             }
         )
@@ -95,14 +90,15 @@ def read_window(deployment: Deployment, config: ExtractConfig, *, since: date, u
     if settings.databases.source is None:  # the configuration's own check makes this impossible
         raise ConfigError(f"{name}: extracts need databases.source")
     connection = Connection.of(settings.databases.source, name="databases.source", read_only=True)
-    files = {**settings.extracts.queries, **config.queries}
-    statements = {table: Statement.read(Path(path)) for table, path in files.items()}
+    files = settings.extracts.queries
     folder = deployment.home.extracts(name)
     has_data = folder.exists() or bool(deployment.lake.days("leads"))
     require_same_key(hashing_file(deployment.home, name), hasher_of(settings), name=name, has_data=has_data)
     engine = open_engine(connection, purpose=f"extract {name}")
     forgotten = Forgotten.load(forgotten_file(deployment.home, name))
     try:
+        dialect = engine.dialect.name
+        statements = {table: Statement.read(Path(path), dialect=dialect) for table, path in files.items()}
         source = Source(
             engine=engine,
             audit=AccessLog(deployment.home.access_log),
@@ -125,35 +121,6 @@ def read_window(deployment: Deployment, config: ExtractConfig, *, since: date, u
         return extract_all(statements, source=source, window=window, folder=folder)
     finally:
         engine.dispose()
-
-
-def covered_until(deployment: Deployment) -> date:
-    """First local day that is missing in a table that a query delivers; the calendar's start where one was never read.
-
-    Coverage counts from the calendar's start without a gap: a first extract of a late window says nothing of the past.
-    """
-    known = deployment.lake.read_json(COVERED) or {}
-    tables = deployment.config.extracts.queries
-    return min((_covered_until(deployment, known.get(table, [])) for table in tables), default=date.max)
-
-
-def note_covered(deployment: Deployment, found: Mapping[str, Snapshot]) -> None:
-    """Remember which days were read; their snapshots may be purged."""
-    known = dict(deployment.lake.read_json(COVERED) or {})
-    for table in found:
-        snapshots = snapshots_in(deployment.home.extracts(deployment.name) / table)
-        spans = [span for one in snapshots if (span := one.manifest.covered_days(deployment.config.zone))]
-        earlier = [(date.fromisoformat(first), date.fromisoformat(last)) for first, last in known.get(table, [])]
-        known[table] = [[str(first), str(last)] for first, last in joined([*earlier, *spans])]
-    deployment.lake.write_json(COVERED, known)
-
-
-def _covered_until(deployment: Deployment, spans: Sequence[Sequence[str]]) -> date:
-    day = deployment.first_day
-    for first, last in spans:
-        if date.fromisoformat(first) <= day <= date.fromisoformat(last):
-            day = date.fromisoformat(last) + timedelta(days=1)
-    return day
 
 
 def _window(deployment: Deployment, config: ExtractConfig, *, tags: Mapping[str, str]) -> tuple[date, date]:

@@ -21,6 +21,7 @@ from elv_pipeline.orchestration.describe import schema_of_contract, table_metada
 from elv_pipeline.orchestration.exports_at_hand import export_at_hand, usable_exports
 from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.queries_read import is_edited, require_all_days
 from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, raw_parts, write_rows, write_versions
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.problems.lead_ads import LEAD_ATTRIBUTES
@@ -136,10 +137,14 @@ def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         days, config = day_range(context).days, deployment.config
         export, leads = export_at_hand(deployment, "outcomes"), export_at_hand(deployment, "leads")
         found = export.of_days(days)
+        edited = is_edited(deployment, OUTCOMES.name, export.arrivals)
+        if edited:  # before anything is noted
+            require_all_days(deployment, OUTCOMES.name, export.arrivals, days=days)
         complete_columns(deployment.lake, OUTCOMES.name, OUTCOMES.schema)
         checked = check_outcomes(found, known_leads(deployment, leads, of=found), config)
-        rows = with_withdrawn(deployment, export, checked.frame, days=days)
-        note_unobserved(deployment, checked)
+        # An edited query says what an outcome is: one that it does not deliver was none, and is not withdrawn.
+        rows = checked.frame if edited else with_withdrawn(deployment, export, checked.frame, days=days)
+        note_unobserved(deployment, checked, anew=edited)
         # Days without an outcome at the end are covered as far as the leads that were exported with them.
         reach = max((day for day in (export.last_day, leads.last_day) if day), default=None)
         return write_rows(context, deployment, export, OUTCOMES, rows=rows, profile=checked.profile, last_day=reach)
