@@ -96,8 +96,11 @@ class Facts:
         usually = _figure(middle, phrase, currency=currency)
         if said != phrase.usual and usually != figures[0]:
             figures.append(f"usually {usually.removeprefix('est. ')}")
-        if count is not None and phrase.companion_words:
-            figures.append(f"{float(str(count)):,.0f} {phrase.companion_words}")
+        rows = None if count is None or not phrase.companion_words else round(float(str(count)))
+        if rows == 0 and phrase.companion_none:
+            return f"{phrase.companion_none} ({'; '.join(figures)})"
+        if rows is not None:
+            figures.append(f"{rows:,} {phrase.companion_one if rows == 1 else phrase.companion_words}")
         text = f"{said} ({'; '.join(figures)})"
         return text if len(text) <= MOST_CHARACTERS else said
 

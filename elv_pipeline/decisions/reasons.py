@@ -58,13 +58,17 @@ class ReasonSpec:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Some reasons: the row each belongs to, its place among the row's reasons, and the column that speaks for it."""
+    """Some reasons: the row each belongs to, its place among the row's reasons, and the column that speaks for it.
+
+    ``contradicts`` where that column would say the contrary of what its measure means to everybody.
+    """
 
     row: npt.NDArray[np.int64]
     place: npt.NDArray[np.int64]
     group: npt.NDArray[np.int64]
     feature: npt.NDArray[np.int64]
     contribution: FloatArray
+    contradicts: npt.NDArray[np.bool_]
 
 
 def reasons(
@@ -80,13 +84,23 @@ def reasons(
 
     Returns:
         ``lead_id, reason_1, reason_2, ...`` in the order of the rows; the strongest reason first. A group of features
-        that adds less than the spec asks for is no reason: the column is null then.
+        that adds less than the spec asks for is no reason: the column is null then. Nor is one whose sentence would
+        contradict its measure, as "lowers: qualified more often than usual"; the next one takes its place.
     """
     grouping = spec.grouping(bundle.schema.names)
     spoken = _spoken(bundle.schema.names, spec)
     # Slice by slice: a million leads' sentences as Python objects would take more memory than their scores.
     parts = [
-        _columns(_choose(part, grouping=grouping, spoken=spoken, spec=spec), part, bundle, table, reference, spec)
+        _columns(
+            _choose(
+                part, grouping=grouping, spoken=spoken, spec=spec, sides=_sides(part, bundle, table, reference, spec)
+            ),
+            part,
+            bundle,
+            table,
+            reference,
+            spec,
+        )
         for part in contribution_slices(bundle, table, grouping=grouping, reference=reference)
     ]
     names = [f"reason_{place + 1}" for place in range(spec.count)]
@@ -107,13 +121,16 @@ def explanation(
 
     Returns:
         ``group, words, contribution, reason``; the contributions sum to the lead's margin. The row ``average`` is the
-        average lead's margin; ``not_shown`` sums up what must not, or cannot, be spoken of.
+        average lead's margin; ``not_shown`` sums up what must not, or cannot, be spoken of. A group whose sentence
+        would contradict its measure stands without reason.
     """
     grouping, spoken = spec.grouping(bundle.schema.names), _spoken(bundle.schema.names, spec)
     (part,) = contribution_slices(bundle, lead.head(1), grouping=grouping, reference=reference)
     tiny = float(np.finfo(np.float64).tiny)  # what adds nothing at all is not listed
     every = replace(spec, count=len(grouping.groups), min_share=0.0, min_margin=tiny)
-    chosen = _choose(part, grouping=grouping, spoken=spoken, spec=every)
+    sides = _sides(part, bundle, lead.head(1), reference, spec)
+    chosen = _choose(part, grouping=grouping, spoken=spoken, spec=every, sides=sides, with_contradictions=True)
+    said = _sentences(chosen, bundle.schema.names, lead, reference, spec)
     words = {phrase.group: phrase.group_words for phrase in spec.phrases.values()}
     keys = [grouping.groups[group] for group in chosen.group]
     rest = float(part.features[0, ~spoken].sum())
@@ -123,7 +140,7 @@ def explanation(
             keys,
             [words[key] for key in keys],
             chosen.contribution.tolist(),
-            _sentences(chosen, bundle.schema.names, lead, reference, spec),
+            [None if mute else text for text, mute in zip(said, chosen.contradicts, strict=True)],
             strict=True,
         ),
         ("not_shown", "what is not shown", rest, None),
@@ -137,12 +154,40 @@ def _spoken(features: Sequence[str], spec: ReasonSpec) -> npt.NDArray[np.bool_]:
     return np.array([feature in allowed for feature in features], dtype=bool)
 
 
-def _choose(part: ContributionSlice, *, grouping: Grouping, spoken: npt.NDArray[np.bool_], spec: ReasonSpec) -> _Chosen:
+def _sides(
+    part: ContributionSlice,
+    bundle: ModelBundle,
+    table: pl.DataFrame,
+    reference: ExplanationReference,
+    spec: ReasonSpec,
+) -> npt.NDArray[np.int8]:
+    """For each row and feature 1 where the value is better than usual by its meaning, -1 where worse, else 0."""
+    rows = table.slice(part.first_row, len(part.groups))
+    sides = np.zeros(part.features.shape, dtype=np.int8)
+    for place, name in enumerate(bundle.schema.names):
+        phrase, quartiles = spec.phrases.get(name), reference.quartiles.get(name)
+        if phrase is None or quartiles is None or not phrase.higher_is_better:
+            continue
+        values = rows[name].cast(pl.Float64).to_numpy()  # null becomes NaN, which is on neither side
+        sides[:, place] = np.where(values > quartiles[2], 1, np.where(values < quartiles[0], -1, 0))
+    return sides
+
+
+def _choose(
+    part: ContributionSlice,
+    *,
+    grouping: Grouping,
+    spoken: npt.NDArray[np.bool_],
+    spec: ReasonSpec,
+    sides: npt.NDArray[np.int8],
+    with_contradictions: bool = False,
+) -> _Chosen:
     """Take each row's strongest groups; ties go to the group whose key comes first."""
     # Without the unspoken columns, so that a group speaks for what may be said of it, and for nothing else.
     features = part.features if spoken.all() else np.where(spoken, part.features, 0.0)
     groups = part.groups if spoken.all() else grouping.summed(features)
-    size = np.abs(groups)
+    contradicts = _contradictions(features, groups, grouping=grouping, sides=sides)
+    size = np.abs(groups) if with_contradictions else np.where(contradicts, 0.0, np.abs(groups))
     least = np.maximum(spec.min_share * np.abs(part.groups).sum(axis=1), spec.min_margin)
     order = np.argsort(-size, axis=1, kind="stable")[:, : spec.count]
     row, place = np.nonzero(np.take_along_axis(size, order, axis=1) >= least[:, None])
@@ -151,9 +196,24 @@ def _choose(part: ContributionSlice, *, grouping: Grouping, spoken: npt.NDArray[
     feature = np.zeros(len(row), dtype=np.int64)
     for key in np.unique(group):
         mine, members = np.flatnonzero(group == key), np.flatnonzero(grouping.group_of == key)
-        signed = features[np.ix_(row[mine], members)] * np.sign(contribution[mine])[:, None]
+        cells, direction = np.ix_(row[mine], members), np.sign(contribution[mine])[:, None]
+        # Of the columns that say nothing contrary; where all do, the reason is not said anyway.
+        signed = np.where(sides[cells] * direction < 0, -np.inf, features[cells] * direction)
         feature[mine] = members[np.argmax(signed, axis=1)]
-    return _Chosen(row + part.first_row, place, group, feature, contribution)
+    return _Chosen(row + part.first_row, place, group, feature, contribution, contradicts[row, group])
+
+
+def _contradictions(
+    features: FloatArray, groups: FloatArray, *, grouping: Grouping, sides: npt.NDArray[np.int8]
+) -> npt.NDArray[np.bool_]:
+    """For each row and group whether every column that moves the lead in the group's direction says the contrary."""
+    contradicts = np.zeros(groups.shape, dtype=np.bool_)
+    for group in np.unique(grouping.group_of[sides.any(axis=0)]):
+        members = np.flatnonzero(grouping.group_of == group)
+        direction = np.sign(groups[:, group])[:, None]
+        moves = features[:, members] * direction > 0
+        contradicts[:, group] = moves.any(axis=1) & ~(moves & (sides[:, members] * direction >= 0)).any(axis=1)
+    return contradicts
 
 
 def _columns(

@@ -17,6 +17,7 @@ import polars as pl
 
 from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.ingest.ingested import Ingested, TableProfile, column_profiles
+from elv_pipeline.ingest.personal_values import newest_of
 
 REPEATED = "repeated_in_a_later_file"
 _FILE = "file_position"
@@ -101,6 +102,7 @@ def _profile(files: Sequence[Ingested], frame: pl.DataFrame, *, name: str, repea
         time_shapes={**profiles[-1].time_shapes, **shapes},
         columns_in_file=tuple(dict.fromkeys(column for p in profiles for column in p.columns_in_file)),
         left_out=next((p.left_out for p in profiles if p.left_out), ()),
+        personal=newest_of(one for file in files if file.frame.height for one in file.profile.personal),
     )
 
 

@@ -24,6 +24,7 @@ from elv_pipeline.ingest.parsing.categories import as_categories, types_to_read
 from elv_pipeline.ingest.parsing.formats import read_any, rows_holding
 from elv_pipeline.ingest.parsing.numbers import in_one_form
 from elv_pipeline.ingest.parsing.text_table import Layout
+from elv_pipeline.ingest.personal_values import newest_of, noted_in, without_personal_values
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.ingest.stored_ids import is_hashed_already, stored_ids
 from elv_pipeline.settings import PipelineConfig
@@ -86,13 +87,17 @@ def open_file(
         rows = draft.frame
         if not is_hashed_already(local, config):  # whatever comes after this, messages included, sees no plain id
             rows = stored_ids(rows, config, table=source.name)
+        before = noted_in(local, name=file.name) if file.snapshot is not None else ()
+        rows = as_categories(rows, source=source)  # each value once: of a name that recurs, one is looked at
+        rows, personal = without_personal_values(rows, place=file.name)
+        personal = newest_of([*before, *personal])
     _require_as_written(file, table.sha256)
     if not allow_no_rows:
         _require_rows(draft)
     columns = tuple(name for name in source.names if name in draft.frame.columns)
     return SourceFile(
         path=Path(file.name if file.is_remote else file.location),
-        frame=as_categories(rows.select(SOURCE_ROW, *columns), source=source),
+        frame=rows.select(SOURCE_ROW, *columns),
         columns=columns,
         dropped_columns=found.dropped,
         sha256=table.sha256,
@@ -101,6 +106,7 @@ def open_file(
         headers={column: found.headers[column] for column in columns if column in found.headers},
         notes=draft.notes,
         recorded_time=file.recorded_time(config.zone),
+        personal=personal,
     )
 
 
@@ -176,4 +182,5 @@ def _joined(parts: Sequence[SourceFile], *, place: str, source: TableContract) -
         currency=next((part.currency for part in parts if part.currency), None),
         headers={column: header for part in reversed(parts) for column, header in part.headers.items()},
         notes=notes,
+        personal=newest_of(one for part in parts for one in part.personal),
     )

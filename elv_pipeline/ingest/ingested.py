@@ -15,9 +15,11 @@ import polars as pl
 
 from elv_pipeline.contracts.messages import ABOUT_PEOPLE, shown, shown_of_a_lead
 from elv_pipeline.contracts.spec import TableContract, type_name
+from elv_pipeline.ingest.extracts.snapshots import is_snapshot_name
 from elv_pipeline.ingest.parsing.categories import as_texts, distinct_count
 from elv_pipeline.ingest.parsing.key_order import key_order
 from elv_pipeline.ingest.parsing.row_rules import SiftedRows
+from elv_pipeline.ingest.personal_values import PersonalValues
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 
 DUPLICATE = "duplicate"
@@ -51,7 +53,7 @@ class TableProfile:
     what was changed without dropping a row (for example local times that do not exist and moved forward).
     ``connector`` is the format that the file was read as, ``currency`` the one that its header names, and ``left_out``
     the first rows that rules dropped. ``known_until`` is the moment up to which an extract covered the table; None
-    where only its rows say how far it reaches.
+    where only its rows say how far it reaches. ``personal`` counts addresses and phone numbers that did not enter.
     """
 
     table: str
@@ -71,6 +73,12 @@ class TableProfile:
     columns_in_file: tuple[str, ...] = ()
     left_out: tuple[LeftOutRow, ...] = ()
     known_until: datetime | None = None
+    personal: tuple[PersonalValues, ...] = ()
+
+    @property
+    def called(self) -> str:
+        """What sentences call the export: its file, or its table where a query delivered it: nobody knows that file."""
+        return self.table if is_snapshot_name(self.file) else self.file
 
     @property
     def duplicates_dropped(self) -> int:
@@ -152,6 +160,7 @@ def finish(
         currency=source.currency,
         columns_in_file=source.columns,
         left_out=_left_out(source.frame, rows, contract=contract) if set(sifted.dropped) - {NEVER_SO_FAR} else (),
+        personal=source.personal,
     )
     return Ingested(valid, profile, rows, _dropped_leads(sifted, frame, source=source))
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from elv_pipeline.ingest.personal_values import PersonalValues
 
 SOURCE_ROW = "source_row"
 """Row number in the file; the header is row 1, and a quoted value with line breaks is still one row."""
@@ -33,6 +37,7 @@ class SourceFile:
         notes: counts of what the connector changed or left out, such as a totals row.
         recorded_time: when the figures were exported, if the file's name says so; UTC. None where several files were
             joined: then daily tables have the moment in their column ``recorded_time``.
+        personal: e-mail addresses and phone numbers that did not enter, and ids that are such.
     """
 
     path: Path
@@ -45,6 +50,7 @@ class SourceFile:
     headers: dict[str, str] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     recorded_time: datetime | None = None
+    personal: tuple[PersonalValues, ...] = ()
 
     @property
     def name(self) -> str:

@@ -51,7 +51,11 @@ class ReasonPhrase:
         missing: said when there is no value.
         unit: how the value is shown.
         companion: a column with the number of rows behind the value, or None.
-        companion_words: what that number counts.
+        companion_words: what that number counts, of several.
+        companion_one: the same of a single one.
+        companion_none: said instead of everything else where that number is 0 and the value is but an estimate.
+        higher_is_better: whether everybody takes a higher value for the better one. A reason that says the contrary
+            ("lowers: qualified more often than usual") may be true of a model, but nobody can use it.
     """
 
     column: str
@@ -64,8 +68,12 @@ class ReasonPhrase:
     unit: Unit
     companion: str | None = None
     companion_words: str = ""
+    companion_one: str = ""
+    companion_none: str = ""
+    higher_is_better: bool = False
 
 
+_HIGHER_IS_BETTER = frozenset({"ctr"})
 _LEVEL_WORDS = {EVERYTHING.name: "account", "adset": "ad set"}
 _MEASURE_WORDS = {
     "ctr": "click-through rate",
@@ -125,6 +133,7 @@ def _sums(feature: WindowSum, level: Level, days: int) -> list[ReasonPhrase]:
             what=f"{_words(ratio.name)} of the {_level(level)}",
             over=over,
             unit=_unit_of_ratio(ratio),
+            higher_is_better=ratio.name in _HIGHER_IS_BETTER,
         )
         for ratio in feature.ratios
     ]
@@ -240,6 +249,9 @@ def _history(feature: OutcomeHistory, level: Level) -> list[ReasonPhrase]:
             unit="estimate",
             companion=leads,
             companion_words=f"leads in {days} days",
+            companion_one=f"lead in {days} days",
+            companion_none=f"no lead of {owner} in {days} days yet",
+            higher_is_better=True,
         ),
     ]
 
@@ -318,7 +330,14 @@ def _tokens(feature: HashedTokens) -> list[ReasonPhrase]:
 
 
 def _amount(
-    column: str, *, group: str, what: str, over: str, unit: Unit, group_words: str | None = None
+    column: str,
+    *,
+    group: str,
+    what: str,
+    over: str,
+    unit: Unit,
+    group_words: str | None = None,
+    higher_is_better: bool = False,
 ) -> ReasonPhrase:
     return ReasonPhrase(
         column=column,
@@ -329,6 +348,7 @@ def _amount(
         usual=f"usual {what} {over}",
         missing=f"no {what} {over}",
         unit=unit,
+        higher_is_better=higher_is_better,
     )
 
 

@@ -98,7 +98,7 @@ def test_only_columns_of_the_contract_are_written_and_the_others_named(crm: Crm,
 
 
 def test_a_missing_column_and_one_that_comes_twice_are_refused(crm: Crm, tmp_path: Path) -> None:
-    missing = query(tmp_path, "SELECT id AS lead_id FROM leads WHERE created_at BETWEEN :since AND :until")
+    missing = query(tmp_path, "SELECT id AS lead_id FROM leads WHERE created_at >= :since AND created_at < :until")
     with pytest.raises(ContractError, match=r"query\.sql: required column 'created_time' is missing; found lead_id\."):
         extract("leads", missing, source=crm.source(), window=window(), folder=crm.folder)
     twice = query(
@@ -246,11 +246,30 @@ def test_a_login_that_can_write_is_refused_before_it_reads(crm: Crm) -> None:
     assert files(crm.folder) == []
 
 
+def test_an_error_names_what_the_query_itself_names_and_nothing_else(crm: Crm, tmp_path: Path) -> None:
+    def message(sql: str) -> str:
+        with pytest.raises(SourceError) as raised:
+            extract("leads", query(tmp_path, sql), source=crm.source(), window=window(), folder=crm.folder)
+        return str(raised.value)
+
+    inside = "WHERE created_at >= :since AND created_at < :until"
+    assert "(leads): l.Phone does not exist in the database" in message(f"SELECT l.Phone AS x FROM leads AS l {inside}")
+    assert "(leads): nowhere does not exist" in message(f'SELECT id AS lead_id FROM "nowhere" {inside}')
+    # What a view refers to, or a string, is not in the query's own code.
+    crm.run("CREATE TABLE hidden_things (id TEXT, created_at TEXT)")
+    crm.run("CREATE VIEW shown AS SELECT * FROM hidden_things")
+    crm.run("DROP TABLE hidden_things")
+    said = message(f"SELECT id AS lead_id, 'hidden_things main' AS platform FROM shown {inside} -- hidden_things main")
+    assert "hidden_things" not in said
+    assert "a table or column of the statement does not exist" in said
+
+
 def test_every_access_is_noted_without_a_value_of_a_row(crm: Crm, tmp_path: Path) -> None:
     all_of(crm)
     wrong = query(tmp_path, "SELECT id AS lead_id FROM nowhere WHERE created_at > :since AND id < :until")
-    with pytest.raises(SourceError, match=r"query\.sql \(leads\): a table or column of the statement does not exist"):
+    with pytest.raises(SourceError, match=r"query\.sql \(leads\): nowhere does not exist in the database") as raised:
         extract("leads", wrong, source=crm.source(), window=window(), folder=crm.folder)
+    assert "put '2025-02-28 23:00:00' for :since and '2025-03-05 23:00:00' for :until." in str(raised.value)
     noted = [(line["purpose"], line["outcome"], line["rows"]) for line in crm.accesses]
     assert noted == [
         ("extract: permissions of the login", "checked", None),

@@ -1,4 +1,4 @@
-"""What a snapshot covers counts, with rows or without; what a later one of the same query lacks is gone."""
+"""What a snapshot covers counts, with rows or without; what a later one lacks is gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elv_pipeline.contracts.lead_ads import LEADS, OUTCOMES
+from elv_pipeline.contracts.lead_ads import LEAD_TO_AD_MAP, LEADS, OUTCOMES
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.extracts.extract import ExtractWindow, extract
 from elv_pipeline.ingest.extracts.standing import joined, standing_of
@@ -15,7 +15,7 @@ from elv_pipeline.ingest.intake import Arrival, Intake, combined_of
 from elv_pipeline.ingest.sources import READERS, examine
 from elv_pipeline.ingest.tables import read_ads, read_leads, read_outcomes
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand
-from elv_pipeline_tests.ingest.crm import Crm, example, window
+from elv_pipeline_tests.ingest.crm import Crm, example, query, window
 from elv_pipeline_tests.ingest.exports import make_config, write
 
 MARCH = [date(2025, 3, day) for day in range(1, 32)]
@@ -134,13 +134,54 @@ def test_a_day_that_the_later_window_cuts_keeps_the_rows_of_the_older_snapshot(c
     assert rows["lead_id"].to_list() == ["L1", "L2", "L3"]
 
 
-def test_another_query_replaces_nothing_that_it_does_not_name(crm: Crm, tmp_path: Path) -> None:
+def test_an_edited_query_has_the_last_word_on_the_days_that_it_reads_and_on_no_others(crm: Crm, tmp_path: Path) -> None:
     take(crm, "leads", window())
-    write(tmp_path, "other.sql", example("leads").sql + "  AND l.id = 'L3'\n")
-    other = type(example("leads")).read(tmp_path / "other.sql")
-    extract("leads", other, source=crm.source(), window=window(at="2025-03-07T06:00:00Z"), folder=crm.folder)
+    edited = query(tmp_path, example("leads").sql + "  AND l.id = 'L3'\n")
+    later = window("2025-03-02", at="2025-03-07T06:00:00Z")
+    extract("leads", edited, source=crm.source(), window=later, folder=crm.folder)
     rows = combined_of(taken(crm, "leads"), contract=LEADS, name="leads").frame
-    assert rows["lead_id"].to_list() == ["L1", "L2", "L3"]
+    assert rows["lead_id"].to_list() == ["L1", "L3"]
+    extract("leads", edited, source=crm.source(), window=window(at="2025-03-08T06:00:00Z"), folder=crm.folder)
+    rows = combined_of(taken(crm, "leads"), contract=LEADS, name="leads").frame
+    assert rows["lead_id"].to_list() == ["L3"]
+
+
+def test_an_outcome_that_an_edited_query_places_on_another_day_is_one_outcome(crm: Crm, tmp_path: Path) -> None:
+    take(crm, "outcomes", window())
+    by_change = query(tmp_path, example("outcomes").sql.replace("inserted_at", "changed_at"))
+    later = window("2025-03-01", "2025-03-07", at="2025-03-07T06:00:00Z")
+    extract("outcomes", by_change, source=crm.source(), window=later, folder=crm.folder)
+    export = ExportAtHand("outcomes", "outcomes", tuple(taken(crm, "outcomes")))
+    assert export.of_days([date(2025, 3, 3)]).frame.is_empty()
+    assert export.of_days([date(2025, 3, 2)]).frame["lead_id"].to_list() == ["L1"]
+
+
+def test_a_map_keeps_what_its_own_query_said_and_nothing_of_an_earlier_one(crm: Crm, tmp_path: Path) -> None:
+    def mapped() -> list[str]:
+        rows = combined_of(taken(crm, "lead_to_ad_map"), contract=LEAD_TO_AD_MAP, name="map").frame
+        return rows["lead_id"].to_list()
+
+    crm.add("lead_attribution", [("L2", "12", "S", "C")])
+    take(crm, "lead_to_ad_map", window())
+    crm.run("DELETE FROM lead_attribution WHERE lead_id = 'L1'")
+    crm.add("lead_attribution", [("L3", "12", "S", "C")])
+    take(crm, "lead_to_ad_map", window(at="2025-03-07T06:00:00Z"))
+    assert mapped() == ["L1", "L2", "L3"]
+    sql = f"SELECT * FROM ({example('lead_to_ad_map').sql}) AS q WHERE lead_id = 'L3'"
+    short = window("2025-03-02", at="2025-03-08T06:00:00Z")
+    extract("lead_to_ad_map", query(tmp_path, sql), source=crm.source(), window=short, folder=crm.folder)
+    assert mapped() == ["L1", "L2", "L3"]
+    whole = window(at="2025-03-09T06:00:00Z")
+    extract("lead_to_ad_map", query(tmp_path, sql), source=crm.source(), window=whole, folder=crm.folder)
+    assert mapped() == ["L3"]
+
+
+def test_the_same_rows_by_another_query_are_a_snapshot_of_their_own(crm: Crm, tmp_path: Path) -> None:
+    take(crm, "leads", window())
+    same = query(tmp_path, example("leads").sql + " -- checked with sales\n")
+    found = extract("leads", same, source=crm.source(), window=window(), folder=crm.folder)
+    assert (found.unchanged, found.manifest.query_sha256) == (False, same.sha256)
+    assert extract("leads", same, source=crm.source(), window=window(), folder=crm.folder).unchanged
 
 
 def test_a_day_opens_no_snapshot_that_a_newer_one_replaces(crm: Crm) -> None:

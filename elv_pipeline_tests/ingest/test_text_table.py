@@ -229,6 +229,7 @@ def verdicts(content: bytes, *, loaded: int) -> tuple[pl.DataFrame | None, pl.Da
 @given(content=delimited(), left_out=st.integers(0, 5))
 @example(content=b"lead_id,created_time\n1\n1,2,3\n", left_out=5)
 @example(content=b"lead_id,created_time\n1\n1,2,3\n", left_out=1)
+@example(content=b"lead_id;created_time\n;\n\n;;", left_out=2)
 @example(content=b'lead_id,created_time\n1,"3"\r', left_out=5)
 @example(content=b'lead_id,created_time\n1,"3"\n"\n",4\n\n', left_out=5)
 @example(content=b"lead_id,created_time\n1,\xff\n", left_out=1)

@@ -57,7 +57,7 @@ def _times_read(sources: Sources, config: PipelineConfig) -> list[TimesRead]:
             found.append(
                 TimesRead(
                     table=table.profile.table,
-                    file=table.profile.file,
+                    file=table.profile.called,
                     column=column,
                     shape=shape,
                     read_in=None if shape == "offset" else zone,

@@ -175,7 +175,6 @@ def _end_of_rows(data: _Bytes, start: int) -> int:
 def _shape_of(data: _Bytes, *, start: int, end: int, lines: _Lines) -> _Shape | None:
     """Count what matters outside quotes; None where a quote, line end or zero byte needs the strict parser."""
     shape, separator, width = _Shape(), ord(lines.separator), lines.width
-    exact = len(lines.position) < width  # of columns that are left out, Polars would not see that a row is too long
     for at in range(start, end, _CHUNK_BYTES):
         chunk = data[at : min(at + _CHUNK_BYTES, end)]
         # A search for a rare byte is several times faster than a comparison of every byte.
@@ -195,9 +194,8 @@ def _shape_of(data: _Bytes, *, start: int, end: int, lines: _Lines) -> _Shape | 
             shape.inside ^= bool(quotes.size % 2)
         elif shape.inside:
             continue
-        if exact and not _rows_are_full(
-            separators, line_feeds, width=width, before=shape.separators + shape.line_feeds
-        ):
+        # Polars does not see that a row is too long where columns are left out, nor where its last cells are empty.
+        if not _rows_are_full(separators, line_feeds, width=width, before=shape.separators + shape.line_feeds):
             return None
         shape.separators += int(np.count_nonzero(separators))
         shape.line_feeds += int(np.count_nonzero(line_feeds))

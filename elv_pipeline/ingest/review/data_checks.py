@@ -61,7 +61,9 @@ DATA_CHECKS: tuple[CheckSpec, ...] = (
         "Outcomes are known up to the moment at which leads are judged.",
         ("train",),
     ),
-    CheckSpec("personal_data", "Personal data", "No id is an e-mail address or a phone number."),
+    CheckSpec(
+        "personal_data", "Personal data", "No id and no other text is or contains an e-mail address or a phone number."
+    ),
 )
 """Every check, in the order in which people read them."""
 

@@ -18,6 +18,12 @@ LONGEST_DAILY_SPAN = 70
 """Up to ten weeks are shown by day, longer spans by week: one bar must stay wider than a hair."""
 
 
+def days_with_rows(table: Ingested) -> list[str] | None:
+    """First and last day of the rows: an extract covers its window, which may end long after its last row."""
+    days = table.frame["day"] if "day" in table.frame.columns else None
+    return None if days is None or days.is_empty() else [str(days.min()), str(days.max())]
+
+
 def missing_days(table: Ingested) -> list[date]:
     """Days without rows between the first and the last day of a table, in order."""
     first, last = table.profile.first_day, table.profile.last_day

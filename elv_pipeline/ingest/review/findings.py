@@ -13,6 +13,7 @@ from elv_pipeline.ingest.review.findings_ids import id_findings
 from elv_pipeline.ingest.review.findings_matches import match_findings
 from elv_pipeline.ingest.review.findings_money import money_findings
 from elv_pipeline.ingest.review.findings_outcomes import outcome_findings
+from elv_pipeline.ingest.review.findings_personal import personal_findings
 from elv_pipeline.ingest.review.findings_times import time_findings
 from elv_pipeline.ingest.sources import Sources
 from elv_pipeline.settings import PipelineConfig
@@ -26,6 +27,7 @@ def findings(sources: Sources, config: PipelineConfig) -> list[Finding]:
         *file_findings(sources),
         *outcome_findings(sources, config),
         *id_findings(sources),
+        *personal_findings(sources),
         *time_findings(sources, config),
         *day_findings(sources, config),
         *match_findings(sources, config),

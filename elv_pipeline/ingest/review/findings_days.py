@@ -40,7 +40,7 @@ def _gaps(sources: Sources) -> list[Finding]:
         # Quiet days are normal for leads; ads that pause for whole days are rarer than exports that lost them.
         severity: Severity = "info" if table is sources.leads else "warning"
         span = f"the first {missing[0]}, the last {missing[-1]}"
-        text = f"{table.profile.file}: {len(missing):,} days without rows, {span}."
+        text = f"{table.profile.called}: {len(missing):,} days without rows, {span}."
         found.append(
             Finding(
                 f"gaps_in_{table.profile.table}",
@@ -93,7 +93,7 @@ def _breakdowns_end_early(sources: Sources) -> list[Finding]:
         early, late = max((own.first_day - ads.first_day).days, 0), max((ads.last_day - own.last_day).days, 0)
         if early or late:
             text = (
-                f"{own.file} covers {own.first_day} to {own.last_day}, the ads export {ads.first_day} to "
+                f"{own.called} covers {own.first_day} to {own.last_day}, the ads export {ads.first_day} to "
                 f"{ads.last_day}: {early + late:,} days of ads have no such breakdown."
             )
             remedy = "Export it for the same days as ads."

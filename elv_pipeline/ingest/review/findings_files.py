@@ -54,7 +54,7 @@ def _absent_outcomes(sources: Sources) -> list[Finding]:
     elif sources.outcomes.frame.is_empty():
         code, text = (
             "no_outcome_yet",
-            f"{sources.outcomes.profile.file} holds no outcome yet; nothing can be trained.",
+            f"{sources.outcomes.profile.called} holds no outcome yet; nothing can be trained.",
         )
         remedy = "Wait for outcomes, or check the export."
     else:
@@ -80,13 +80,13 @@ def _dropped_rows(profile: TableProfile) -> list[Finding]:
     found = []
     for rule, count in profile.dropped_rows.items():
         if rule == NEVER_SO_FAR:
-            text = f"{profile.file}: {count:,} rows without qualified_time: not qualified so far."
+            text = f"{profile.called}: {count:,} rows without qualified_time: not qualified so far."
             found.append(Finding("never_so_far", "info", text, check="outcome_times", table=profile.table))
             continue
         if rule == DUPLICATE:
             found.append(_repeats(profile, count))
             continue
-        text = f"{profile.file}: {count:,} of {profile.rows_read:,} rows dropped by the rule {rule}."
+        text = f"{profile.called}: {count:,} of {profile.rows_read:,} rows dropped by the rule {rule}."
         found.append(Finding("dropped_rows", "info", text, check="rows_left_out", table=profile.table))
     return found
 
@@ -95,8 +95,8 @@ def _repeats(profile: TableProfile, count: int) -> Finding:
     share = count / max(profile.rows_read, 1)
     severity: Severity = "warning" if share > _MANY_REPEATS else "info"
     text = (
-        f"{profile.file}: {count:,} of {profile.rows_read:,} rows ({percent(share)}) repeat an earlier row's key; the "
-        f"first of each was kept (rule {DUPLICATE})."
+        f"{profile.called}: {count:,} of {profile.rows_read:,} rows ({percent(share)}) repeat an earlier row's key; "
+        f"the first of each was kept (rule {DUPLICATE})."
     )
     remedy = (
         "Find out why the export repeats rows; a join in the source may multiply them." if severity == "warning" else ""
@@ -109,7 +109,7 @@ def _dropped_columns(profile: TableProfile) -> list[Finding]:
     if not profile.dropped_columns:
         return []
     names = ", ".join(profile.dropped_columns)
-    text = f"{profile.file}: columns not part of the contract were not loaded: {names}."
+    text = f"{profile.called}: columns not part of the contract were not loaded: {names}."
     personal = any(_PERSONAL.search(name) for name in profile.dropped_columns)
     check = "personal_data" if personal else "rows_left_out"
     return [Finding("dropped_columns", "info", text, check=check, table=profile.table)]
@@ -120,7 +120,7 @@ def _notes(profile: TableProfile) -> list[Finding]:
     for note, count in profile.notes.items():
         severity: Severity = "warning" if note == "recorded_before_qualified" else "info"
         remedy = "Check which of both times is right; the later one was used." if severity == "warning" else ""
-        text = f"{profile.file}: {note_in_words(note, count)}."
+        text = f"{profile.called}: {note_in_words(note, count)}."
         check = _CHECK_OF_NOTE.get(note, "rows_left_out")
         leads = count if profile.table == "outcomes" else None
         found.append(Finding(note, severity, text, remedy, check=check, table=profile.table, leads=leads))

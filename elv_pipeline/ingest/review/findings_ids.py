@@ -1,7 +1,7 @@
-"""Findings about ids: empty, missing in disguise, personal, or under several parents.
+"""Findings about ids: empty, missing in disguise, or under several parents.
 
 Belongs here: what the ids of the leads look like on their own. Does not belong here: whether another export knows them
-(``findings_matches``).
+(``findings_matches``), or whether it is a person's address (``findings_personal``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from elv_pipeline.ingest.review.finding import Finding, percent
 from elv_pipeline.ingest.sources import Sources
 from elv_pipeline.privacy import DIGESTS_OF_NOTHING
 
-_PHONE = r"^(p:)?\+[\d ()./-]{7,}$"
 _SETTING = "contracts.leads.null_values"
 
 
 def id_findings(sources: Sources) -> list[Finding]:
-    """Ids that are empty, stand for nothing, name a person, or contradict each other."""
+    """Ids that are empty, stand for nothing, or contradict each other."""
     leads = sources.leads.frame
     # Many leads share their ids: everything below looks at distinct ids with their number of leads.
     distinct = leads.group_by(ID_LEVELS).agg(pl.len().cast(pl.Int64).alias("count"))
@@ -27,7 +26,7 @@ def id_findings(sources: Sources) -> list[Finding]:
         values = distinct.select(level, "count").drop_nulls()
         if not values.is_empty():
             found += _of_level(level, values, rows=leads.height)
-    return [*found, *_personal(leads["lead_id"]), *_several_parents(distinct)]
+    return [*found, *_several_parents(distinct)]
 
 
 def _of_level(level: str, values: pl.DataFrame, *, rows: int) -> list[Finding]:
@@ -54,23 +53,6 @@ def _of_level(level: str, values: pl.DataFrame, *, rows: int) -> list[Finding]:
         )
         remedy = f"If both mean the same: {_SETTING}: ['unknown']"
         found.append(Finding("unknown_and_empty", "info", text, remedy, check="null_ids", table="leads", leads=unknown))
-    return found
-
-
-def _personal(ids: pl.Series) -> list[Finding]:
-    found = []
-    # A pattern costs more than its first letters: only ids that begin like a phone number are looked at closely.
-    dialled = ids.filter(ids.str.starts_with("+") | ids.str.starts_with("p:+"))
-    for what, count in (
-        ("e-mail addresses", int(ids.str.contains("@", literal=True).sum())),
-        ("phone numbers", int(dialled.str.contains(_PHONE).sum())),
-    ):
-        if count:
-            text = f"lead_id holds {what}; ids are written to every output."
-            remedy = "Export a pseudonymous id instead."
-            found.append(
-                Finding("personal_lead_id", "warning", text, remedy, check="personal_data", table="leads", leads=count)
-            )
     return found
 
 

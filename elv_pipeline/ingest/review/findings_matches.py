@@ -88,7 +88,7 @@ def _stray_map_rows(pairs: list[dict[str, Any]], sources: Sources) -> list[Findi
         stray = pair["total"] - pair["found"]
         if sources.lead_to_ad_map is None or pair["table"] != "lead_to_ad_map" or not stray:
             continue
-        file, whole = sources.lead_to_ad_map.profile.file, f"of {pair['total']:,} rows map"
+        file, whole = sources.lead_to_ad_map.profile.called, f"of {pair['total']:,} rows map"
         if pair["found_in"] == "leads":
             code, text = "map_of_unknown_leads", f"{file}: {stray:,} {whole} leads that are not in leads."
         else:

@@ -27,7 +27,7 @@ def money_findings(sources: Sources, config: PipelineConfig) -> list[Finding]:
 
 
 def _currencies(sources: Sources, config: PipelineConfig) -> list[Finding]:
-    named = {table.profile.file: table.profile.currency for table in sources.tables if table.profile.currency}
+    named = {table.profile.called: table.profile.currency for table in sources.tables if table.profile.currency}
     if not named:
         return []
     listed = ", ".join(f"{file} {shown(currency)}" for file, currency in named.items())
@@ -57,8 +57,8 @@ def _difference(table: Ingested, ads: Ingested, config: PipelineConfig) -> list[
     if not whole or abs(split - whole) <= _LARGEST_DIFFERENCE * whole:
         return []
     text = (
-        f"{table.profile.file}: spend from {first} to {last} sums to {split / MICROS:,.0f} {config.currency}, that of "
-        f"the ads export to {whole / MICROS:,.0f} ({percent(abs(split - whole) / whole)} "
+        f"{table.profile.called}: spend from {first} to {last} sums to {split / MICROS:,.0f} {config.currency}, that "
+        f"of the ads export to {whole / MICROS:,.0f} ({percent(abs(split - whole) / whole)} "
         f"{'more' if split > whole else 'less'})."
     )
     remedy = "Check for totals rows, missing ads, or another account in one of both exports."

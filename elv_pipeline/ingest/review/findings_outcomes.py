@@ -162,7 +162,7 @@ def _withdrawn(sources: Sources) -> list[Finding]:
     if share <= _MANY_WITHDRAWN:
         return []
     text = (
-        f"{sources.outcomes.profile.file}: {count:,} of {len(times):,} outcomes ({percent(share)}) were taken back "
+        f"{sources.outcomes.profile.called}: {count:,} of {len(times):,} outcomes ({percent(share)}) were taken back "
         f"later; leads that count as qualified today may lose that, too."
     )
     remedy = "Find out why outcomes are withdrawn; a longer label_window_days would wait for it."

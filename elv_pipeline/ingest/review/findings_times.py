@@ -64,7 +64,7 @@ def _midnights(sources: Sources, config: PipelineConfig) -> list[Finding]:
         return []
     hours = " or ".join(f"{hour:02d}:00:00" for hour in seen.hours)
     what = (
-        f"{outcomes.profile.file}: {seen.rows:,} of {len(times):,} qualified_time are exactly {hours} in "
+        f"{outcomes.profile.called}: {seen.rows:,} of {len(times):,} qualified_time are exactly {hours} in "
         f"{config.timezone}"
     )
     if seen.hours == (0,):

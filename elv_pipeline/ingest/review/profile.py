@@ -15,7 +15,7 @@ from elv_pipeline.contracts.spec import type_name
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.parsing.clock import times_read
 from elv_pipeline.ingest.review.data_checks import DATA_CHECKS, data_checks
-from elv_pipeline.ingest.review.day_coverage import gaps, missing_days, rows_over_time
+from elv_pipeline.ingest.review.day_coverage import days_with_rows, gaps, missing_days, rows_over_time
 from elv_pipeline.ingest.review.finding import Finding
 from elv_pipeline.ingest.review.findings import findings
 from elv_pipeline.ingest.review.fix_first import broken_contracts, fix_first
@@ -157,6 +157,8 @@ def _table(table: Ingested) -> dict[str, Any]:
         "rows": found.rows,
         "first_day": found.first_day.isoformat() if found.first_day else None,
         "last_day": found.last_day.isoformat() if found.last_day else None,
+        "days_with_rows": days_with_rows(table),
+        "covered_until": found.last_day.isoformat() if found.last_day and found.known_until else None,
         "missing_days": len(missing),
         "gaps": gaps(missing),
         "rows_over_time": rows_over_time(table),
@@ -168,6 +170,7 @@ def _table(table: Ingested) -> dict[str, Any]:
         "dropped_columns": list(found.dropped_columns),
         "time_shapes": dict(found.time_shapes),
         "notes": dict(found.notes),
+        "personal_values": [asdict(one) for one in found.personal],
     }
 
 

@@ -139,7 +139,9 @@ def _coverage(pairs: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _table_lines(name: str, table: Mapping[str, Any]) -> list[str]:
-    span = f", {table['first_day']} to {table['last_day']}" if table["first_day"] else ""
+    days = table.get("days_with_rows") or [table["first_day"], table["last_day"]]
+    span = f", {days[0]} to {days[1]}" if table["first_day"] else ""
+    span += f", read up to {table['covered_until']}" if table.get("covered_until") else ""
     dropped = ", ".join(f"{rule} {count:,}" for rule, count in table["dropped_rows"].items()) or "none"
     ignored = ", ".join(_text(column) for column in table["dropped_columns"]) or "none"
     lines = ["", f"## {name}", "", f"`{table['file']}`: {table['rows']:,} of {table['rows_read']:,} rows{span}."]
