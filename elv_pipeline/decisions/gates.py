@@ -10,10 +10,11 @@ does. Absolute ones would reject every honest lead model; they exist for those w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
+from elv_pipeline.decisions.verdict import READY_GATE
 from elv_pipeline.settings_model import Promotion
 
 _OWN_NAMES = {"logreg": "logistic_regression"}
@@ -74,7 +75,7 @@ def evaluate_gates(
 
 
 def gate_names(settings: Promotion) -> list[str]:
-    """Names of the gates that the settings turn on, in the order of ``evaluate_gates``."""
+    """Names of the gates that the settings turn on, in the order of ``evaluate_gates``; ``ready`` is the last."""
     on = {
         "test_positives": settings.min_test_positives is not None,
         "leakage": settings.forbid_leaks,
@@ -85,6 +86,7 @@ def gate_names(settings: Promotion) -> list[str]:
         "absolute_roc_auc": settings.absolute.enabled,
         "absolute_lift_at_10pct": settings.absolute.enabled,
         "absolute_calibration_mae": settings.absolute.enabled,
+        READY_GATE: settings.require_ready,
     }
     return [name for name, wanted in on.items() if wanted]
 
@@ -92,34 +94,6 @@ def gate_names(settings: Promotion) -> list[str]:
 def failed(gates: Sequence[Gate]) -> list[Gate]:
     """The gates that block."""
     return [gate for gate in gates if gate.verdict == "fail"]
-
-
-def validation_document(
-    gates: Sequence[Gate],
-    *,
-    candidate: str,
-    sha256: str,
-    champion: str | None,
-    comparison: ChampionComparison | None,
-) -> dict[str, Any]:
-    """Content of ``validation_metrics.json``.
-
-    Args:
-        gates: the judged gates.
-        candidate: registry version of the candidate.
-        sha256: of its file: version numbers of other homes mean other models.
-        champion: version that scores now; None where none does.
-        comparison: with the champion.
-    """
-    return {
-        "candidate_version": candidate,
-        "candidate_sha256": sha256,
-        "champion_version": champion,
-        "passed": not failed(gates),
-        "failed": [gate.name for gate in failed(gates)],
-        "gates": [asdict(gate) for gate in gates],
-        "comparison": None if comparison is None else asdict(comparison),
-    }
 
 
 def _positives(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:

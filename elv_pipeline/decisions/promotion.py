@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from elv_pipeline.decisions.gates import Gate, failed
+from elv_pipeline.decisions.verdict import PlainVerdict
 from elv_pipeline.errors import PromotionRefusedError
 from elv_pipeline.learning.local_days import local_day
 
@@ -51,6 +52,7 @@ def decide(
     rolled_back: bool,
     require_approval: bool,
     timezone: str,
+    verdict: PlainVerdict | None = None,
 ) -> Decision:
     """Decide about a newly trained candidate.
 
@@ -62,6 +64,7 @@ def decide(
         rolled_back: whether a person took this version out of use before.
         require_approval: whether a person must agree (``promotion.require_approval``).
         timezone: in which origins are named as days.
+        verdict: on the candidate; None where it was judged before verdicts were kept with the gates.
     """
     if same_version:
         return Decision(decision="kept", reason="the candidate already is the champion")
@@ -82,7 +85,7 @@ def decide(
         return Decision(
             decision="kept", reason=_blocked(blocking, champion_origin), failed=tuple(gate.name for gate in blocking)
         )
-    passed = f"all {sum(gate.verdict == 'pass' for gate in gates)} gates passed"
+    passed = f"all {sum(gate.verdict == 'pass' for gate in gates)} gates passed{although(verdict)}"
     if require_approval:
         return Decision(
             decision="awaiting approval",
@@ -93,8 +96,34 @@ def decide(
     return Decision(decision="promoted", reason=passed + first)
 
 
+def although(verdict: PlainVerdict | None) -> str:
+    """What to add to a promotion of a model that is not ready: who reads the log must not find both side by side."""
+    if verdict is None or verdict.level != "not ready":
+        return ""
+    return f", although its verdict is not ready: {verdict.reasons[0].rstrip('.')}"
+
+
+def require_person(action: str, *, environment: str, who: str, reason: str) -> None:
+    """Refuse in ``prod`` what a person decides without saying who and why; the account is no answer there.
+
+    Raises:
+        PromotionRefusedError: one of both is missing.
+    """
+    missing = [option for option, given in (("--who", who), ("--reason", reason)) if not given.strip()]
+    if environment == "prod" and missing:
+        raise PromotionRefusedError(
+            f"{action} refused: environment is prod, and the audit log needs to know who decided and why. Give "
+            f"{' and '.join(missing)}."
+        )
+
+
 def by_hand(
-    action: Literal["approve", "promote"], *, gates_failed: Sequence[str], despite_gates: bool, reason: str
+    action: Literal["approve", "promote"],
+    *,
+    gates_failed: Sequence[str],
+    despite_gates: bool,
+    reason: str,
+    verdict: PlainVerdict | None = None,
 ) -> Decision:
     """Decide what a person asked for.
 
@@ -103,6 +132,7 @@ def by_hand(
         gates_failed: names of the version's failing gates.
         despite_gates: whether the person overrules them.
         reason: the person's, for the audit log.
+        verdict: on the version; None where it is not known.
 
     Raises:
         PromotionRefusedError: a gate failed and is not overruled, or it is overruled without a reason.
@@ -119,7 +149,7 @@ def by_hand(
     word = "approved" if action == "approve" else "promoted by hand"
     return Decision(
         decision="promoted",
-        reason=f"{word}: {reason.strip() or 'no reason given'}{overruled}",
+        reason=f"{word}: {reason.strip() or 'no reason given'}{overruled}{although(verdict)}",
         failed=tuple(gates_failed),
     )
 

@@ -37,6 +37,8 @@ SURE = 0.01
 WORTH_RECALIBRATING = 0.1
 """Share of what the ranking gains that recalibration would add; below it a sure error is too small to matter."""
 MISCALIBRATED_SHARE = 0.05
+READY_GATE = "ready"
+"""Gate that asks for this verdict (``promotion.require_ready``): it is no reason for the verdict itself."""
 SAID_ELSEWHERE = frozenset({"not_better_than_constant"})
 """Codes of alerts whose message a rule of this module gives itself."""
 
@@ -132,7 +134,7 @@ def _warnings(alerts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _failed_gates(validation: Document | None) -> Iterator[str]:
     for gate in (validation or {}).get("gates") or []:
-        if gate["verdict"] == "fail":
+        if gate["verdict"] == "fail" and gate["name"] != READY_GATE:
             yield f"The gate “{gate['name'].replace('_', ' ')}” failed: {_sentence(gate['reason'])}"
 
 

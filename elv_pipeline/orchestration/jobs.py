@@ -15,9 +15,10 @@ import dagster as dg
 
 from elv_pipeline.orchestration.asset_parts import AssetParts
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import due_days, owed_config
+from elv_pipeline.orchestration.due_days import owed_config, run_days
 from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
 LATE_OUTCOME_DAYS = 14
 """Days beyond the outcome window for which labels are refreshed: outcomes are sometimes recorded late."""
@@ -47,7 +48,7 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
             selection=dg.AssetSelection.assets(*(parts.key(asset) for asset in assets)),
             description=description,
             executor_def=dg.in_process_executor,
-            config=_run_config(parts, noun),
+            config=training_config(parts.name) if noun == "training" else None,
             tags={"configuration": parts.name},
         )
         for noun, (assets, description) in _selections(deployment).items()
@@ -102,10 +103,9 @@ def _raw(deployment: Deployment) -> list[str]:
     return [table for table in RAW_TABLES if getattr(deployment.config.paths, f"{table}_path")]
 
 
-def _run_config(parts: AssetParts, noun: str) -> dict[str, Any] | None:
-    if noun != "training":
-        return None
-    return {"ops": {report_op(parts.name): {"config": {"kind": "train"}}}}
+def training_config(name: str) -> dict[str, Any]:
+    """Run configuration of a training: its report is about the candidate."""
+    return {"ops": {report_op(name): {"config": {"kind": "train"}}}}
 
 
 def report_op(name: str) -> str:
@@ -138,14 +138,14 @@ def _daily_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDef
         job_name=name.job("daily"),
         cron_schedule=deployment.config.schedules.daily_cron,
         execution_timezone=deployment.config.timezone,
-        description="Scores yesterday's leads with the champion, and days before it that were missed, held back or not "
-        "reached by the exports.",
+        description="Scores yesterday's leads with the champion, days before it that were missed, held back or not "
+        "reached by the exports, and leads that arrived late on scored days.",
     )
     def daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         yesterday = _local_day(context, deployment) - timedelta(days=1)
         if reason := _outside_calendar(deployment, yesterday):
             return dg.SkipReason(reason)
-        days, key = due_days(deployment, yesterday), f"{parts.name}-{yesterday}"
+        days, key = run_days(deployment, yesterday), f"{parts.name}-{yesterday}"
         if days.first < yesterday:
             return dg.RunRequest(run_key=key, tags=days.tags, run_config=owed_config(deployment, yesterday))
         return dg.RunRequest(run_key=key, partition_key=yesterday.isoformat())
@@ -199,6 +199,8 @@ def _watch_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDef
         yesterday = _local_day(context, deployment) - timedelta(days=1)
         if not deployment.lake.days("predictions"):
             return dg.SkipReason("nothing was scored yet")
+        if ModelRegistry(deployment.home).champion(parts.name) is None:
+            return dg.SkipReason("there is no champion to watch yet")
         config = {"ops": {f"{parts.name}__monitoring": {"config": {"as_of": str(yesterday)}}}}
         return dg.RunRequest(run_key=f"{parts.name}-watch-{yesterday}", run_config=config)
 

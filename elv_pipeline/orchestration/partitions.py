@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -72,6 +73,18 @@ def first_origin(deployment: Deployment, day: date) -> date:
     return day + timedelta(days=(deployment.config.origin_day_offset - weekday) % 7)
 
 
+def week_of(deployment: Deployment, day: date) -> date:
+    """The newest weekly origin on or before a day: the partition whose week the day belongs to."""
+    return first_origin(deployment, day + timedelta(days=1)) - timedelta(days=7)
+
+
+def as_of_config(deployment: Deployment, day: date) -> dict[str, Any]:
+    """Run configuration that makes a run of the week of ``day`` train as of that day; empty for a weekly origin."""
+    if week_of(deployment, day) == day:
+        return {}
+    return {"resources": {"training_origin": {"config": {"as_of": day.isoformat()}}}}
+
+
 def day_range(context: dg.AssetExecutionContext) -> DayRange:
     """The days of a run, launched with one key or with a range."""
     keys = context.partition_key_range
@@ -79,7 +92,7 @@ def day_range(context: dg.AssetExecutionContext) -> DayRange:
 
 
 def origin_key(context: dg.AssetExecutionContext) -> date:
-    """The training origin of a weekly run."""
+    """The partition of a weekly run: its training origin, unless it was asked for as of a later day of the week."""
     return _day(context.partition_key)
 
 

@@ -8,7 +8,7 @@ belong here: the rules (``decisions/rollout.py``, ``publishing/scores/targets.py
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -25,10 +25,13 @@ from elv_pipeline.databases.connections import Connection, describe, open_engine
 from elv_pipeline.databases.retries import with_retries
 from elv_pipeline.databases.scripts import migrate
 from elv_pipeline.decisions.rollout import in_rollout
-from elv_pipeline.errors import ConfigError, ElvError, ScoringRefusedError
+from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.publishing.registry.model_handle import ModelHandle, read_handle
+from elv_pipeline.publishing.registry.candidate_evidence import file_digest
+from elv_pipeline.publishing.registry.model_approvals import ModelApproval, approve_model, is_approved
+from elv_pipeline.publishing.registry.model_handle import ModelHandle, model_from_file, read_handle
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline.publishing.scores.files import Split, rows_from_bundle
 from elv_pipeline.publishing.scores.rollback import rollback_days, rollback_run
 from elv_pipeline.publishing.scores.target_row import note_target, target_environment
@@ -58,8 +61,56 @@ def takes_part(config: PipelineConfig) -> bool:
     return in_rollout(config.org_id, config.rollout.share, salt=config.problem)
 
 
+def require_standing(config: PipelineConfig, home: Home, models: Mapping[str, str]) -> None:
+    """Refuse in ``prod`` the scores of a model that never was the champion and that no person approved.
+
+    Args:
+        config: says which environment it is, and for whom.
+        home: the state folder.
+        models: versions of the models, by the SHA-256 of their files.
+
+    Raises:
+        PromotionRefusedError: naming the model and the ways out.
+    """
+    if config.environment != "prod":
+        return
+    registry = ModelRegistry(home)
+    for sha256, version in models.items():
+        if registry.has_standing(config.name, sha256):
+            continue
+        if not is_approved(home, sha256, name=config.name, environment=config.environment):
+            raise PromotionRefusedError(
+                f"{config.name}: model version {version} (SHA-256 {sha256[:12]}…) never was the champion of this "
+                f"configuration, or was rolled back, and environment is prod: its scores are written only after a "
+                f"person approved it. Nothing was written. Look at its scores with --no-persist-scores; then elv "
+                f"promote, or: elv approve-model --config <file> --model <its run or model.joblib> --who <name> "
+                f"--reason <why>"
+            )
+
+
+def allow_model(deployment: Deployment, model: Path, *, who: str, reason: str) -> ModelApproval:
+    """Record that a person allows a model to write scores here without being the champion."""
+    config = deployment.config
+    return approve_model(
+        deployment.home,
+        model_from_file(model),
+        name=config.name,
+        environment=config.environment,
+        who=who,
+        reason=reason,
+        now=datetime.now(UTC),
+    )
+
+
 def write(
-    config: PipelineConfig, home: Home, rows: pl.DataFrame, *, now: datetime, dry_run: bool = False, who: str = ""
+    config: PipelineConfig,
+    home: Home,
+    rows: pl.DataFrame,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    who: str = "",
+    models: Mapping[str, str] | None = None,
 ) -> UpsertCounts:
     """Write rows of ``dbo.lead_scores`` where they may be written. Transactional and idempotent.
 
@@ -70,13 +121,17 @@ def write(
         now: moment of the write, UTC.
         dry_run: count exactly and write nothing.
         who: for the ledger; the account if empty.
+        models: versions of the models behind the rows by SHA-256; None: of the files that the rows name.
 
     Raises:
+        PromotionRefusedError: in ``prod``, a model behind the rows was neither champion nor approved.
         TargetRefusedError: nobody approved the database, or it belongs to another environment.
         ContractError: a row cannot be stored.
         SourceError: the database cannot be reached or refuses.
     """
     begun = monotonic()
+    if config.environment == "prod" and not dry_run:
+        require_standing(config, home, _models_behind(home, rows) if models is None else models)
     with _target(config, home, now=now, dry_run=dry_run, purpose="write scores", rows=rows.height) as engine:
         return upsert_scores(
             engine,
@@ -134,10 +189,13 @@ def write_bundle(
         _refuse_withheld(config, predictions_csv.parent / "metadata.json")
     handle = read_handle(predictions_csv.parent / "model.json")
     rows = found.rows.with_columns(model_path=pl.lit(model_place(home, handle)))
-    return write(config, home, rows, now=datetime.now(UTC), dry_run=dry_run, who=who)
+    models = {handle.sha256: handle.version}
+    return write(config, home, rows, now=datetime.now(UTC), dry_run=dry_run, who=who, models=models)
 
 
-def roll_back(deployment: Deployment, *, run_id: str, day: date | None, reason: str, who: str) -> RollbackCounts:
+def roll_back(
+    deployment: Deployment, *, run_id: str, day: date | None, again: bool, reason: str, who: str
+) -> RollbackCounts:
     """Return scores to what they were before a run, or those of a day to what the run before told.
 
     Raises:
@@ -154,7 +212,7 @@ def roll_back(deployment: Deployment, *, run_id: str, day: date | None, reason: 
     }
     with _target(config, deployment.home, now=now, dry_run=False, purpose="roll back scores", rows=None) as engine:
         if day is not None:
-            return rollback_days(engine, day, day, timezone=config.timezone, **common)
+            return rollback_days(engine, day, day, timezone=config.timezone, again=again, **common)
         return rollback_run(engine, run_id, **common)
 
 
@@ -194,6 +252,24 @@ def model_place(home: Home, handle: ModelHandle) -> str:
     copies = sorted((home.models(handle.name)).glob(f"*/{handle.sha256[:12]}/{Path(handle.path).name}"))
     path = copies[0] if copies else Path(handle.path)
     return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else path.as_posix()
+
+
+def _models_behind(home: Home, rows: pl.DataFrame) -> dict[str, str]:
+    """Versions of the models that rows name, by the SHA-256 of the file as it is now.
+
+    Raises:
+        ScoringRefusedError: a model file is gone, so nothing shows which model it was.
+    """
+    found = {}
+    for place, version in rows.select("model_path", "model_version").unique().sort("model_path").iter_rows():
+        file = home.root / place
+        if not file.is_file():
+            raise ScoringRefusedError(
+                f"{place}: the model file of version {version} is gone, so nothing shows that its scores may go "
+                f"to prod. Nothing was written; score the days again."
+            )
+        found[file_digest(file)] = str(version)
+    return found
 
 
 def _refuse_withheld(config: PipelineConfig, manifest: Path) -> None:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.errors import ConfigError, ScoringRefusedError
 
 if TYPE_CHECKING:
     from elv_pipeline.orchestration.deployment import Deployment
@@ -43,10 +44,41 @@ class ScoringModel(dg.ConfigurableResource):
         champion = ModelRegistry(deployment.home).champion(deployment.name)
         if champion is None:
             raise ScoringRefusedError(
-                f"{deployment.name}: there is no champion model yet. Run 'elv train', "
-                f"or name a model with --model runs/<run_id>/model.joblib."
+                f"{deployment.name}: there is no champion model yet. Run 'elv train' (where its candidate waits for a "
+                f"person, 'elv approve'), or name a model with --model runs/<run_id>/model.joblib."
             )
         return champion
+
+
+class TrainingOrigin(dg.ConfigurableResource):
+    """As of which day a weekly run trains, where that is not the beginning of its week.
+
+    One value for the whole run: table, candidate, gates, decision and report must be about the same origin.
+    """
+
+    as_of: str = ""
+
+    def day(self, week: date) -> date:
+        """The local day whose midnight is the run's origin.
+
+        Args:
+            week: partition key of the run: the weekly origin.
+
+        Raises:
+            ConfigError: ``as_of`` is no day (ISO 8601), or lies in another week.
+        """
+        if not self.as_of:
+            return week
+        try:
+            day = date.fromisoformat(self.as_of)
+        except ValueError as error:
+            raise ConfigError(f"training_origin.as_of: {self.as_of!r} is no day; write it like {week}.") from error
+        if not week <= day < week + timedelta(days=7):
+            raise ConfigError(
+                f"training_origin.as_of: {day} lies outside the week of the partition {week}, which ends before "
+                f"{week + timedelta(days=7)}. Take the partition of its week, or leave as_of out to train as of {week}."
+            )
+        return day
 
 
 @contextmanager

@@ -7,21 +7,25 @@ jobs (``jobs.py``). Run keys are made of what is asked for, so that a sensor tha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
+from elv_pipeline.errors import ElvError
 from elv_pipeline.ingest.locations import locate
 from elv_pipeline.monitoring.alert import documents
+from elv_pipeline.monitoring.alert_rules_inputs import EXPORT_CODES, export_alerts
 from elv_pipeline.monitoring.held_days import days_to_score
 from elv_pipeline.monitoring.retraining import retrain_request
 from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.assets.learning import REFUSED
 from elv_pipeline.orchestration.assets.watching import MEASURED, tell
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import due_days, held_record, owed_config
 from elv_pipeline.orchestration.failed_runs import CODES, failed_run_alerts
-from elv_pipeline.orchestration.jobs import JobNames
-from elv_pipeline.orchestration.partitions import first_origin
+from elv_pipeline.orchestration.jobs import JobNames, training_config
+from elv_pipeline.orchestration.partitions import as_of_config, week_of
 from elv_pipeline.orchestration.watching import drift_history
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
@@ -40,42 +44,46 @@ def _retrain_sensor(deployment: Deployment, parts: AssetParts) -> dg.SensorDefin
         name=name.job("retrain_sensor"),
         job_name=name.job("training"),
         minimum_interval_seconds=60 * _MINUTES,
-        description="Asks for a training as of the newest origin when drift lasts three days or realised performance "
-        "falls below what was estimated; once an origin.",
+        description="Asks for a training as of the end of the newest watched day when drift lasts three days or "
+        "realised performance falls below what was estimated; not within three days of the newest training.",
     )
     def retrain(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if not deployment.config.monitoring.retrain_on_drift:
             return dg.SkipReason("monitoring.retrain_on_drift is off")
-        return retraining(deployment, today=datetime.now(deployment.config.zone).date())
+        return retraining(deployment)
 
     return retrain
 
 
-def retraining(deployment: Deployment, *, today: date) -> dg.RunRequest | dg.SkipReason:
+def retraining(deployment: Deployment) -> dg.RunRequest | dg.SkipReason:
     """The training that the newest watch asks for, or why there is none."""
     measured, champion = deployment.lake.read_json(MEASURED), ModelRegistry(deployment.home).champion(deployment.name)
     if measured is None or champion is None or measured["model_version"] != champion.version:
         return dg.SkipReason("the champion has not been watched yet")
     day = date.fromisoformat(measured["as_of"])
-    end = deployment.config.end_date
-    newest = first_origin(deployment, min(today, end or today) + timedelta(days=1)) - timedelta(days=7)
-    trained = [
-        date.fromisoformat(path.parent.name)
-        for path in deployment.home.models(deployment.name).glob("*/candidate.json")
-    ]
+    if not all(day in deployment.lake.days(table) for table in ("features", "matured_labels")):
+        return dg.SkipReason(f"{day} is watched and its tables are not there yet")
+    models = deployment.home.models(deployment.name)
     request = retrain_request(
         champion_version=champion.version,
-        origin=newest,
         day=day,
         drift=drift_history(deployment, first=day - timedelta(days=6), last=day),
         reconciled=measured["reconciled"],
-        settled_origins=trained,
+        trained=[
+            date.fromisoformat(path.parent.name)
+            for name in ("candidate.json", REFUSED)
+            for path in models.glob(f"*/{name}")
+        ],
     )
     if request is None:
-        return dg.SkipReason(f"nothing asks for a training as of {newest}")
+        return dg.SkipReason(f"nothing asks for a training by what is known of {day}")
+    week = week_of(deployment, request.origin)
+    if week == request.origin:
+        return dg.SkipReason(f"the weekly training as of {week} learns the same")
     return dg.RunRequest(
         run_key=request.run_key,
-        partition_key=request.origin.isoformat(),
+        partition_key=week.isoformat(),
+        run_config={**training_config(deployment.name), **as_of_config(deployment, request.origin)},
         tags={"elv/reason": request.sentence[:200]},
     )
 
@@ -93,8 +101,12 @@ def _held_sensor(deployment: Deployment, parts: AssetParts) -> dg.SensorDefiniti
         waiting = days_to_score(held_record(deployment))
         if not waiting:
             return dg.SkipReason("no day is held")
+        now = datetime.now(UTC)
+        content, gone = _state_of_exports(deployment, now=now)
+        _tell_gone(deployment, gone, context, now=now)
+        if gone:
+            return dg.SkipReason(" ".join(gone.values()))
         days = due_days(deployment, waiting[-1])
-        content = _state_of_exports(deployment, now=datetime.now(UTC))
         key = hashlib.sha256(f"{parts.name}|{waiting}|{content}".encode()).hexdigest()
         if days.first == days.last:
             return dg.RunRequest(run_key=key, partition_key=str(days.first))
@@ -103,19 +115,32 @@ def _held_sensor(deployment: Deployment, parts: AssetParts) -> dg.SensorDefiniti
     return held
 
 
-def _state_of_exports(deployment: Deployment, *, now: datetime) -> str:
-    """What changes when the exports do: the versions of their files, or the hour where a database is read."""
+def _tell_gone(
+    deployment: Deployment, gone: Mapping[str, str], context: dg.SensorEvaluationContext, *, now: datetime
+) -> None:
+    """Tell of exports that are not there, from the second look on: one may be about to be replaced."""
+    before = set(filter(None, (context.cursor or "").split(",")))
+    if before:
+        tell(deployment, documents(export_alerts(sorted(before & set(gone)))), run_id="", now=now, judged=EXPORT_CODES)
+    context.update_cursor(",".join(sorted(gone)))
+
+
+def _state_of_exports(deployment: Deployment, *, now: datetime) -> tuple[str, dict[str, str]]:
+    """What changes when the exports do, and the tables whose export is not there, with the reason.
+
+    Of files it is their versions, where a database is read the hour.
+    """
     if deployment.config.extracts.queries:
-        return f"{now:%Y-%m-%dT%H}"
-    paths = deployment.config.paths.model_dump()
-    return repr(
-        [
-            (file.location, file.version)
-            for key, path in sorted(paths.items())
-            if path
-            for file in locate(path, table=key)
-        ]
-    )
+        return f"{now:%Y-%m-%dT%H}", {}
+    found: list[tuple[str, str]] = []
+    gone: dict[str, str] = {}
+    for key, path in sorted(deployment.config.paths.model_dump().items()):
+        table = key.removesuffix("_path")
+        try:
+            found += [(file.location, file.version) for file in locate(path, table=table)] if path else []
+        except ElvError as error:
+            gone[table] = str(error)
+    return repr(found), gone
 
 
 def _failure_sensor(deployment: Deployment, parts: AssetParts) -> dg.SensorDefinition:

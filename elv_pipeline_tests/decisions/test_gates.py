@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
-from elv_pipeline.decisions.gates import Gate, evaluate_gates, failed, gate_names, validation_document
+from elv_pipeline.decisions.gates import Gate, evaluate_gates, failed, gate_names
+from elv_pipeline.decisions.readiness import ready_gate, validation_document, verdict_of
+from elv_pipeline.decisions.verdict import PlainVerdict
 from elv_pipeline.settings_model import Promotion
 
 
@@ -221,12 +223,46 @@ def test_the_document_is_json_and_names_what_failed() -> None:
     gates = evaluate_gates(CASES["leakage"][0], Promotion(), against_champion=None)
     document = json.loads(
         json.dumps(
-            validation_document(gates, candidate="3", sha256="abc", champion="2", comparison=compared(0.1, 0.0, 0.2)),
+            validation_document(
+                gates,
+                candidate="3",
+                sha256="abc",
+                champion="2",
+                comparison=compared(0.1, 0.0, 0.2),
+                verdict=PlainVerdict(level="not ready", reasons=("It leaks.",)),
+            ),
             allow_nan=False,
         )
     )
+    assert document["verdict"] == {"level": "not ready", "reasons": ["It leaks."]}
     assert (document["passed"], document["failed"]) == (False, ["leakage"])
     assert document["comparison"]["rows"] == 500
     assert {"name", "value", "low", "high", "threshold", "verdict", "reason", "asks", "rule"} == set(
         document["gates"][0]
     )
+
+
+def test_a_verdict_of_not_ready_blocks_only_where_that_is_asked_for() -> None:
+    weak = with_model(lift_at_10pct=interval(1.1, 0.6, 1.8))
+    gates = evaluate_gates(weak, Promotion(), against_champion=None)
+    assert failed(gates) == []  # every gate passes, and yet nothing shows that it ranks
+    verdict = verdict_of(gates, weak, findings=())
+    assert verdict.level == "not ready"
+    found = ready_gate(verdict)
+    assert (found.name, found.verdict) == ("ready", "fail")
+    assert "the verdict is not ready: It is not shown to rank better than chance" in found.reason
+    sound = ready_gate(verdict_of(gates, metrics(), findings=()))
+    assert (sound.verdict, sound.reason) == ("pass", "the verdict is usable with care")
+    assert gate_names(Promotion(require_ready=True)) == [*gate_names(Promotion()), "ready"]
+
+
+def test_the_gate_about_the_verdict_is_no_reason_of_the_verdict() -> None:
+    weak = with_model(lift_at_10pct=interval(1.1, 0.6, 1.8))
+    gates = evaluate_gates(weak, Promotion(), against_champion=None)
+    verdict = verdict_of(gates, weak, findings=())
+    assert verdict_of([*gates, ready_gate(verdict)], weak, findings=()) == verdict
+
+
+def test_a_model_that_nobody_could_judge_is_not_ready() -> None:
+    found = ready_gate(PlainVerdict(level="not judged", reasons=("Nothing is known.",)))
+    assert (found.verdict, "not judged: Nothing is known." in found.reason) == ("fail", True)

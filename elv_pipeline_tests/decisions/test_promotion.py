@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from elv_pipeline.decisions.gates import Gate
-from elv_pipeline.decisions.promotion import Decision, by_hand, decide, previous_champion
+from elv_pipeline.decisions.promotion import Decision, by_hand, decide, previous_champion, require_person
+from elv_pipeline.decisions.verdict import PlainVerdict
 from elv_pipeline.errors import PromotionRefusedError
 
 OLD, NEW = "2025-03-03T00:00:00+00:00", "2025-03-10T00:00:00+00:00"
@@ -145,3 +146,34 @@ def test_without_an_earlier_champion_a_rollback_is_refused() -> None:
 
 def test_a_decision_is_json() -> None:
     assert json.loads(json.dumps(decided().as_dict(), allow_nan=False))["decision"] == "promoted"
+
+
+WEAK = PlainVerdict(level="not ready", reasons=("It is not shown to rank better than chance.", "It is young."))
+
+
+def test_a_promotion_of_a_model_that_is_not_ready_says_so() -> None:
+    found = decided(verdict=WEAK)
+    assert found.changes_champion  # the gates decide, unless promotion.require_ready says otherwise
+    assert found.reason == (
+        "all 1 gates passed, although its verdict is not ready: It is not shown to rank better than chance"
+    )
+    waiting = decided(verdict=WEAK, require_approval=True)
+    assert waiting.reason.index("although its verdict is not ready") < waiting.reason.index("elv approve")
+    by_a_person = by_hand("approve", gates_failed=[], despite_gates=False, reason="a trial", verdict=WEAK)
+    assert by_a_person.reason.startswith("approved: a trial, although its verdict is not ready: It is not shown")
+
+
+@pytest.mark.parametrize("level", ["ready", "usable with care", "not judged"])
+def test_any_other_verdict_is_not_mentioned(level: Any) -> None:
+    assert decided(verdict=PlainVerdict(level=level, reasons=("Why.",))).reason == "all 1 gates passed"
+
+
+@pytest.mark.parametrize(
+    ("who", "reason", "named"),
+    [("", "a season", r"Give --who\."), ("Ada", " ", r"Give --reason\."), ("", "", "Give --who and --reason")],
+)
+def test_in_prod_a_person_says_who_and_why(who: str, reason: str, named: str) -> None:
+    with pytest.raises(PromotionRefusedError, match=named):
+        require_person("challenge", environment="prod", who=who, reason=reason)
+    require_person("challenge", environment="prod", who="Ada", reason="a season")
+    require_person("challenge", environment="test", who=who, reason=reason)

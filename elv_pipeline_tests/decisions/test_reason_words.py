@@ -90,3 +90,19 @@ def test_values_that_repeat_are_said_alike() -> None:
     clicks = facts("campaign_clicks_7d", usual=(5.0, 8.0, 20.0))
     assert clicks.all([1, 30, 1], None) == [clicks.about(1), clicks.about(30), clicks.about(1)]
     assert clicks.all([], None) == []
+
+
+def test_one_lead_is_one_lead_and_none_is_said_to_be_none() -> None:
+    rate = facts("ad_qualified_rate_90d", usual=(0.05, 0.08, 0.1))
+    assert rate.about(0.02, 1).endswith("(est. 2.0 %; usually 8.0 %; 1 lead in 90 days)")
+    assert rate.about(0.02, 2).endswith("; 2 leads in 90 days)")
+    assert rate.about(0.071, 0) == "no lead of the ad in 90 days yet (est. 7.1 %)"
+    assert rate.about(0.2, 0) == "no lead of the ad in 90 days yet (est. 20 %; usually 8.0 %)"
+
+
+def test_only_measures_that_everybody_reads_alike_have_a_direction() -> None:
+    directed = {phrase.group for phrase in PHRASES.values() if phrase.higher_is_better}
+    assert directed == {
+        *(f"{level}_qualified_rate" for level in ("campaign", "adset", "ad", "all")),
+        *(f"{level}_ctr" for level in ("campaign", "adset", "ad")),
+    }

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from elv_pipeline.decisions import reasons as reasons_module
 from elv_pipeline.decisions.reasons import ReasonSpec, explanation, reasons
 from elv_pipeline.learning.bundle import FeatureSchema, ModelBundle
 from elv_pipeline.learning.calibration import SigmoidCalibrator
-from elv_pipeline.learning.contributions import ExplanationReference, Grouping, contribution_slices
+from elv_pipeline.learning.contributions import (
+    ContributionSlice,
+    ExplanationReference,
+    Grouping,
+    contribution_slices,
+)
 from elv_pipeline.learning.estimators import build_estimator
 from elv_pipeline.problems.lead_ads import LEAD_ADS
 from elv_pipeline.problems.reason_phrases import reason_phrases
@@ -182,3 +189,70 @@ def test_one_leads_explanation_sums_to_its_score(
 def test_grouping_covers_the_models_features(bundle: ModelBundle) -> None:
     assert isinstance(SPEC.grouping(bundle.schema.names), Grouping)
     assert "other" not in SPEC.grouping(bundle.schema.names).groups
+
+
+def spoken(features: list[list[float]], values: dict[str, list[float | None]], *, whole: bool = False) -> pl.DataFrame:
+    """Reasons of contributions that are given: what a model with interactions may add, whatever the value."""
+    names = list(values)
+    table = pl.DataFrame({"lead_id": [f"L{at}" for at in range(len(features))], **values})
+    matrix, grouping = np.array(features), SPEC.grouping(names)
+    part = ContributionSlice(first_row=0, base=-2.0, features=matrix, groups=grouping.summed(matrix))
+    usual = ExplanationReference(quartiles=dict.fromkeys(names, (0.05, 0.06, 0.07)), values={}, encoded_means=None)
+    bundle = SimpleNamespace(schema=SimpleNamespace(names=names))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reasons_module, "contribution_slices", lambda *_, **__: iter([part]))
+        function = explanation if whole else reasons
+        return function(bundle, table, reference=usual, spec=SPEC)  # type: ignore[arg-type]
+
+
+RATE, CTR, OTHER = "campaign_qualified_rate_90d", "campaign_ctr_7d", "campaign_clicks_7d"
+
+
+def test_a_reason_that_contradicts_its_measure_gives_way_to_the_next() -> None:
+    """A rate above usual that lowers, and a click-through rate below usual that raises, are not said."""
+    found = spoken(
+        [[-0.9, 0.8, 0.3], [0.9, -0.8, 0.3], [-0.9, -0.8, 0.3], [-0.9, 0.8, 0.3]],
+        {RATE: [0.10, 0.10, 0.01, None], CTR: [0.01, 0.01, 0.06, None], OTHER: [0.06] * 4},
+    )
+    said = found.drop("lead_id").rows()
+    assert [text and text.split(" (")[0] for text in said[0]] == [
+        "raises: usual clicks of the campaign over 7 days",
+        None,
+        None,
+    ]
+    assert [text.split(" (")[0] for text in said[1]] == [
+        "raises: the campaign's leads qualified more often than usual",
+        "lowers: low click-through rate of the campaign over 7 days",
+        "raises: usual clicks of the campaign over 7 days",
+    ]
+    assert said[2][0].startswith("lowers: the campaign's leads qualified less often")
+    assert said[2][1].startswith("lowers: usual click-through rate")  # neither high nor low contradicts nothing
+    assert said[3][0].startswith("lowers: it is not known yet")
+
+
+def test_another_window_speaks_where_the_strongest_contradicts_itself() -> None:
+    columns = {"campaign_ctr_3d": [0.10], "campaign_ctr_28d": [0.01], "campaign_ctr_7d": [0.06]}
+    assert (
+        spoken([[-0.9, -0.2, -0.1]], columns)["reason_1"]
+        .to_list()[0]
+        .startswith("lowers: low click-through rate of the campaign over 28 days")
+    )
+    # A window that moves the lead the other way cannot speak for the group.
+    assert spoken([[-0.9, 0.2, 0.1]], columns)["reason_1"].to_list() == [None]
+
+
+def test_a_contradiction_stays_in_the_sum_of_a_lead_without_a_sentence() -> None:
+    whole = spoken([[-0.9, 0.8, 0.3]], {RATE: [0.10], CTR: [0.10], OTHER: [0.06]}, whole=True)
+    assert whole["contribution"].sum() == pytest.approx(-2.0 - 0.9 + 0.8 + 0.3)
+    by_group = dict(whole.select("group", "reason").rows())
+    assert by_group["campaign_qualified_rate"] is None
+    assert by_group["campaign_ctr"].startswith("raises: high click-through rate")
+
+
+def test_no_reason_of_a_trained_model_contradicts_its_measure(
+    found: pl.DataFrame,
+) -> None:
+    said = texts(found)
+    assert any("more often than usual" in text for text in said)
+    assert not [text for text in said if text.startswith("lowers") and "more often than usual" in text]
+    assert not [text for text in said if text.startswith("raises") and "less often than usual" in text]

@@ -22,7 +22,7 @@ from elv_pipeline.orchestration.commands import opened
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline.orchestration.partitions import DayRange
-from elv_pipeline.orchestration.resources import ScoringModel
+from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin
 from elv_pipeline.orchestration.workspace import CommandResult
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate, write
@@ -124,6 +124,7 @@ class Copy:
         model: Path | None = None,
         config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
+        as_of: date | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Materialise some assets in one run, raising what they raise."""
         definitions = problem_definitions(self.deployment)
@@ -134,7 +135,10 @@ class Copy:
             selection=dg.AssetSelection.assets(*([self.deployment.name, noun] for noun in nouns)),
             partition_key=key.isoformat() if key else None,
             tags={**(days.tags if days is not None and key is None else {}), **(tags or {})},
-            resources={"scoring_model": ScoringModel(model_path=str(model or ""))},
+            resources={
+                "scoring_model": ScoringModel(model_path=str(model or "")),
+                "training_origin": TrainingOrigin(as_of=str(as_of or "")),
+            },
             run_config={**quiet, **(config or {})},
         )
 

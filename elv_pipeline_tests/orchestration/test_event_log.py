@@ -379,3 +379,155 @@ def test_watchers_see_every_event_of_a_batch(recording: Recording, storage: Batc
     storage.end_watch(recording.run_id, callback)
     storage.dispose()
     assert seen == recording.largest_batch
+
+
+def single_events(recording: Recording) -> list[EventLogEntry]:
+    """The events between the start and the end of the run that Dagster hands over one at a time."""
+    alone = [events[0] for events in recording.calls if len(events) == 1]
+    kinds = [event.dagster_event_type for event in alone]
+    return alone[kinds.index(DagsterEventType.RUN_START) : kinds.index(DagsterEventType.RUN_SUCCESS) + 1]
+
+
+def test_a_run_opens_its_databases_once_and_closes_them_at_its_end(
+    recording: Recording, storage: BatchingSqliteEventLogStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+
+    def counted(*arguments: object, **named: object) -> sqlite3.Connection:
+        opened.append(arguments[0])
+        return connect(*arguments, **named)  # type: ignore[call-overload, no-any-return]
+
+    recording.replay(storage)  # a first run, in which the stock method makes the tables
+    start, *within, end = (event._replace(run_id="later") for event in single_events(recording))
+    storage.store_event(start)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", counted)
+    for event in within:
+        storage.store_event(event)
+    assert len(within) > 20
+    assert len(opened) <= 2  # the run's and the index
+    storage.store_event(end)
+    assert not storage._held
+    assert not list(Path(storage._base_dir).glob("*-wal"))  # the last to close a database puts its log back
+
+
+def test_every_event_is_seen_by_others_before_the_next(
+    recording: Recording, storage: BatchingSqliteEventLogStorage
+) -> None:
+    webserver = BatchingSqliteEventLogStorage(storage._base_dir)
+    for number, event in enumerate(single_events(recording), start=1):
+        storage.store_event(event)
+        assert len(webserver.get_records_for_run(recording.run_id).records) == number
+
+
+def test_a_process_killed_within_a_run_leaves_every_event(recording: Recording, tmp_path: Path) -> None:
+    folder, events = tmp_path / "killed", single_events(recording)[:-1]
+    BatchingSqliteEventLogStorage(str(folder))
+
+    def store() -> None:
+        dying = BatchingSqliteEventLogStorage(str(folder))
+        for event in events:
+            dying.store_event(event)
+        assert len(dying._held) == 2
+        os._exit(9)
+
+    child = multiprocessing.get_context("fork").Process(target=store)
+    child.start()
+    child.join(timeout=30)
+    assert child.exitcode == 9
+    left = BatchingSqliteEventLogStorage(str(folder)).get_records_for_run(recording.run_id).records
+    assert [record.event_log_entry for record in left] == events
+
+
+def test_what_was_wiped_within_a_run_is_made_anew(recording: Recording, storage: BatchingSqliteEventLogStorage) -> None:
+    events = single_events(recording)
+    for event in events[:4]:
+        storage.store_event(event)
+    assert storage._held
+    storage.wipe()
+    for event in events[4:6]:
+        storage.store_event(event)
+    left = BatchingSqliteEventLogStorage(storage._base_dir).get_records_for_run(recording.run_id).records
+    assert [record.event_log_entry for record in left] == events[4:6]
+
+
+def test_a_forked_process_opens_its_own(recording: Recording, storage: BatchingSqliteEventLogStorage) -> None:
+    events = single_events(recording)
+    for event in events[:2]:
+        storage.store_event(event)
+    inherited = storage._held[recording.run_id]
+
+    def store() -> None:
+        storage.store_event(events[2])
+        os._exit(0 if storage._held[recording.run_id] is not inherited else 1)
+
+    child = multiprocessing.get_context("fork").Process(target=store)
+    child.start()
+    child.join(timeout=30)
+    assert child.exitcode == 0
+    storage.store_event(events[3])
+    assert storage._held[recording.run_id] is inherited
+    assert [record.event_log_entry for record in storage.get_records_for_run(recording.run_id).records] == events[:4]
+
+
+def test_who_follows_a_run_sees_its_events_while_it_lasts(
+    recording: Recording, storage: BatchingSqliteEventLogStorage
+) -> None:
+    webserver = BatchingSqliteEventLogStorage(storage._base_dir)
+    seen: list[EventLogEntry] = []
+    events = single_events(recording)[:-1]
+    storage.store_event(events[0])
+    storage.store_event(events[1])
+    written = Path(storage.path_for_shard(recording.run_id)).stat().st_mtime_ns
+    complete = threading.Event()
+
+    def callback(event: EventLogEntry, cursor: str) -> None:
+        seen.append(event)
+        if len(seen) == len(events):
+            complete.set()
+
+    webserver.watch(recording.run_id, None, callback)
+    for event in events[2:]:
+        storage.store_event(event)
+    assert complete.wait(timeout=10)
+    webserver.end_watch(recording.run_id, callback)
+    webserver.dispose()
+    assert seen == events
+    assert Path(storage.path_for_shard(recording.run_id)).stat().st_mtime_ns == written  # only its log has grown
+
+
+def test_the_database_of_a_later_run_is_like_that_of_the_first(
+    recording: Recording, storage: BatchingSqliteEventLogStorage
+) -> None:
+    def form(run_id: str) -> list[tuple[str, ...]]:
+        connection = sqlite3.connect(storage.path_for_shard(run_id))
+        found = connection.execute("select type, name, tbl_name, sql from sqlite_master order by 1, 2").fetchall()
+        found += connection.execute("select 'version', version_num from alembic_version").fetchall()
+        found += connection.execute("pragma journal_mode").fetchall()
+        connection.close()
+        return found
+
+    for run_id in ("first", "second"):
+        for event in single_events(recording):
+            storage.store_event(event._replace(run_id=run_id))
+    assert form("second") == form("first")
+    assert len(form("first")) > 10
+    stock = SqliteEventLogStorage(storage._base_dir)
+    assert len(stock.get_records_for_run("second").records) == len(single_events(recording))
+
+
+def test_two_processes_that_make_one_database_agree(
+    recording: Recording, storage: BatchingSqliteEventLogStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, event, *_ = single_events(recording)
+    storage.store_event(start)  # the first run: from now on tables are copied
+    other = BatchingSqliteEventLogStorage(storage._base_dir)
+
+    def overtaken(*arguments: object, **named: object) -> sqlite3.Connection:
+        monkeypatch.undo()
+        other.store_event(event._replace(run_id="shared"))
+        return sqlite3.connect(*arguments, **named)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr("elv_pipeline.orchestration.event_log.sqlite3.connect", overtaken)
+    storage.store_event(event._replace(run_id="shared"))
+    assert len(other.get_records_for_run("shared").records) == 2

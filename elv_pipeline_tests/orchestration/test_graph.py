@@ -19,6 +19,7 @@ from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange, daily_partitions, weekly_partitions
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.orchestration.conftest import BETA, Ticker, configuration
 
@@ -386,20 +387,26 @@ def test_the_daily_tick_catches_up_with_missed_days_in_one_range(tmp_path: Path,
     write_predictions(home, DayRange(date(2025, 3, 1), date(2025, 3, 30)), but=(date(2025, 3, 27), date(2025, 3, 29)))
     request = schedules.request("daily", now)
     assert request.partition_key is None
-    assert request.tags["dagster/asset_partition_range_start"] == "2025-03-27"
+    # Three scored days before the oldest that is owed are read again, for leads that arrived late.
+    assert request.tags["dagster/asset_partition_range_start"] == "2025-03-24"
+    only = {"config": {"only": ["2025-03-27", "2025-03-29", "2025-03-31"]}}
+    assert request.run_config["ops"]["tiny__predictions"] == only
     assert request.tags["dagster/asset_partition_range_end"] == "2025-03-31"
     assert request.run_key == "tiny-2025-03-31"  # a second tick on the day starts no second run
     write_predictions(home, DayRange(date(2025, 3, 1), date(2025, 3, 31)))
     later = schedules.request("daily", now)
-    assert (later.partition_key, later.run_key) == ("2025-03-31", "tiny-2025-03-31")
+    assert (later.tags["dagster/asset_partition_range_start"], later.run_key) == ("2025-03-28", "tiny-2025-03-31")
+    assert later.run_config["ops"]["tiny__lead_scores"] == {"config": {"only": ["2025-03-31"]}}
 
 
-def test_the_watch_tick_looks_at_yesterday_once_something_was_scored(
-    tmp_path: Path, ticker: Callable[..., Ticker]
+def test_the_watch_tick_looks_at_yesterday_once_the_champion_has_scored(
+    tmp_path: Path, ticker: Callable[..., Ticker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedules, now = ticker(), datetime(2025, 4, 1, 11, tzinfo=UTC)
     assert schedules.skipped("watch", now) == "nothing was scored yet"
     write_predictions(Home(tmp_path / "home"), DayRange(date(2025, 3, 30), date(2025, 3, 30)))
+    assert schedules.skipped("watch", now) == "there is no champion to watch yet"  # a named model file scored
+    monkeypatch.setattr(ModelRegistry, "champion", lambda _self, name: name)
     request = schedules.request("watch", now)
     assert request.run_config["ops"]["tiny__monitoring"]["config"]["as_of"] == "2025-03-31"
     assert request.run_key == "tiny-watch-2025-03-31"

@@ -267,10 +267,41 @@ def test_a_candidate_waits_for_approval_and_scores_only_after_it(finished: Finis
     assert challenger is not None  # it may score beside, unused
     approved = entry(action="approve", who="Grace", reason="looked at the report")
     assert (approved["decision"], approved["to_version"]) == ("promoted", challenger.version)
-    assert (approved["who"], approved["reason"]) == ("Grace", "approved: looked at the report")
+    assert approved["who"] == "Grace"
+    # So few leads show nothing, and the log says what the person agreed to.
+    assert approved["reason"].startswith("approved: looked at the report, although its verdict is not ready: It is not")
     assert registry.challenger("fresh") is None
     with pytest.raises(PromotionRefusedError, match="no candidate waits"):
         entry(action="approve")
+
+
+def weak_verdict(copy: Copy, origin: date) -> None:
+    """Evidence of a candidate that no gate stops and that is not shown to rank better than chance."""
+    file = read_handle(copy.deployment.home.models(NAME) / str(origin) / "candidate.json").folder / "evidence"
+    document = json.loads((file / "metrics.json").read_text(encoding="utf-8"))
+    document["models"]["model"]["lift_at_10pct"] = {"value": 1.1, "low": 0.6, "high": 1.8}
+    (file / "metrics.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+@pytest.mark.parametrize("require_ready", [False, True])
+def test_a_candidate_whose_verdict_is_not_ready_is_promoted_only_with_that_said_or_not_at_all(
+    finished: Finished, copy: Copy, require_ready: bool
+) -> None:
+    promotion = {**copy.deployment.config.promotion.model_dump(), "require_ready": require_ready}
+    judging = copy.with_changes(promotion={**promotion, "max_champion_log_loss": None})
+    weak_verdict(copy, finished.origin)
+    ModelRegistry(copy.deployment.home)._client.delete_registered_model_alias(NAME, "champion")
+    result = judging.run("model_validation", origin=finished.origin)
+    assert metadata_of(result, "model_validation")["verdict"] == "not ready"
+    checks = {found.check_name: found.passed for found in result.get_asset_check_evaluations()}
+    assert checks.get("ready") is (False if require_ready else None)
+    entry = metadata_of(judging.run("champion", tags={PARTITION_TAG: str(finished.origin)}), "champion")
+    if require_ready:
+        assert (entry["decision"], entry["to_version"]) == ("kept", "none")
+        assert "ready: the verdict is not ready: It is not shown to rank better than chance" in entry["reason"]
+        return
+    assert entry["decision"] == "promoted"
+    assert "gates passed, although its verdict is not ready: It is not shown to rank" in entry["reason"]
 
 
 def test_a_rollback_returns_in_one_command_and_stays_until_a_person_decides(finished: Finished, copy: Copy) -> None:

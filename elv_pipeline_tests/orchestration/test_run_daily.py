@@ -126,6 +126,22 @@ def test_a_day_of_files_and_the_same_day_again(on_files: Machine) -> None:
     assert Home(on_files.home).monitoring_page(NAME).is_file()
 
 
+def test_leads_that_arrived_late_are_scored_and_told(on_files: Machine, copy: Copy) -> None:
+    day = LAST - timedelta(days=1)
+    file = copy.deployment.lake.partition("predictions", day)
+    late = pl.read_parquet(file)["lead_id"].to_list()[:3]
+    pl.read_parquet(file).filter(~pl.col("lead_id").is_in(late)).write_parquet(file)
+    before = on_files.scores()
+    with closing(sqlite3.connect(on_files.home / "scores.db")) as connection, connection:
+        connection.executemany("DELETE FROM lead_scores WHERE enrollment_id = ?", [(lead,) for lead in late])
+    answer = on_files.ask("run-daily", "--until", UNTIL)
+    assert answer.code == 0, answer.err + answer.out
+    assert f"3 leads that arrived late on {day} were scored." in answer.out
+    assert f"Days {LAST}: inserted=3 updated=0 unchanged=" in answer.out
+    told = slice(3, 16)  # but for the run, its moment and the number of the write
+    assert [(row[1], *row[told]) for row in on_files.scores()] == [(row[1], *row[told]) for row in before]
+
+
 @pytest.mark.slow
 def test_scores_stay_in_the_bundle_where_they_are_not_to_be_persisted(on_files: Machine) -> None:
     (on_files.home / "scores.db").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
+from random import Random
 from typing import Any
 
 import dagster as dg
@@ -205,3 +206,19 @@ def test_messages_given_up_between_two_watches_are_told_by_the_next_watch(copy: 
     assert "given up" not in stuck["message"]
     changes, _ = tell(watched, [failed], run_id="r3", now=NOW + timedelta(days=32))
     assert changes.new == ()
+
+
+def test_the_figures_of_a_day_do_not_depend_on_the_number_of_threads(copy: Copy) -> None:
+    """Sums of floats do, where they are made in parts; the page of the same day would differ from run to run."""
+    random, names = Random(7), (copy.deployment.config.probability_column, "elv")
+    for day in SCORED.days:
+        path = copy.deployment.lake.partition("predictions", day)
+        rows = pl.concat([pl.read_parquet(path)] * 20)
+        new = {name: [random.random() for _ in range(rows.height)] for name in names}
+        rows.with_columns(**{name: pl.Series(values) for name, values in new.items()}).write_parquet(path)
+    days = watching.day_table(copy.deployment, as_of=LAST)
+    found = dict(zip(days["day"], days.select("mean_probability", "expected_value").rows(), strict=True))
+    for day in SCORED.days:
+        rows = pl.read_parquet(copy.deployment.lake.partition("predictions", day))
+        alone = rows.group_by("day").agg(pl.col(names[0]).sort().mean(), pl.col(names[1]).sort().sum())
+        assert found[day] == alone.select(names).row(0)

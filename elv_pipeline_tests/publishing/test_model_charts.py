@@ -27,6 +27,12 @@ def test_still_pictures_are_small_pngs(name: str) -> None:
     assert height > 60
 
 
+def test_both_parts_of_the_lift_are_valid() -> None:
+    parts = CHARTS["lift_and_gains"].to_dict()["hconcat"]  # validates against the schema of Vega-Lite
+    assert len(parts) == 2
+    assert model_charts.gains_chart(sample.gains()).to_dict()["title"]["text"] == parts[1]["title"]["text"]
+
+
 @pytest.mark.parametrize("name", [name for name in CHARTS if name != "lift_and_gains"])
 def test_every_figure_has_a_sentence_and_a_text_for_screen_readers(name: str) -> None:
     spec = CHARTS[name].to_dict()

@@ -206,6 +206,17 @@ def test_inputs_and_held_days_tell_what_is_late_and_what_was_missing() -> None:
     assert "leads has 21 rows on 2025-06-10" in text
 
 
+def test_a_day_that_was_scored_before_it_was_complete_says_so() -> None:
+    entry = {"since": "2025-06-16T04:00:00+00:00", "status": "complete", "findings": []}
+    times = {"scored_at": "2025-06-19T04:00:00+00:00", "complete_at": "2025-06-20T04:00:00+00:00"}
+    late = text_of(monitoring_content(held={"2025-06-15": {**entry, **times}}))
+    assert "15 Jun 2025 scored incomplete, complete later" in late
+    assert "Nothing since 20 Jun 2025, 06:00 Europe/Berlin." in late
+    early = {"scored_at": times["complete_at"], "complete_at": times["scored_at"]}
+    for known in (early, {"scored_at": times["scored_at"]}):
+        assert "15 Jun 2025 became complete" in text_of(monitoring_content(held={"2025-06-15": {**entry, **known}}))
+
+
 def test_no_name_of_a_person_is_shown() -> None:
     document = render_monitoring(monitoring_content())
     assert "Zoe" not in document
@@ -259,6 +270,18 @@ def test_the_order_of_rows_does_not_matter() -> None:
         audit=list(reversed(content.audit)),
         writes=list(reversed(content.writes)),
     )
+    assert render_monitoring(again) == render_monitoring(content)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_comparisons_that_moved_as_far_are_told_in_one_order(seed: int) -> None:
+    drift = sample.troubled_content().drift
+    assert drift is not None
+    tied = drift.with_columns(
+        *(pl.lit(0.5).alias(name) for name in ("psi", "effect")), pl.lit(0.1).alias("threshold"), drifted=pl.lit(True)
+    )
+    content = replace(sample.troubled_content(), drift=tied)
+    again = replace(content, drift=tied.sample(fraction=1.0, shuffle=True, seed=seed))
     assert render_monitoring(again) == render_monitoring(content)
 
 

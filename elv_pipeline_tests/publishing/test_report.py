@@ -12,6 +12,7 @@ import pytest
 from elv_pipeline.publishing.pages.content import ReportContent
 from elv_pipeline.publishing.pages.page import viewer
 from elv_pipeline.publishing.pages.report import render_report
+from elv_pipeline.publishing.pages.report_tables import leads_table
 from elv_pipeline_tests.publishing import sample_proof as proof
 from elv_pipeline_tests.publishing.sample_content import (
     MANIFEST,
@@ -218,10 +219,43 @@ def test_size_does_not_grow_with_the_data() -> None:
     assert len(large.encode()) < 1_200_000
 
 
-def test_only_the_top_twenty_lead_ids_reach_the_report() -> None:
+def test_only_the_best_quarter_of_the_lead_ids_reaches_the_report() -> None:
     document = full_report()
     shown = set(re.findall(r"lead-\d{3}", document))
-    assert shown == {f"lead-{i:03d}" for i in range(40, 60)}
+    assert shown == {f"lead-{i:03d}" for i in range(50, 60)}
+    assert "Of 40 leads the best quarter; the others are in predictions.csv." in text_of(document)
+
+
+def test_of_many_leads_the_best_twenty_are_called_first() -> None:
+    table = leads_table(full_content(predictions=predictions(300)))
+    assert table is not None
+    assert (len(table.rows), table.caption) == (20, "The 20 leads to call first")
+    assert table.note.startswith("Of 200 leads the best 20; the others")
+
+
+@pytest.mark.parametrize(
+    ("grades", "rows", "said"),
+    [
+        ("AABBCCCCCC", 4, "without those below grade B"),
+        ("CCCCCCCCCC", 10, "none of them is of grade A or B"),
+        ("ABABABABAB", 10, "the others are in predictions.csv"),
+    ],
+)
+def test_leads_below_grade_b_are_called_first_only_where_there_is_nothing_better(
+    grades: str, rows: int, said: str
+) -> None:
+    graded = predictions(60).with_columns(grade=pl.Series([*"D" * 50, *reversed(grades)]))
+    table = leads_table(full_content(predictions=graded))
+    assert table is not None
+    assert [row[1].text for row in table.rows] == list(grades[:rows])
+    assert said in table.note
+
+
+def test_a_single_lead_is_the_one_to_call_first() -> None:
+    table = leads_table(full_content(predictions=predictions(60).tail(1)))
+    assert table is not None
+    assert table.caption == "The lead to call first"
+    assert not table.note.startswith("Of 1")
 
 
 def test_an_unproven_model_is_not_praised() -> None:
@@ -240,7 +274,7 @@ def test_a_proven_run_goes_from_verdict_over_money_to_proof_and_detail() -> None
         "Ready The model ranks leads 2.9 times better than chance in the top tenth.",
         "By this model, put money on",
         "Outcomes, observed / expected 0.99 0.80 to 1.20; 1 is right",
-        "The 20 leads to call first",
+        "The 10 leads to call first",
         "On the judged leads, working only the best tenth would have collected €4,176 (95% interval €3,276 to €5,076) "
         "of €14,400: 29% of the value for a tenth of the work. That is €500 more than by the campaign's past rate",
         "Promotion gates: none failed",

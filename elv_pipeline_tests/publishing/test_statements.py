@@ -110,3 +110,10 @@ def test_what_the_intervals_hold_is_said() -> None:
     single = metrics()
     single["test"]["resampled"] = "leads"
     assert "they may be too narrow" in " ".join(how_sure(full_content(metrics=single)))
+
+
+def test_a_warning_that_the_page_lists_is_not_quoted_in_the_verdict() -> None:
+    finding = {"severity": "warning", "code": "x", "message": "23 of 334 times are midnights.", "remedy": ""}
+    one, two = (verdict(full_content(findings=(finding,) * count)).why for count in (1, 2))
+    assert one[-1] == "A warning is open: it is told below, with what to do."
+    assert two[-1] == "A warning is open (1 more): they are told below."

@@ -21,6 +21,7 @@ from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets.learning import REFUSED, learning_spec
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import picture
+from elv_pipeline.orchestration.partitions import week_of
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.pages.backtest.page import backtest_charts, backtest_table, render_backtest
@@ -113,12 +114,19 @@ def _check(document: dict[str, object]) -> dg.AssetCheckResult:
 
 
 def gather(deployment: Deployment, config: BacktestConfig) -> tuple[list[OriginRows], dict[date, str]]:
-    """Every candidate in the range with the leads after it, and the origins at which training was refused.
+    """Every weekly candidate in the range with the leads after it, and the origins at which training was refused.
+
+    Models of other days were asked for where something had gone wrong; with them, the same weeks would be judged
+    differently in a home that had asked.
 
     Raises:
         ElvError: no origin of the range has a model.
     """
-    folders = sorted(path for path in deployment.home.models(deployment.name).glob("*") if path.is_dir())
+    folders = sorted(
+        path
+        for path in deployment.home.models(deployment.name).glob("*")
+        if path.is_dir() and week_of(deployment, date.fromisoformat(path.name)) == date.fromisoformat(path.name)
+    )
     inside = [
         folder
         for folder in folders
@@ -169,7 +177,7 @@ def _origin_rows(deployment: Deployment, origin: date, *, horizon_days: int) -> 
     assert isinstance(constant, ConstantRate)
     return OriginRows(
         origin=origin,
-        moment=deployment.midnight(origin),
+        moment=datetime.fromisoformat(handle.origin),
         version=handle.version,
         rows=known.select("lead_id", "created_time", "y"),
         predictions={"model": model.predict(known), **baselines.predict(known)},

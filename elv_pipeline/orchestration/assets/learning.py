@@ -29,7 +29,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, picture, schema_of_frame, table_metadata
 from elv_pipeline.orchestration.lineage import LABEL_STATUS, carried
 from elv_pipeline.orchestration.partitions import origin_key
-from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.orchestration.resources import TrainingOrigin, narrated
 from elv_pipeline.orchestration.speaking import reason_spec
 from elv_pipeline.problems.feature_specs import FeatureColumn
 from elv_pipeline.publishing.pages.content import day_span
@@ -105,13 +105,16 @@ def _training_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asset
             "training_table",
             group="learning",
             kinds={"polars", "parquet"},
+            # A training as of a later day reads days of its own week, too; in the window, these would make the table
+            # of every week look outdated from its second day on.
             deps={"features": Window(-weeks, -1), "matured_labels": Window(-weeks, -1)},
         ),
         description="Features and labels as they stood at the origin: no outcome recorded at or after it, and only "
-        "leads whose outcome window had passed carry a label.",
+        "leads whose outcome window had passed carry a label. The origin is the start of the week, or the later day of "
+        "it that the run was asked for (training_origin.as_of).",
     )
-    def training_table(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        origin = origin_key(context)
+    def training_table(context: dg.AssetExecutionContext, training_origin: TrainingOrigin) -> dg.MaterializeResult:
+        origin = training_origin.day(origin_key(context))
         with narrated(context, f"assembling the training table as of {origin}"):
             table = assemble_training_table(deployment, origin)
             deployment.lake.write_frame(f"training_table/{origin}", table)
@@ -122,6 +125,7 @@ def _training_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asset
                 "dagster/column_lineage": lineage(
                     {**carried("features", table.drop(LABEL_STATUS).columns), **LABEL_STATUS}, deployment=deployment
                 ),
+                "origin": str(origin),
                 "labelled_rows": labelled.len(),
                 "positives": int(labelled.sum()),
                 "young_or_unrecorded": table.height - labelled.len(),
@@ -189,8 +193,8 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
             )
         ],
     )
-    def candidate_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        origin = origin_key(context)
+    def candidate_model(context: dg.AssetExecutionContext, training_origin: TrainingOrigin) -> dg.MaterializeResult:
+        origin = training_origin.day(origin_key(context))
         table = deployment.lake.read_frame(f"training_table/{origin}")
         if table is None:
             raise TrainingRefusedError(f"training_table of {origin} is not materialised. Run 'elv train'.")
@@ -200,7 +204,10 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
         ):
             result, handle = _trained(deployment, table, origin=origin)
         return dg.MaterializeResult(
-            metadata=_candidate_metadata(result, handle, timezone=deployment.config.timezone),
+            metadata={
+                "origin": str(origin),
+                **_candidate_metadata(result, handle, timezone=deployment.config.timezone),
+            },
             data_version=dg.DataVersion(handle.sha256),
             check_results=[_beats_constant(result)],
         )

@@ -4,21 +4,22 @@ Belongs here: the asset functions. Does not belong here: training (``learning.py
 (``decisions/``), or MLflow (``publishing/registry/model_registry.py``).
 """
 
+from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal
 
 import dagster as dg
-import polars as pl
 
-from elv_pipeline.decisions.champion_comparison import ChampionComparison, compare
-from elv_pipeline.decisions.gates import Gate, evaluate_gates, gate_names, validation_document
-from elv_pipeline.decisions.promotion import Decision, by_hand, decide, previous_champion
-from elv_pipeline.errors import PromotionRefusedError, ScoringRefusedError, TrainingRefusedError
-from elv_pipeline.learning.metrics import day_clusters
-from elv_pipeline.learning.splits import SplitPlan
+from elv_pipeline.decisions.gates import Gate, gate_names
+from elv_pipeline.decisions.promotion import Decision, by_hand, decide, previous_champion, require_person
+from elv_pipeline.decisions.readiness import validation_document
+from elv_pipeline.decisions.verdict import PlainVerdict
+from elv_pipeline.errors import PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.judging import compared_with, judged
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, origin_key
-from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.orchestration.resources import TrainingOrigin, narrated
 from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model, read_handle
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
@@ -34,8 +35,9 @@ class ChampionConfig(dg.Config):
             promotes the version that waits; ``promote`` any version; ``rollback`` returns to an earlier one;
             ``challenge`` lets a version score beside the champion without being used.
         version: registry version; empty for the one that waits, or the champion before this one.
-        who: name for the audit log; by default the user or schedule that started the run.
-        reason: for the audit log.
+        who: name for the audit log; by default the user or schedule that started the run. In ``prod`` approve, promote
+            and challenge need one.
+        reason: for the audit log; needed likewise.
         despite_gates: overrule failing gates; needs a reason.
     """
 
@@ -63,30 +65,31 @@ def _validation_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
             for name in names
         ],
     )
-    def model_validation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        origin = str(origin_key(context))
+    def model_validation(context: dg.AssetExecutionContext, training_origin: TrainingOrigin) -> dg.MaterializeResult:
+        origin = str(training_origin.day(origin_key(context)))
         with narrated(context, "judging the gates against baselines and champion"):
             registry = ModelRegistry(deployment.home)
             candidate = _candidate(deployment, origin)
             current = registry.champion(deployment.name)
-            compared = _known_comparison(deployment, candidate, current) or _against_champion(
-                deployment, candidate, current
-            )
-            gates = evaluate_gates(candidate.evidence().metrics, deployment.config.promotion, against_champion=compared)
+            compared = compared_with(deployment, candidate, current)
+            gates, verdict = judged(deployment, candidate, compared)
             document = validation_document(
                 gates,
                 candidate=candidate.version,
                 sha256=candidate.sha256,
                 champion=current.version if current else None,
                 comparison=compared,
+                verdict=verdict,
             )
             deployment.lake.write_json(f"model_validation/{origin}", document)
             registry.tag_validation(candidate, failed=document["failed"])
         return dg.MaterializeResult(
             metadata={
+                "origin": origin,
                 "candidate_version": candidate.version,
                 "champion_version": document["champion_version"] or "none",
                 "passed": document["passed"],
+                "verdict": verdict.level,
                 "gates": dg.MetadataValue.md(_gates_table(gates)),
             },
             check_results=[_check_of(gate) for gate in gates],
@@ -127,11 +130,17 @@ def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         "awaiting approval, rolled back or challenges; who, from which version to which, why, on what evidence. Launch "
         "it with the action approve, promote, rollback or challenge to decide by hand.",
     )
-    def champion(context: dg.AssetExecutionContext, config: ChampionConfig) -> dg.MaterializeResult:
+    def champion(
+        context: dg.AssetExecutionContext, config: ChampionConfig, training_origin: TrainingOrigin
+    ) -> dg.MaterializeResult:
         with narrated(context, f"{config.action}: deciding which model scores"):
             registry = ModelRegistry(deployment.home)
             current = registry.champion(deployment.name)
-            target, decision = _decision(context, config, deployment, registry, current=current)
+            if config.action == "judge":
+                target = _candidate(deployment, _origin_of(context, training_origin))
+                decision = _judge(deployment, registry, target, current)
+            else:
+                target, decision = _by_person(context, config, deployment, registry, current=current)
             if decision.changes_champion:
                 if current is not None and decision.decision == "rolled back":
                     registry.tag_rolled_back(current)
@@ -148,6 +157,7 @@ def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
                 "from_version": current.version if current else "none",
                 "to_version": scoring.version if scoring else "none",
                 "candidate_version": target.version,
+                "candidate_origin": str(target.origin_day(deployment.config.zone)),
                 "who": config.who or _who(context),
                 "run_id": context.run.run_id,
             }
@@ -160,7 +170,13 @@ def _champion_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
     return champion
 
 
-def _decision(
+def _origin_of(context: dg.AssetExecutionContext, training_origin: TrainingOrigin) -> str | None:
+    """The origin that a run is about: that of a training of this week; None where it names none."""
+    key = context.run.tags.get(PARTITION_TAG)
+    return str(training_origin.day(date.fromisoformat(key))) if key else None
+
+
+def _by_person(
     context: dg.AssetExecutionContext,
     config: ChampionConfig,
     deployment: Deployment,
@@ -168,10 +184,7 @@ def _decision(
     *,
     current: ModelHandle | None,
 ) -> tuple[ModelHandle, Decision]:
-    """The version that the decision is about, and the decision."""
-    if config.action == "judge":
-        candidate = _candidate(deployment, context.run.tags.get(PARTITION_TAG))
-        return candidate, _judge(deployment, registry, candidate, current)
+    """The version that a person decides about, and the decision."""
     if config.action == "rollback":
         if current is None:
             raise PromotionRefusedError(f"{deployment.name}: rollback refused: no model scores yet. Run 'elv train'.")
@@ -189,6 +202,7 @@ def _decision(
         if target.version == current.version:
             raise PromotionRefusedError(f"rollback refused: version {earlier} already scores. Name an earlier one.")
         return target, Decision(decision="rolled back", reason=config.reason or "no reason given")
+    require_person(config.action, environment=deployment.config.environment, who=config.who, reason=config.reason)
     version = config.version or (_pending_version(deployment) if config.action == "approve" else "")
     if not version:
         raise PromotionRefusedError(f"{config.action} refused: name a version (--version N; elv models lists them)")
@@ -197,9 +211,12 @@ def _decision(
         raise PromotionRefusedError(f"{config.action} refused: version {version} already is the champion.")
     if config.action == "challenge":
         return target, Decision(decision="challenges", reason=config.reason or "no reason given")
-    gates_failed = registry.failed_gates(target)
     return target, by_hand(
-        config.action, gates_failed=gates_failed, despite_gates=config.despite_gates, reason=config.reason
+        "approve" if config.action == "approve" else "promote",
+        gates_failed=registry.failed_gates(target),
+        despite_gates=config.despite_gates,
+        reason=config.reason,
+        verdict=_verdict(_evidence(deployment, target)),
     )
 
 
@@ -213,9 +230,16 @@ def _judge(
         champion_origin=current.origin if current else None,
         same_version=current is not None and current.version == candidate.version,
         rolled_back=registry.was_rolled_back(candidate),
-        require_approval=deployment.config.promotion.require_approval,
+        require_approval=deployment.config.asks_for_approval,
         timezone=deployment.config.timezone,
+        verdict=_verdict(document),
     )
+
+
+def _verdict(document: Mapping[str, Any]) -> PlainVerdict | None:
+    """The verdict that was kept with the gates; None where they were judged by an earlier version of us."""
+    known = document.get("verdict")
+    return None if known is None else PlainVerdict(level=known["level"], reasons=tuple(known["reasons"]))
 
 
 def validation_of(deployment: Deployment, candidate: ModelHandle) -> dict[str, Any]:
@@ -303,51 +327,3 @@ def _candidate(deployment: Deployment, origin: str | None) -> ModelHandle:
     if not origins or not (folder / origins[-1] / "candidate.json").is_file():
         raise ScoringRefusedError(f"{deployment.name}: there is no candidate model to promote. Run 'elv train' first.")
     return read_handle(folder / origins[-1] / "candidate.json")
-
-
-def _known_comparison(
-    deployment: Deployment, candidate: ModelHandle, current: ModelHandle | None
-) -> ChampionComparison | None:
-    """What was found when the present champion was a candidate: judged again, it must not forget a failed gate."""
-    if current is None or current.version != candidate.version:
-        return None
-    document = deployment.lake.read_json(f"model_validation/{candidate.origin_day(deployment.config.zone)}")
-    if not document or document["candidate_sha256"] != candidate.sha256 or document["comparison"] is None:
-        return None
-    return ChampionComparison(**document["comparison"])
-
-
-def _against_champion(
-    deployment: Deployment, candidate: ModelHandle, current: ModelHandle | None
-) -> ChampionComparison | None:
-    """Both models on the candidate's test rows that the champion never learned from; None without another champion."""
-    if current is None or current.version == candidate.version:
-        return None
-    origin = candidate.origin_day(deployment.config.zone)
-    table = deployment.lake.read_frame(f"training_table/{origin}")
-    if table is None:
-        raise TrainingRefusedError(f"training_table of {origin} is gone; materialise it again before promoting.")
-    test = candidate.evidence().scored.filter(pl.col("split") == "test").select("lead_id", "y", "p")
-    rows = test.join(table.drop("y"), on="lead_id", how="inner", validate="1:1").sort("created_time", "lead_id")
-    try:
-        model = load_model(current)
-        model.require_compatible(
-            outcome_window_days=deployment.config.label_window_days,
-            feature_lag_days=deployment.config.feature_lag_days,
-            target=deployment.config.label_column,
-            timezone=deployment.config.timezone,
-        )
-        model.check_columns(rows)
-    except ScoringRefusedError as error:
-        why = str(error).splitlines()[0]
-        return ChampionComparison.impossible(f"the champion cannot score the present features: {why}", blocks=False)
-    # On rows that it learned from the champion would look better than it is.
-    role = SplitPlan.from_dict(model.metadata["split"]).split_names(pl.col("created_time"))
-    rows = rows.filter(~role.is_in(["train", "calibration"]))
-    return compare(
-        rows["y"].cast(pl.Int8).to_numpy(),
-        candidate=rows["p"].to_numpy(),
-        champion=model.predict(rows),
-        clusters=day_clusters(rows["created_time"], timezone=deployment.config.timezone),
-        seed=deployment.config.model.seed,
-    )

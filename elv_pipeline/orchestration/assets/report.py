@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from elv_pipeline.contracts.outputs import predictions_contract
 from elv_pipeline.decisions.predictions import predictions as score
@@ -32,7 +33,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, picture, schema_of_contract, table_metadata
 from elv_pipeline.orchestration.lineage import predictions_lineage
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from elv_pipeline.orchestration.resources import ScoringModel, narrated
+from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin, narrated
 from elv_pipeline.orchestration.run_content import ScoredRun, bundle_inputs
 from elv_pipeline.publishing.pages import scoring_charts
 from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model, read_handle
@@ -47,10 +48,12 @@ class ReportConfig(dg.Config):
 
     Attributes:
         kind: ``score`` reports the scored days of the run, ``train`` the candidate of the run's origin.
+        only: days (ISO 8601) that were asked for; of others only the leads that the run scored. Empty: all of the run.
         truth_path: true probabilities of synthetic leads, if there are any.
     """
 
     kind: Literal["score", "train"] = "score"
+    only: list[str] = Field(default_factory=list)
     truth_path: str = ""
 
 
@@ -82,13 +85,16 @@ def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
         "which opens offline.",
     )
     def run_report(
-        context: dg.AssetExecutionContext, config: ReportConfig, scoring_model: ScoringModel
+        context: dg.AssetExecutionContext,
+        config: ReportConfig,
+        scoring_model: ScoringModel,
+        training_origin: TrainingOrigin,
     ) -> dg.MaterializeResult:
         with narrated(context, "writing the bundle and the report"):
             if config.kind == "train":
-                run = _trained_run(deployment, context.run.run_id, tags=context.run.tags)
+                run = _trained_run(deployment, context.run.run_id, tags=context.run.tags, asked=training_origin)
             else:
-                run = _scored_run(deployment, context.run.run_id, tags=context.run.tags, chosen=scoring_model)
+                run = _scored_run(deployment, context.run.run_id, config, tags=context.run.tags, chosen=scoring_model)
             inputs = bundle_inputs(deployment, run, truth_path=config.truth_path)
             folder = write_run_bundle(deployment.home, inputs)
             if config.kind == "train":
@@ -114,7 +120,9 @@ def _bundle_metadata(deployment: Deployment, folder: Path, manifest: dict[str, A
     }
 
 
-def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str], chosen: ScoringModel) -> ScoredRun:
+def _scored_run(
+    deployment: Deployment, run_id: str, config: ReportConfig, *, tags: Mapping[str, str], chosen: ScoringModel
+) -> ScoredRun:
     handle, model = compatible_model(deployment, chosen)
     last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
     first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
@@ -123,6 +131,9 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
     rows = deployment.scan(
         "predictions", first=date.fromisoformat(first or str(days[0])), last=date.fromisoformat(last or str(days[-1]))
     ).collect()
+    if config.only:  # a day that was left alone has its own report; of it only late leads are news
+        asked = [date.fromisoformat(day) for day in config.only]
+        rows = rows.filter(pl.col("day").is_in(asked) | (pl.col("run_id") == run_id))
     board_rows = deployment.scan("predictions", first=days[0], last=days[-1]).collect()
     return ScoredRun(
         run_id=run_id,
@@ -138,10 +149,11 @@ def _scored_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str],
     )
 
 
-def _trained_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str]) -> ScoredRun:
-    origin = tags.get(PARTITION_TAG)
-    if origin is None:
+def _trained_run(deployment: Deployment, run_id: str, *, tags: Mapping[str, str], asked: TrainingOrigin) -> ScoredRun:
+    week = tags.get(PARTITION_TAG)
+    if week is None:
         raise ElvError("a training report needs the origin of its run; materialise it with a weekly partition")
+    origin = str(asked.day(date.fromisoformat(week)))
     handle: ModelHandle = read_handle(deployment.home.models(deployment.name) / origin / "candidate.json")
     model = load_model(handle)
     table = deployment.lake.read_frame(f"training_table/{origin}")

@@ -14,11 +14,11 @@ import dagster as dg
 import polars as pl
 
 from elv_pipeline.contracts.outputs import DRIFT, PERFORMANCE
-from elv_pipeline.errors import ScoringRefusedError
+from elv_pipeline.errors import ElvError, ScoringRefusedError
 from elv_pipeline.home import write_atomically
 from elv_pipeline.monitoring.alert import Alert, documents
-from elv_pipeline.monitoring.alert_rules_operation import undelivered_alerts
-from elv_pipeline.monitoring.alert_state import AlertChanges, read_state, update, write_state
+from elv_pipeline.monitoring.alert_rules_scoring import weak_model
+from elv_pipeline.monitoring.alert_state import AlertChanges, read_state
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record
@@ -36,17 +36,14 @@ from elv_pipeline.orchestration.watching import (
     newest_writes,
     table_rows,
 )
-from elv_pipeline.publishing.alerting.channels import Delivery, deliver, put_in_outbox, undelivered
-from elv_pipeline.publishing.alerting.outbox import Outbox
-from elv_pipeline.publishing.file_lock import alone
+from elv_pipeline.publishing.alerting.channels import Delivery
+from elv_pipeline.publishing.alerting.telling import Teller
 from elv_pipeline.publishing.pages.monitoring.content import MonitoringContent
 from elv_pipeline.publishing.pages.monitoring.page import monitoring_metadata, render_monitoring
 from elv_pipeline.publishing.registry.model_handle import ModelHandle
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
 _LOG = logging.getLogger(__name__)
-OPEN_ALERTS = "alerts"
-"""Document of the lake: the alerts that are open."""
 MEASURED = "monitoring"
 """Document of the lake: what the newest watch found."""
 _SHOWN_DAYS = 28
@@ -99,7 +96,8 @@ def _monitoring_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
             _check(watched)
             found = [
                 *alerts_of(deployment, watched, now=config.moment),
-                *failed_run_alerts(context.instance, deployment.name),
+                *weak_model(handle.evidence().metrics),
+                *failed_run_alerts(context.instance, deployment.name, asking=context.run.job_name),
             ]
             _remember(deployment, watched, found, handle=handle)
             content = page_content(
@@ -125,7 +123,7 @@ def _alerts_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
     @asset(
         **parts.common("alerts", group="watching", kinds={"json"}, deps={"monitoring": None}),
         description="What is open, and what of it is new, worse or settled since the last time; that is sent to the "
-        "configured channels. Quiet when nothing has changed.",
+        "configured channels. Quiet when nothing has changed, and when an earlier day is watched again.",
         check_specs=[
             dg.AssetCheckSpec("nothing_critical", asset=parts.key("alerts"), description="No critical alert is open.")
         ],
@@ -133,7 +131,9 @@ def _alerts_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
     def alerts(context: dg.AssetExecutionContext, config: WatchConfig) -> dg.MaterializeResult:
         with narrated(context, "telling what has changed"):
             found = list((deployment.lake.read_json(MEASURED) or {}).get("alerts", []))
-            changes, deliveries = tell(deployment, found, run_id=context.run.run_id, now=config.moment)
+            changes, deliveries = AlertChanges(), list[Delivery]()
+            if not _looks_back(deployment, config):
+                changes, deliveries = tell(deployment, found, run_id=context.run.run_id, now=config.moment)
         critical = [alert for alert in found if alert["severity"] == "critical"]
         return dg.MaterializeResult(
             metadata={
@@ -159,17 +159,13 @@ def _alerts_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
 
 def tell(
     deployment: Deployment,
-    found: list[dict[str, Any]],
+    found: Sequence[Mapping[str, Any]],
     *,
     run_id: str,
     now: datetime,
     judged: Collection[str] | None = None,
 ) -> tuple[AlertChanges, list[Delivery]]:
-    """Remember the open alerts and send what changed; a kill in between loses no message and sends none twice a day.
-
-    The watch, the sensor of failed runs and ``elv run-daily`` may want to tell at once; without a lock they would send
-    the same message twice and overwrite each other's state. Whoever finds another one telling for too long tells
-    nothing and remembers nothing, so the next call tells it.
+    """Remember the open alerts and send what changed; each change is told once, wherever a process dies in between.
 
     Args:
         deployment: the configuration.
@@ -177,41 +173,31 @@ def tell(
         run_id: the run that found them.
         now: the present moment, UTC.
         judged: codes about which the caller can speak; None for all.
+
+    Raises:
+        ElvError: a watch could not remember them: nobody would hear of them before the next one. Callers that look at
+            a few codes look again soon, and only log it.
     """
-    place = deployment.home.alert_state(deployment.name)
-    patience = _PATIENCE_SECONDS if judged is None else _SENSOR_PATIENCE_SECONDS
-    with alone(place.with_suffix(".lock"), patience_seconds=patience) as held:
-        if held:
-            return _tell(deployment, found, run_id=run_id, now=now, judged=judged)
-    _LOG.warning("%s: another process is telling alerts; what is new now is told by the next call", deployment.name)
-    return AlertChanges(), []
-
-
-def _tell(
-    deployment: Deployment,
-    found: list[dict[str, Any]],
-    *,
-    run_id: str,
-    now: datetime,
-    judged: Collection[str] | None,
-) -> tuple[AlertChanges, list[Delivery]]:
-    place, channels = deployment.home.alert_state(deployment.name), deployment.config.alerts.channels
-    outbox = Outbox(place.parent / "outbox" / deployment.name)
-    earlier = deployment.lake.read_json("undelivered") or {}
-    stuck = undelivered_alerts(earlier.get("waiting", {}), expired=int(earlier.get("expired", 0)))
-    open_now = [*found, *(documents(stuck) if judged is None else [])]
-    state, changes = update(read_state(place), open_now, now=now, judged=judged)
-    put_in_outbox(
-        changes.to_tell(), channels=channels, outbox=outbox, configuration=deployment.name, run_id=run_id, now=now
+    teller = Teller(
+        configuration=deployment.name,
+        place=deployment.home.alert_state(deployment.name),
+        channels=deployment.config.alerts.channels,
+        patience_seconds=_PATIENCE_SECONDS if judged is None else _SENSOR_PATIENCE_SECONDS,
     )
-    write_state(place, state)
-    deliveries = deliver(channels=channels, outbox=outbox, environment=os.environ, now=now)
-    waiting, expired = undelivered(deliveries)
-    if judged is not None:  # only the watch speaks of messages that were given up; until then they add up
-        expired += int(earlier.get("expired", 0))
-    deployment.lake.write_json("undelivered", {"waiting": waiting, "expired": expired})
-    deployment.lake.write_json(OPEN_ALERTS, [entry["alert"] for entry in state["open"].values()])
-    return changes, deliveries
+    try:
+        changes = teller.remember(found, run_id=run_id, now=now, judged=judged)
+    except ElvError as error:
+        if judged is None:
+            raise
+        _LOG.warning("%s", error)
+        return AlertChanges(), []
+    return changes, teller.send(environment=os.environ, now=now)
+
+
+def open_alerts(deployment: Deployment) -> list[dict[str, Any]]:
+    """The alerts that are open, as last seen; one that was not found again is not shown while it is remembered."""
+    state = read_state(deployment.home.alert_state(deployment.name))
+    return [entry["alert"] for entry in state["open"].values() if "absent_since" not in entry]
 
 
 def page_content(
@@ -247,9 +233,18 @@ def page_content(
             for alert in alerts
         ],
         held=held_record(deployment),
-        writes=newest_writes(deployment),
+        writes=_known_writes(deployment),
         freshness=watched.freshness,
     )
+
+
+def _known_writes(deployment: Deployment) -> list[dict[str, Any]] | None:
+    """The ledger of scores, or None where it cannot be asked: what was watched must not be lost for a table."""
+    try:
+        return newest_writes(deployment)
+    except ElvError as error:
+        _LOG.warning("%s", error)
+        return None
 
 
 def _as_of(deployment: Deployment, config: WatchConfig) -> date:
@@ -259,6 +254,12 @@ def _as_of(deployment: Deployment, config: WatchConfig) -> date:
     if not scored:
         raise ScoringRefusedError(f"{deployment.name}: nothing was scored yet, so there is nothing to watch.")
     return scored[-1]
+
+
+def _looks_back(deployment: Deployment, config: WatchConfig) -> bool:
+    """Whether newer days were scored than the one that is watched: what it finds is no news, and settles nothing."""
+    scored = deployment.lake.days("predictions")
+    return bool(config.as_of and scored) and date.fromisoformat(config.as_of) < scored[-1]
 
 
 def _champion(deployment: Deployment) -> ModelHandle:

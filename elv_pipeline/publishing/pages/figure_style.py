@@ -11,6 +11,11 @@ from typing import Any
 
 import altair as alt
 import polars as pl
+from altair.utils import schemapi
+
+# Altair checks each part of a figure against a schema of some megabytes as soon as it is made, which takes longer than
+# making it. The tests check every figure as a whole.
+schemapi.disable_debug_mode()
 
 BLUE = "#2f80c4"  # blue, orange and grey stay apart for every common colour blindness, and on white as on black
 ORANGE = "#d9701a"
@@ -64,7 +69,9 @@ def finished(chart: alt.Chart, *, title: str, subtitle: str, height: int | alt.S
 def nothing(sentence: str) -> alt.Chart:
     """A figure that is one sentence saying why it is empty."""
     chart = (
-        alt.Chart(inline([{"sentence": "nothing to show"}])).mark_text(color=INK, opacity=0.7).encode(text="sentence:N")
+        alt.Chart(inline([{"sentence": "nothing to show"}]))
+        .mark_text(color=INK, opacity=0.7)
+        .encode(text=alt.Text("sentence:N"))
     )
     return finished(chart, title=sentence, subtitle="The figure is empty for that reason.", height=40)
 

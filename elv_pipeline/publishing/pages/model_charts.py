@@ -55,12 +55,16 @@ def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
         ],
     )
     observed = alt.Y("observed_rate:Q", title="Share that qualified", scale=scale, axis=alt.Axis(format=".0%"))
-    intervals = base.mark_rule(color=BLUE, strokeWidth=2).encode(y=alt.Y("observed_low:Q"), y2="observed_high:Q")
+    intervals = base.mark_rule(color=BLUE, strokeWidth=2).encode(
+        y=alt.Y("observed_low:Q"), y2=alt.Y2("observed_high:Q")
+    )
     points = base.mark_point(color=BLUE, filled=True, size=70, opacity=1).encode(y=observed)
-    line = alt.Chart(inline([{"x": 0, "y": 0}, {"x": limit, "y": limit}])).encode(x="x:Q", y="y:Q")
+    line = alt.Chart(inline([{"x": 0, "y": 0}, {"x": limit, "y": limit}])).encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
     note = alt.Chart(inline([{"x": limit, "y": limit, "text": "predicted = observed"}]))
     diagonal = line.mark_line(color=INK, strokeDash=[4, 4], opacity=0.5, strokeWidth=1.2)
-    label = note.mark_text(align="right", dx=-26, dy=8, opacity=0.75, color=INK).encode(x="x:Q", y="y:Q", text="text:N")
+    label = note.mark_text(align="right", dx=-26, dy=8, opacity=0.75, color=INK).encode(
+        x=alt.X("x:Q"), y=alt.Y("y:Q"), text=alt.Text("text:N")
+    )
     return finished(
         diagonal + label + intervals + points,
         title=f"In {agree} of {bins.height} groups, what happened agrees with what was predicted",
@@ -83,8 +87,10 @@ def lift_chart(gains: pl.DataFrame) -> alt.Chart:
         y=alt.Y("lift:Q", title="Qualified rate / average rate", scale=scale),
         opacity=alt.condition("datum.lift >= 1", alt.value(1), alt.value(0.45)),
     )
-    labels = base.mark_text(dy=-7, color=INK).encode(y="lift:Q", text=alt.Text("lift:Q", format=".1f"))
-    average = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y="one:Q")
+    labels = base.mark_text(dy=-7, color=INK).encode(y=alt.Y("lift:Q"), text=alt.Text("lift:Q", format=".1f"))
+    average = (
+        alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y=alt.Y("one:Q"))
+    )
     return finished(
         bars + labels + average,
         title=f"The best tenth of the leads qualifies {times(best)} as often as the average lead",
@@ -109,12 +115,14 @@ def gains_chart(gains: pl.DataFrame) -> alt.Chart:
     curve = base.mark_line(color=BLUE, strokeWidth=2.5) + base.mark_point(color=BLUE, filled=True, size=45, opacity=1)
     marked = alt.Chart(inline_frame(tenths.filter(pl.col("tenth").is_in([1, 2, 3, 5]))))
     labels = marked.mark_text(align="right", dx=-7, dy=-7, color=INK).encode(
-        x="worked:Q", y="cumulative_capture:Q", text=alt.Text("cumulative_capture:Q", format=".0%")
+        x=alt.X("worked:Q"), y=alt.Y("cumulative_capture:Q"), text=alt.Text("cumulative_capture:Q", format=".0%")
     )
-    chance = alt.Chart(inline([{"x": 0, "y": 0}, {"x": 1, "y": 1}])).encode(x="x:Q", y="y:Q")
+    chance = alt.Chart(inline([{"x": 0, "y": 0}, {"x": 1, "y": 1}])).encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
     line = chance.mark_line(color=INK, strokeDash=[4, 4], opacity=0.5, strokeWidth=1.2)
     note = alt.Chart(inline([{"x": 0.62, "y": 0.56, "text": "working at random"}]))
-    random = note.mark_text(align="left", dy=6, opacity=0.75, color=INK).encode(x="x:Q", y="y:Q", text="text:N")
+    random = note.mark_text(align="left", dy=6, opacity=0.75, color=INK).encode(
+        x=alt.X("x:Q"), y=alt.Y("y:Q"), text=alt.Text("text:N")
+    )
     return finished(
         line + random + curve + labels,
         title=f"Working the best {percent(worked, digits=0)} of the leads reaches {percent(reached, digits=0)} of the "
@@ -147,7 +155,9 @@ def importance_chart(importance: pl.DataFrame) -> alt.Chart:
     )
     layers = [base.mark_bar(color=BLUE, height=12).encode(x=alt.X("importance:Q", title="Importance"))]
     if {"low", "high"} <= set(shown.columns):
-        layers.append(base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.7).encode(x="low:Q", x2="high:Q"))
+        layers.append(
+            base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.7).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"))
+        )
     return finished(
         alt.layer(*layers),
         title=f"The model leans most on {shown['feature'][0]}",
@@ -180,10 +190,10 @@ def baselines_chart(metrics: dict[str, Any], *, metric: str = "lift_at_10pct") -
             alt.Tooltip("high:Q", title="to", format=".3f"),
         ],
     )
-    ranges = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    ranges = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2=alt.X2("high:Q"))
     points = base.mark_point(filled=True, size=90, opacity=1).encode(x=x)
     labels = base.mark_text(dy=-11, color=INK).encode(
-        x="value:Q", text=alt.Text("value:Q", format=".2f"), color=alt.value(INK)
+        x=alt.X("value:Q"), text=alt.Text("value:Q", format=".2f"), color=alt.value(INK)
     )
     highest = max(rows, key=lambda row: (row["value"], row["own"]))["own"]
     return finished(

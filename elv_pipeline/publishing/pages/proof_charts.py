@@ -64,12 +64,12 @@ def budget_chart(value_at_budget: Mapping[str, Any], *, currency: str) -> alt.Ch
             alt.Tooltip("share:Q", title="Share of all value", format=".0%"),
         ],
     )
-    band = base.mark_area(color=BLUE, opacity=0.18).encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    band = base.mark_area(color=BLUE, opacity=0.18).encode(y=alt.Y("low:Q", title=title), y2=alt.Y2("high:Q"))
     curve = base.mark_line(color=BLUE, strokeWidth=2.5).encode(y=y)
     points = base.mark_point(color=BLUE, filled=True, size=45, opacity=1).encode(y=y)
     random = alt.Chart(inline([{"worked": 0, "value": 0}, {"worked": 1, "value": total}]))
     line = random.mark_line(color=INK, strokeDash=[4, 4], opacity=0.5, strokeWidth=1.2).encode(
-        x="worked:Q", y="value:Q"
+        x=alt.X("worked:Q"), y=alt.Y("value:Q")
     )
     layers = [line, *([_budget_baselines(others, names=names)] if others else []), band, curve, points]
     return finished(alt.layer(*layers), title=_budget_title(value_at_budget, currency), subtitle=_BUDGET, height=300)
@@ -103,10 +103,12 @@ def reliability_curve(curve: pl.DataFrame, *, summary: Mapping[str, Any] | None)
     )
     happened = alt.Y("recalibrated:Q", title="Share that qualified", scale=scale, axis=share)
     # Not a mark over each bin: the curve is defined everywhere, and steps are what it is made of.
-    band = base.mark_area(color=GREY, opacity=0.3).encode(y=alt.Y("low:Q", title="Share that qualified"), y2="high:Q")
+    band = base.mark_area(color=GREY, opacity=0.3).encode(
+        y=alt.Y("low:Q", title="Share that qualified"), y2=alt.Y2("high:Q")
+    )
     line = base.mark_line(color=BLUE, strokeWidth=2.5, interpolate="step-after").encode(y=happened)
     off = base.transform_filter("datum.outside").mark_point(color=ORANGE, filled=True, size=26, opacity=1)
-    even = alt.Chart(inline([{"x": 0, "y": 0}, {"x": limit, "y": limit}])).encode(x="x:Q", y="y:Q")
+    even = alt.Chart(inline([{"x": 0, "y": 0}, {"x": limit, "y": limit}])).encode(x=alt.X("x:Q"), y=alt.Y("y:Q"))
     diagonal = even.mark_line(color=INK, strokeDash=[4, 4], opacity=0.55, strokeWidth=1.2)
     return finished(
         band + diagonal + line + off.encode(y=happened),
@@ -143,8 +145,8 @@ def segments_chart(segments: pl.DataFrame, *, title: str, names: Mapping[str, st
     )
     axis_title = "Observed / expected outcomes"
     x = alt.X("at:Q", title=axis_title, scale=alt.Scale(domain=[0, 1.02 * limit], nice=False))
-    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="one:Q")
-    ranges = base.mark_rule(strokeWidth=3).encode(x=alt.X("begin:Q", title=axis_title), x2="end:Q")
+    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x=alt.X("one:Q"))
+    ranges = base.mark_rule(strokeWidth=3).encode(x=alt.X("begin:Q", title=axis_title), x2=alt.X2("end:Q"))
     part = f"The {len(rows)} largest of {known.height:,}. " if known.height > len(rows) else ""
     return finished(
         even + ranges + base.mark_point(filled=True, size=80).encode(x=x),
@@ -179,13 +181,13 @@ def grades_chart(grades: pl.DataFrame) -> alt.Chart:
     y = alt.Y("observed_rate:Q", title=title, axis=alt.Axis(format=".0%"), scale=alt.Scale(domainMin=0))
     bars = base.mark_bar(color=BLUE, size=46).encode(y=y)
     ranges = base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.8).encode(
-        y=alt.Y("observed_low:Q", title=title), y2="observed_high:Q"
+        y=alt.Y("observed_low:Q", title=title), y2=alt.Y2("observed_high:Q")
     )
     promised = base.mark_tick(color=ORANGE, thickness=4, size=46).encode(y=alt.Y("mean_predicted:Q", title=title))
     line = alt.Chart(inline([{"average": average}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6)
     first = rows[0]
     return finished(
-        bars + ranges + promised + line.encode(y="average:Q"),
+        bars + ranges + promised + line.encode(y=alt.Y("average:Q")),
         title=f"{percent(first['observed_rate'])} of the leads graded {first['grade']} qualified, "
         f"{percent(average)} of all",
         subtitle="Bars with 95% intervals are what happened, orange ticks what was predicted; the dashed line is the "
@@ -212,8 +214,8 @@ def _budget_baselines(rows: list[dict[str, Any]], *, names: list[str]) -> alt.Ch
         alt.Chart(inline(rows))
         .mark_line(strokeWidth=1.8)
         .encode(
-            x="worked:Q",
-            y="value:Q",
+            x=alt.X("worked:Q"),
+            y=alt.Y("value:Q"),
             color=alt.Color("name:N", title=None, scale=colours, legend=legend),
             strokeDash=alt.StrokeDash("name:N", title=None, scale=dashes, legend=None),
             tooltip=[

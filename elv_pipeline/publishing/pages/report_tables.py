@@ -24,6 +24,9 @@ from elv_pipeline.publishing.pages.content import (
 )
 
 TOP_ROWS = 20
+FIRST_CALLED = 0.25
+"""Share of the leads that are listed at most: a list of nearly all of them says nothing about whom to call first."""
+GOOD_GRADES = ("A", "B")
 
 
 JOIN_METHODS = {
@@ -138,7 +141,7 @@ def leads_table(content: ReportContent) -> Table | None:
     leads = content.open_leads()
     if leads.is_empty():
         return None
-    top = leads.sort([content.probability, "lead_id"], descending=[True, False], nulls_last=True).head(TOP_ROWS)
+    top, why_so_few = _first_called(leads, content)
     created = top["created_time"].dt.convert_time_zone(content.timezone).dt.strftime("%Y-%m-%d %H:%M")
     reasons, graded = content.has("reason_1"), content.has("grade")
     names = content.segment_names()
@@ -146,19 +149,36 @@ def leads_table(content: ReportContent) -> Table | None:
         _lead_cells({**row, "created": at}, content, names=names, reasons=reasons, graded=graded)
         for row, at in zip(top.iter_rows(named=True), created, strict=True)
     )
-    notes = [f"Under each lead its campaign and when it was created ({content.timezone})."]
+    notes = [why_so_few, f"Under each lead its campaign and when it was created ({content.timezone})."]
     if content.has("elv_low", "elv_high"):
         notes.append("Under an expected value how far the model may be off for leads like it.")
     if reasons:
         notes.append("A reason says what the model went by, not what causes an outcome.")
     why, grade = ("Why the model says so",) if reasons else (), ("Grade",) if graded else ()
     return Table(
-        caption=f"The {len(rows)} leads to call first",
+        caption=f"The {len(rows)} leads to call first" if len(rows) > 1 else "The lead to call first",
         columns=("Lead", *grade, "Probability", "Expected value", *why),
         rows=rows,
         text_last=reasons,
-        note=" ".join(notes),
+        note=" ".join(filter(None, notes)),
     )
+
+
+def _first_called(leads: pl.DataFrame, content: ReportContent) -> tuple[pl.DataFrame, str]:
+    """The leads to call first, and in a sentence why no more: the best quarter, of which those with a good grade."""
+    ordered = leads.sort([content.probability, "lead_id"], descending=[True, False], nulls_last=True)
+    best = ordered.head(min(TOP_ROWS, max(1, int(FIRST_CALLED * leads.height))))
+    good = best.filter(pl.col("grade").is_in(GOOD_GRADES)) if content.has("grade") else best
+    top = best if good.is_empty() else good
+    if top.height == leads.height:
+        return top, ""
+    part = "the best quarter" if best.height < TOP_ROWS else f"the best {TOP_ROWS}"
+    of = f"Of {leads.height:,} leads {part}"
+    if good.is_empty():
+        return top, f"{of}; none of them is of grade A or B, so they are only the best of what there is."
+    if top.height < best.height:
+        return top, f"{of}, without those below grade B, which are worth less than the average lead."
+    return top, f"{of}; the others are in predictions.csv."
 
 
 def _lead_cells(

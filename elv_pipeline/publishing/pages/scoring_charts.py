@@ -59,11 +59,11 @@ def score_distribution(predictions: pl.DataFrame, *, probability: str) -> alt.Ch
         alt.Tooltip("until:Q", title="to", format=".1%"),
         alt.Tooltip("leads:Q", title="Leads", format=","),
     ]
-    lines = alt.Chart(inline(marks)).encode(x="at:Q")
+    lines = alt.Chart(inline(marks)).encode(x=alt.X("at:Q"))
     return finished(
-        histogram.encode(x=x, x2="edge:Q", y=y, y2=alt.datum(0), tooltip=tooltip)
-        + lines.mark_rule(color=INK, strokeDash=[4, 4], opacity=0.7).encode(y2=alt.value("height"), y="y:Q")
-        + lines.mark_text(align="left", dx=5, color=INK).encode(y="y:Q", text="text:N"),
+        histogram.encode(x=x, x2=alt.X2("edge:Q"), y=y, y2=alt.datum(0), tooltip=tooltip)
+        + lines.mark_rule(color=INK, strokeDash=[4, 4], opacity=0.7).encode(y2=alt.value("height"), y=alt.Y("y:Q"))
+        + lines.mark_text(align="left", dx=5, color=INK).encode(y=alt.Y("y:Q"), text=alt.Text("text:N")),
         title=f"Half of the leads score below {percent(middle)}, the top tenth above {percent(top)}",
         subtitle=f"{len(scores):,} leads; the last bar also holds the few with a higher probability.",
         height=300,
@@ -86,7 +86,7 @@ def leaderboard(board: pl.DataFrame, *, level: str = "campaign", currency: str =
     breaks_even = has_spend and limit >= 1
     if breaks_even:
         even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6)
-        layers = [even.encode(x="one:Q"), *layers]
+        layers = [even.encode(x=alt.X("one:Q")), *layers]
     name = LEVELS[level] if board.height == 1 else f"{LEVELS[level]}s"
     part = f"The first {len(rows)} of {board.height:,} {name}" if board.height > len(rows) else f"{len(rows)} {name}"
     return finished(
@@ -120,9 +120,9 @@ def label_maturity(label_counts_by_week: pl.DataFrame) -> alt.Chart:
     return finished(
         chart.encode(
             x=alt.X("week:T", title="Week in which the lead was created", axis=axis, scale=alt.Scale(nice=False)),
-            x2="end:T",
+            x2=alt.X2("end:T"),
             y=alt.Y("from:Q", title="Leads", axis=alt.Axis(format=",.0f")),
-            y2="until:Q",
+            y2=alt.Y2("until:Q"),
             color=alt.Color("status:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
             tooltip=tooltip,
         ),
@@ -156,7 +156,7 @@ def drift_chart(drift: Sequence[dict[str, Any]]) -> alt.Chart:
     bars = base.mark_bar(height=12).encode(
         x=alt.X("psi:Q", title="Population stability index (0 = unchanged)"), color=colour
     )
-    limits = base.mark_tick(color=INK, thickness=2, size=18).encode(x="threshold:Q")
+    limits = base.mark_tick(color=INK, thickness=2, size=18).encode(x=alt.X("threshold:Q"))
     part = f" The {len(rows)} closest to their threshold are shown." if len(known) > len(rows) else ""
     return finished(
         bars + limits,
@@ -221,10 +221,12 @@ def _ranges_and_points(rows: Sequence[dict[str, Any]], *, limit: float, level: s
     )
     scale = alt.Scale(domain=[0, 1.45 * limit], nice=False, clamp=True)
     return [
-        base.mark_rule(color=BLUE, strokeWidth=3).encode(x=alt.X("low:Q", title=unit), x2="end:Q"),
+        base.mark_rule(color=BLUE, strokeWidth=3).encode(x=alt.X("low:Q", title=unit), x2=alt.X2("end:Q")),
         base.mark_point(color=BLUE, filled=True, size=80).encode(x=alt.X("value:Q", title=unit, scale=scale)),
         base.mark_text(align="left", dx=8, color=INK).encode(
-            x="end:Q", text="note:N", opacity=alt.condition("datum.low_volume", alt.value(0.65), alt.value(1))
+            x=alt.X("end:Q"),
+            text=alt.Text("note:N"),
+            opacity=alt.condition("datum.low_volume", alt.value(0.65), alt.value(1)),
         ),
     ]
 

@@ -67,13 +67,20 @@ def compared(difference: dict[str, float | None] | None, *, name: str) -> str:
 
 def verdict(content: ReportContent) -> Verdict:
     """What a head of growth should take away about the model, most important first."""
-    plain = plain_verdict(content.metrics, validation=content.validation, alerts=content.warnings())
+    plain = plain_verdict(content.metrics, validation=content.validation, alerts=_pointed_to(content.warnings()))
     tone = TONES[plain.level]
     why = plain.reasons if tone in ("care", "stop") else ()
     level_is_off = _level(content) not in ("", "no clear difference")
     calibrated = "" if level_is_off and tone == "care" else _calibrated(content)
     reasons = tuple(filter(None, (_capture(content), _against_baselines(content), calibrated)))
     return Verdict(tone=tone, headline=_headline(content, tone=tone), why=why, reasons=reasons)
+
+
+def _pointed_to(notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Warnings without their words: the documents list each in full, and a sentence that stands twice is read once."""
+    warnings = sum(notice.get("severity") == "warning" for notice in notices)
+    where = "it is told below, with what to do." if warnings == 1 else "they are told below."
+    return [{**notice, "message": where} if notice.get("severity") == "warning" else notice for notice in notices]
 
 
 def _headline(content: ReportContent, *, tone: str) -> str:

@@ -99,8 +99,8 @@ def insights_chart(insights: pl.DataFrame) -> alt.Chart:
     title = "Share that qualified"
     x = alt.X("rate:Q", title=title, axis=alt.Axis(format=".0%"), scale=alt.Scale(domainMin=0))
     overall = alt.Chart(inline([{"overall": ranked["overall_rate"][0]}]))
-    line = overall.mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x="overall:Q")
-    ranges = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2="high:Q")
+    line = overall.mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x=alt.X("overall:Q"))
+    ranges = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title), x2=alt.X2("high:Q"))
     best = max(rows, key=lambda row: max(row["ratio"], 1 / max(row["ratio"], 0.01)))
     part = f"The {len(rows)} furthest of {found.height}. " if found.height > len(rows) else ""
     return finished(

@@ -43,7 +43,7 @@ class ModelHandle:
         return Path(self.path).parent
 
     def origin_day(self, zone: tzinfo) -> date:
-        """The origin as a local day: the partition key it was trained for."""
+        """The origin as a local day: the start of the week it was trained for, or the later day it was asked for."""
         return datetime.fromisoformat(self.origin).astimezone(zone).date()
 
     def evidence(self) -> CandidateEvidence:

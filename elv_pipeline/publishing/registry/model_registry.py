@@ -150,6 +150,16 @@ class ModelRegistry:
         """Whether the version ever scored."""
         return "was_champion" in self._client.get_model_version(handle.name, handle.version).tags
 
+    def has_standing(self, name: str, sha256: str) -> bool:
+        """Whether a model file is that of a champion, past or present, that no person took out of use.
+
+        By content: a bundle of another home may carry the same version number.
+        """
+        known = [dict(found.tags) for found in self._client.search_model_versions(f"name = '{name}'")]
+        return any(
+            tags.get("sha256") == sha256 and "was_champion" in tags and "rolled_back" not in tags for tags in known
+        )
+
     def was_rolled_back(self, handle: ModelHandle) -> bool:
         """Whether a person took the version out of use."""
         return "rolled_back" in self._client.get_model_version(handle.name, handle.version).tags

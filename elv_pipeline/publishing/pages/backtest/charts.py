@@ -77,8 +77,8 @@ def observed_over_expected(origins: Entries) -> alt.Chart:
     )
     scale = alt.Scale(domain=[0, limit], nice=False)
     y = alt.Y("ratio:Q", title="Observed / expected outcomes", scale=scale)
-    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y="one:Q")
-    bars = base.mark_rule(strokeWidth=2.5).encode(y=alt.Y("low:Q", scale=scale), y2="end:Q")
+    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y=alt.Y("one:Q"))
+    bars = base.mark_rule(strokeWidth=2.5).encode(y=alt.Y("low:Q", scale=scale), y2=alt.Y2("end:Q"))
     said = f"after {off} of {len(rows)} origins" if off else f"after none of {len(rows)} origins"
     return finished(
         even + bars + base.mark_point(filled=True, size=70, opacity=1).encode(y=y),
@@ -112,13 +112,13 @@ def value_by_origin(origins: Entries, *, currency: str) -> alt.Chart:
     bars = base.transform_calculate(kind="'realised'").mark_rect(opacity=0.85)
     marks = base.transform_calculate(kind="'predicted'").mark_rule(strokeWidth=4)
     ranges = base.mark_rule(color=INK, opacity=0.75, strokeWidth=1.5).encode(
-        x="origin:T", y=alt.Y("low:Q", axis=axis), y2="high:Q"
+        x=alt.X("origin:T"), y=alt.Y("low:Q", axis=axis), y2=alt.Y2("high:Q")
     )
     predicted, realised = (sum(entry["value"][side] for entry in judged) for side in ("predicted", "realised"))
     return finished(
-        bars.encode(x=x, x2="right:T", y=y, y2=alt.datum(0), color=legend)
+        bars.encode(x=x, x2=alt.X2("right:T"), y=y, y2=alt.datum(0), color=legend)
         + ranges
-        + marks.encode(x="left:T", x2="right:T", y="predicted:Q", color=legend),
+        + marks.encode(x=alt.X("left:T"), x2=alt.X2("right:T"), y=alt.Y("predicted:Q"), color=legend),
         title=_value_title(judged, predicted=predicted, realised=realised, currency=currency),
         subtitle=f"Bars with 95% intervals are what came, orange lines what the model had promised. {OVERLAP}",
         height=280,
@@ -131,7 +131,7 @@ def _at(entry: Mapping[str, Any], *, value: float | None, low: float | None, hig
 
 def _own(rows: Sequence[dict[str, Any]], *, title: str) -> list[alt.Chart]:
     base = alt.Chart(inline(rows)).encode(
-        x="origin:T",
+        x=alt.X("origin:T"),
         tooltip=[
             alt.Tooltip("origin:T", title="Origin", format="%-d %b %Y"),
             alt.Tooltip("value:Q", title=f"This model, {title}", format=".3f"),
@@ -144,7 +144,9 @@ def _own(rows: Sequence[dict[str, Any]], *, title: str) -> list[alt.Chart]:
     y = alt.Y("value:Q", title=_capitalised(title), scale=alt.Scale(zero=False, padding=8))
     return [
         base.mark_line(color=BLUE, strokeWidth=1.5, opacity=0.5).encode(y=y),
-        base.mark_rule(color=BLUE, strokeWidth=2.5).encode(y=alt.Y("low:Q", title=_capitalised(title)), y2="high:Q"),
+        base.mark_rule(color=BLUE, strokeWidth=2.5).encode(
+            y=alt.Y("low:Q", title=_capitalised(title)), y2=alt.Y2("high:Q")
+        ),
         base.mark_point(color=BLUE, filled=True, size=75 if len(rows) <= 30 else 35, opacity=1).encode(
             y=y, x=_origin_axis(rows)
         ),
@@ -169,7 +171,7 @@ def _baselines(
     )
     y = alt.Y("value:Q", title=_capitalised(TITLES[metric]), scale=alt.Scale(zero=False, padding=8))
     base = alt.Chart(inline(rows)).encode(
-        x="origin:T",
+        x=alt.X("origin:T"),
         y=y,
         color=colour,
         tooltip=[
@@ -185,7 +187,7 @@ def _chance(metric: str) -> list[alt.Chart]:
     if metric not in CHANCE:
         return []
     line = alt.Chart(inline([{"chance": CHANCE[metric]}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.5)
-    return [line.encode(y="chance:Q")]
+    return [line.encode(y=alt.Y("chance:Q"))]
 
 
 def _held(measured: Entries, *, metric: str) -> str:

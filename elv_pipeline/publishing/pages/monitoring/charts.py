@@ -129,12 +129,12 @@ def model_timeline(content: MonitoringContent) -> alt.Chart:
         alt.layer(
             bars.encode(
                 x=time_axis(content.span(), field="from"),
-                x2="until:T",
+                x2=alt.X2("until:T"),
                 y=y,
-                y2="high:Q",
+                y2=alt.Y2("high:Q"),
                 opacity=alt.condition("datum.even", alt.value(0.75), alt.value(0.4)),
             ),
-            names.encode(x="middle:T", y=y, text="name:N"),
+            names.encode(x=alt.X("middle:T"), y=y, text=alt.Text("name:N")),
             *_decisions(content, y=y),
         ),
         title=_timeline_title(spans, content),
@@ -189,7 +189,7 @@ def _daily_layers(
     ]
     changes = [{"at": start_of(span.first)} for span in content.model_spans()[1:]]
     layers = [
-        base.mark_area(color=GREY, opacity=0.22).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
+        base.mark_area(color=GREY, opacity=0.22).encode(y=alt.Y("low:Q", title=title), y2=alt.Y2("high:Q")),
         base.mark_line(color=BLUE, strokeWidth=1.3, opacity=0.75).encode(y=y),
         base.transform_filter("datum.value != null")
         .mark_point(filled=True, opacity=1, size=42 if len(rows) <= 60 else 16)
@@ -197,7 +197,7 @@ def _daily_layers(
     ]
     if changes:
         marks = alt.Chart(inline(changes)).mark_rule(color=INK, strokeDash=[3, 3], opacity=0.35)
-        layers.append(marks.encode(x="at:T"))
+        layers.append(marks.encode(x=alt.X("at:T")))
     return layers
 
 
@@ -210,7 +210,7 @@ def _crosses(held: Sequence[date], *, span: Span) -> list[alt.Chart]:
         shape="M-1,-1L1,1M-1,1L1,-1", color=ORANGE, strokeWidth=2.5, size=60, opacity=1, yOffset=-7
     )
     tooltip = [alt.Tooltip("held:T", title="Held back", format="%a %-d %b %Y")]
-    return [marks.encode(x="held:T", y=alt.datum(0, type="quantitative"), tooltip=tooltip)]
+    return [marks.encode(x=alt.X("held:T"), y=alt.datum(0, type="quantitative"), tooltip=tooltip)]
 
 
 def _decisions(content: MonitoringContent, *, y: alt.Y) -> list[alt.Chart]:
@@ -233,7 +233,7 @@ def _decisions(content: MonitoringContent, *, y: alt.Y) -> list[alt.Chart]:
     marks = alt.Chart(inline(rows)).transform_calculate(low="1.55").mark_point(filled=True, size=75, opacity=1)
     return [
         marks.encode(
-            x="at:T",
+            x=alt.X("at:T"),
             y=y,
             color=alt.Color(
                 "decision:N",

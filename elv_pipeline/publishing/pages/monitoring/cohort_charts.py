@@ -62,16 +62,18 @@ def observed_over_expected(content: MonitoringContent) -> alt.Chart:
     )
     title = "Observed / expected"
     bands = alt.Chart(inline(rows)).mark_rect(color=GREY, opacity=0.22)
-    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y="one:Q")
+    even = alt.Chart(inline([{"one": 1}])).mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(y=alt.Y("one:Q"))
     return finished(
         bands.encode(
             x=time_axis(content.span(), field="from"),
-            x2="until:T",
+            x2=alt.X2("until:T"),
             y=alt.Y("band_low:Q", title=title, scale=scale, axis=axis),
-            y2="band_end:Q",
+            y2=alt.Y2("band_end:Q"),
         )
         + even
-        + base.mark_rule(strokeWidth=2.2).encode(x=x, y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="end:Q")
+        + base.mark_rule(strokeWidth=2.2).encode(
+            x=x, y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2=alt.Y2("end:Q")
+        )
         + base.mark_point(filled=True, size=60 if len(rows) <= 30 else 34).encode(
             x=x, y=alt.Y("ratio:Q", title=title, scale=scale, axis=axis)
         ),
@@ -109,10 +111,13 @@ def estimated_and_realised(content: MonitoringContent, *, figure: str) -> alt.Ch
     )
     return finished(
         base.mark_rect(color=GREY, opacity=0.22).encode(
-            x=time_axis(content.span(), field="from"), x2="until:T", y=y["estimated_low"], y2="estimated_high:Q"
+            x=time_axis(content.span(), field="from"),
+            x2=alt.X2("until:T"),
+            y=y["estimated_low"],
+            y2=alt.Y2("estimated_high:Q"),
         )
         + base.mark_tick(color=ORANGE, thickness=2.5, size=14, orient="horizontal").encode(x=x, y=y["estimated"])
-        + came.mark_rule(color=BLUE, strokeWidth=2.2).encode(y=y["realised_low"], y2="realised_high:Q")
+        + came.mark_rule(color=BLUE, strokeWidth=2.2).encode(y=y["realised_low"], y2=alt.Y2("realised_high:Q"))
         + came.mark_point(color=BLUE, filled=True, size=50 if len(rows) <= 30 else 28).encode(y=y["realised"]),
         title=_metric_title(rows, title=title),
         subtitle="Orange is the estimate from the probabilities alone and grey what chance leaves to it; blue is what "
@@ -157,7 +162,7 @@ def value_by_cohort(content: MonitoringContent) -> alt.Chart:
             color=legend,
         )
         + came.mark_rule(color=INK, strokeWidth=1.4).encode(
-            x="middle:T", y=alt.Y("realised_low:Q", title=title, axis=axis), y2="realised_high:Q"
+            x=alt.X("middle:T"), y=alt.Y("realised_low:Q", title=title, axis=axis), y2=alt.Y2("realised_high:Q")
         )
         + base.transform_calculate(kind="'promised'")
         .mark_rule(strokeWidth=3.5)

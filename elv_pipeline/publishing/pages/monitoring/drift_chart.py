@@ -33,7 +33,8 @@ def drift_strip(content: MonitoringContent) -> alt.Chart:
     when = f"on {short_day(newest[0]['day'])}"
     moved = [row for row in newest if row["drifted"]]
     judged = sum(drift_strength(row) is not None for row in newest)
-    named = [comparison_name(row) for row in sorted(moved, key=lambda row: -(drift_strength(row) or 0))]
+    strength = {comparison_name(row): drift_strength(row) or 0.0 for row in moved}
+    named = sorted(strength, key=lambda name: (-strength[name], name))  # by name where two moved as far
     more = [f"{len(named) - NAMED} more"] if len(named) > NAMED else []
     title = f"None of {judged} comparisons with the model's reference is called out {when}"
     if moved:
@@ -44,7 +45,7 @@ def drift_strip(content: MonitoringContent) -> alt.Chart:
     return finished(
         chart.encode(
             x=time_axis(_heat_span(content), field="from"),
-            x2="until:T",
+            x2=alt.X2("until:T"),
             y=alt.Y("name:N", title=None, sort=shown, axis=NAMES),
             color=alt.Color(
                 "level:N", title=None, scale=colours, sort=None, legend=alt.Legend(orient="top", columns=2)

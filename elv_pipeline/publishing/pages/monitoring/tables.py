@@ -263,6 +263,9 @@ def held_table(content: MonitoringContent) -> Table | None:
     for key, entry in sorted((content.held or {}).items(), reverse=True)[:SHOWN_ENTRIES]:
         word, tone = STATUS_WORDS[entry["status"]]
         said = " ".join(str(finding["message"]) for finding in entry.get("findings") or [])
+        scored, complete = entry.get("scored_at"), entry.get("complete_at")
+        if entry["status"] == "complete" and scored and complete and _utc(scored) < _utc(complete):
+            word, said = "scored incomplete, complete later", f"Nothing since {_when(entry['complete_at'], content)}."
         rows.append(
             (
                 Cell(text=short_day(date.fromisoformat(key))),

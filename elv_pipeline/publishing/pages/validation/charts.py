@@ -50,7 +50,7 @@ def rows_chart(counted: Mapping[str, Any]) -> alt.Chart:
     tallest = max((bar["rows"] for bar in bars), default=0)
     base = alt.Chart(inline(bars)).encode(
         x=alt.X("from:T", title=None, axis=_DATES, scale=alt.Scale(nice=False)),
-        x2="until:T",
+        x2=alt.X2("until:T"),
         tooltip=[
             alt.Tooltip("from:T", title="Day" if unit == "day" else "Week from", format="%a %-d %b %Y"),
             alt.Tooltip("rows:Q", title="Rows", format=","),
@@ -83,9 +83,9 @@ def match_chart(weeks: Sequence[Mapping[str, Any]], *, threshold: float, overall
         .mark_rect()
         .encode(
             x=alt.X("week:T", title="Week in which the lead was created", axis=_DATES, scale=alt.Scale(nice=False)),
-            x2="end:T",
+            x2=alt.X2("end:T"),
             y=alt.Y("from:Q", title="Share of leads", axis=share, scale=alt.Scale(domain=[0, 1])),
-            y2="until:Q",
+            y2=alt.Y2("until:Q"),
             color=alt.Color("method:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=2)),
             opacity=alt.condition("datum.lost", alt.value(0.55), alt.value(1)),
             tooltip=[
@@ -99,7 +99,7 @@ def match_chart(weeks: Sequence[Mapping[str, Any]], *, threshold: float, overall
     line = alt.Chart(inline([{"at": threshold}])).mark_rule(color=INK, strokeDash=[5, 4], strokeWidth=1.5)
     low = sum(1 for week in weeks if week["leads"] and week["matched"] < threshold * week["leads"])
     return finished(
-        chart + line.encode(y="at:Q"),
+        chart + line.encode(y=alt.Y("at:Q")),
         title=f"{percent(overall, digits=1)} of all leads are matched; below the threshold in {low:,} of "
         f"{len(weeks):,} weeks",
         subtitle=f"The dashed line is the share that the configuration asks for: {percent(threshold)}.",
@@ -121,9 +121,9 @@ def outcome_chart(maturity: Mapping[str, Any], *, suggested_from: str = "") -> a
         .mark_rect()
         .encode(
             x=alt.X("week:T", title="Week in which the lead was created", axis=_DATES, scale=alt.Scale(nice=False)),
-            x2="end:T",
+            x2=alt.X2("end:T"),
             y=alt.Y("from:Q", title="Leads", axis=axis, scale=top),
-            y2="until:Q",
+            y2=alt.Y2("until:Q"),
             color=alt.Color("status:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=2)),
             tooltip=[
                 alt.Tooltip("week:T", title="Week from", format="%-d %b %Y"),
@@ -155,17 +155,17 @@ def _marks(maturity: Mapping[str, Any], *, suggested_from: str, tallest: float) 
     if not maturity["observed_from"] and suggested_from and first < date.fromisoformat(suggested_from) < last:
         doubtful = [{"from": _start(str(first)), "until": _start(suggested_from)}]
         shade = alt.Chart(inline(doubtful)).mark_rect(color=_OUTCOMES["unrecorded"][1], opacity=0.22)
-        drawn.append(shade.encode(x="from:T", x2="until:T", y=alt.value(0), y2=alt.value("height")))
+        drawn.append(shade.encode(x=alt.X("from:T"), x2=alt.X2("until:T"), y=alt.value(0), y2=alt.value("height")))
     for day, label, height in lines:
         if not day or not first < date.fromisoformat(day) < last:
             continue
         left = (date.fromisoformat(day) - first) < (last - first) / 2
         at = date.fromisoformat(day)
         mark = {"at": _start(day), "text": f"{label} {at.day} {at:%b %Y}", "y": height * tallest}
-        base = alt.Chart(inline([mark])).encode(x="at:T")
+        base = alt.Chart(inline([mark])).encode(x=alt.X("at:T"))
         drawn.append(base.mark_rule(color=INK, strokeDash=[4, 4], strokeWidth=1.5))
         text = base.mark_text(align="left" if left else "right", dx=6 if left else -6, color=INK)
-        drawn.append(text.encode(y="y:Q", text="text:N"))
+        drawn.append(text.encode(y=alt.Y("y:Q"), text=alt.Text("text:N")))
     return drawn
 
 

@@ -1,7 +1,7 @@
 """The validation as one HTML page that opens offline, for the person who made the exports.
 
-Belongs here: what the page shows and in which order. Does not belong here: the facts (``ingest.profile``), the figures
-(``charts.py``), the tables (``tables.py``), or writing files (run_bundle).
+Belongs here: what the page shows and in which order. Does not belong here: the facts
+(``ingest/review/profile.py``), the figures (``charts.py``), the tables (``tables.py``), or writing files (run_bundle).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALL_MET = {"train": "Everything that training needs is there.", "score": "Everyt
 
 
 def render_validation(profile: Mapping[str, Any]) -> str:
-    """Return the page of a data profile (``ingest.profile.profile_of``); same profile, same text."""
+    """Return the page of a data profile (``ingest.review.profile.profile_of``); same profile, same text."""
     figures = {figure.key: figure for figure in _figures(profile)}
     return rendered_page(
         "validation.html.j2",
@@ -155,7 +155,7 @@ def _facts(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         missing = table["missing_days"]
         gaps = "; ".join(_gap(gap) for gap in table["gaps"][:2])
         facts += [
-            ("Days", f"{day(table['first_day'])} to {day(table['last_day'])}", "first and last day with rows"),
+            ("Days", _span(table), _reach(table)),
             ("Days without rows", f"{missing:,}", f"longest: {gaps}" if gaps else "no gaps"),
         ]
     facts.append(("Repeated rows", f"{table['duplicates_dropped']:,}", "dropped, the first of each was kept"))
@@ -164,6 +164,16 @@ def _facts(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         facts.append(("Currency", table["currency"] or "not named", currency))
     facts.append(("Read as", CONNECTORS.get(table["connector"], table["connector"]), "format of the file"))
     return facts
+
+
+def _span(table: Mapping[str, Any]) -> str:
+    first, last = table.get("days_with_rows") or (table["first_day"], table["last_day"])
+    return f"{day(first)} to {day(last)}"
+
+
+def _reach(table: Mapping[str, Any]) -> str:
+    covered = table.get("covered_until")
+    return f"first and last day with rows; read up to {day(covered)}" if covered else "first and last day with rows"
 
 
 def _value_facts(profile: Mapping[str, Any]) -> list[tuple[str, str, str]]:
