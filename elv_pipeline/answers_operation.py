@@ -33,9 +33,14 @@ def print_day(result: DailyResult) -> None:
         out.print(f"{alert['severity']:<8}{alert['code']}: {alert['message']} {alert['action']}", markup=False)
     if not result.alerts:
         out.print("No alert is open.")
+    if result.unwatched:
+        out.print(f"note: {result.unwatched}", markup=False)
     written = result.written
     if written is None:
         return
+    for late_on, count in written.get("late", {}).items():
+        leads = "1 lead that arrived late" if count == 1 else f"{count} leads that arrived late"
+        out.print(f"{leads} on {late_on} {'was' if count == 1 else 'were'} scored.", markup=False)
     if written.get("withheld"):
         out.print(f"Days {result.days}: no score was written. {written['withheld']}", markup=False)
         return
@@ -68,6 +73,8 @@ def print_written(counts: UpsertCounts, *, dry_run: bool) -> None:
 def print_rolled_back(counts: RollbackCounts) -> None:
     """Which run was undone, and the counts."""
     out.print(f"Undone: run {counts.run_id}. Leads that a later run has written again were kept.", markup=False)
+    if counts.removed:
+        out.print("Leads that no earlier run had scored have no score now; 'elv score --from … --to …' gives them one.")
     out.print(counts.line(), markup=False)
 
 
@@ -80,6 +87,14 @@ def print_purge(report: Housekeeping) -> None:
         out.print(f"records of runs: {len(report.runs.removed)} {verb}", markup=False)
     for name, why in sorted(report.files.kept_bundles.items()):
         out.print(f"kept {name}: {why}", markup=False)
+    if not report.files.removed and not report.runs.removed:
+        out.print(
+            "Nothing to remove. Looked at: snapshots, bundles, pages, cached files, messages, leftovers, records of "
+            "runs. However old, these stay: the lake, models and their registry, of each table the newest snapshot and "
+            "those of days that the lake does not hold yet, and the bundles of models in use.",
+            markup=False,
+        )
+        return
     out.print(f"{report.files.freed / 1e6:,.1f} MB {'would be freed' if report.files.dry_run else 'freed'}.")
 
 

@@ -17,9 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from elv_pipeline import __version__, answers, cli_operation
+from elv_pipeline import __version__, answers, cli_experiment, cli_operation
 from elv_pipeline.cli_session import progress, session_of
-from elv_pipeline.errors import ElvError, PromotionRefusedError, ScoringRefusedError
+from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import HOME_VARIABLE, Home
 from elv_pipeline.scrubbing import scrubbed
 
@@ -102,12 +102,20 @@ def build_table(
 def train(
     config: Config,
     origin: Annotated[
-        Day, typer.Option(formats=["%Y-%m-%d"], help="Train as of this day; default: the newest the data allow.")
+        Day, typer.Option(formats=["%Y-%m-%d"], help="Weekly origin; default: the newest the data allow.")
+    ] = None,
+    as_of: Annotated[
+        Day,
+        typer.Option(
+            "--as-of", formats=["%Y-%m-%d"], help="Train between two origins, on what was known before a day."
+        ),
     ] = None,
 ) -> None:
     """Train, prove and promote: build the history, train as of the origin, judge on later rows."""
+    if origin and as_of:
+        raise ConfigError("train takes --origin or --as-of, not both.")
     with session_of(config) as session:
-        result = session.train(origin.date() if origin else None)
+        result = session.train(origin.date() if origin else None, as_of=as_of.date() if as_of else None)
         decision = session.deployment.lake.read_json("champion")
     answers.print_metrics(result)
     answers.print_alerts(result)
@@ -234,10 +242,18 @@ def score(
     model: Model = "",
     first: Annotated[Day, typer.Option("--from", formats=["%Y-%m-%d"], help="First day to score.")] = None,
     last: Annotated[Day, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day to score.")] = None,
+    no_persist_scores: Annotated[
+        bool, typer.Option("--no-persist-scores", help="Score into the bundle and leave the database alone.")
+    ] = False,
 ) -> None:
     """Score a range of days as the daily job does (default: the last four weeks of the data)."""
     with session_of(config) as session:
-        result = session.score(first=first.date() if first else None, last=last.date() if last else None, model=model)
+        result = session.score(
+            first=first.date() if first else None,
+            last=last.date() if last else None,
+            model=model,
+            persist=not no_persist_scores,
+        )
     answers.print_top_campaigns(result)
     answers.print_alerts(result)
     answers.print_bundle(result)
@@ -343,6 +359,7 @@ def ui(
 
 
 cli_operation.add_to(app)
+app.add_typer(cli_experiment.app, name="experiment")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ Layout::
     <home>/alerts/<name>.json           open alerts, and those that could not be delivered
     <home>/access.jsonl                 every access to a database
     <home>/targets.jsonl                approvals of databases that scores go to
+    <home>/model_approvals.jsonl        approvals of models that write scores without being the champion
 """
 
 from __future__ import annotations
@@ -123,6 +124,11 @@ class Home:
     def targets(self) -> Path:
         """Append-only log of approved targets of scores."""
         return self.root / "targets.jsonl"
+
+    @property
+    def model_approvals(self) -> Path:
+        """Append-only log of models that were approved without being the champion."""
+        return self.root / "model_approvals.jsonl"
 
     def models(self, name: str) -> Path:
         """Candidate models of one configuration."""

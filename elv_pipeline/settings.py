@@ -183,6 +183,12 @@ class PipelineConfig(Strict):
         return min(newest.astimezone(UTC), datetime.now(UTC), *([end.astimezone(UTC)] if end else []))
 
     @property
+    def asks_for_approval(self) -> bool:
+        """Whether a candidate that passes waits for a person: as configured, else in ``prod`` only."""
+        configured = self.promotion.require_approval
+        return self.environment == "prod" if configured is None else configured
+
+    @property
     def origin_day_offset(self) -> int:
         """Weekday of the training origin, 0 = Sunday as in cron."""
         return WEEKDAYS.index(self.schedules.origin_weekday)

@@ -72,10 +72,12 @@ class Promotion(Strict):
     """What a candidate must show before it scores. A gate set to null is off.
 
     With ``evidence: point`` a figure itself must meet its threshold; with ``interval`` the unfavourable end of its
-    95 % interval must.
+    95 % interval must. Whether a person must agree where ``require_approval`` is null depends on the environment
+    (``PipelineConfig.asks_for_approval``).
     """
 
-    require_approval: bool = False
+    require_approval: bool | None = None
+    require_ready: bool = False
     evidence: Literal["point", "interval"] = "point"
     baseline: BaselineName = "campaign_rate"
     min_pr_auc_gain: float | None = Field(default=0.05, ge=-1)

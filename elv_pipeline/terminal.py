@@ -1,8 +1,8 @@
 """A validation printed for the terminal: the verdict, what to fix first, requirements, exports, checks.
 
 Belongs here: layout of a data profile in a terminal of any width. Does not belong here: the facts
-(``ingest.profile``), or the page (``publishing.validation_page``). Nothing heavy is imported, and nothing that comes
-from the data is read as markup: a campaign called "[/x]" would otherwise raise.
+(``ingest/review/profile.py``), or the page (``publishing/pages/validation/page.py``). Nothing heavy is imported, and
+nothing that comes from the data is read as markup: a campaign called "[/x]" would otherwise raise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NARROW = 110
 
 
 def print_validation(profile: Mapping[str, Any], *, console: Console, details: bool = True) -> None:
-    """Print a data profile (``ingest.profile.profile_of``).
+    """Print a data profile (``ingest.review.profile.profile_of``).
 
     Args:
         profile: the document.
@@ -81,13 +81,16 @@ def _amount(rule: Mapping[str, Any], side: str) -> str:
 def _exports(tables: Mapping[str, Any], *, narrow: bool) -> list[RenderableType]:
     """One row an export; a narrow terminal shows fewer columns rather than broken ones."""
     wide = () if narrow else ("file", "left out", "repeated", "read as")
-    table = Table("export", "rows", "days", "without rows", *wide, box=None, pad_edge=False, header_style="bold")
+    read = ("read up to",) if any(found.get("covered_until") for found in tables.values()) else ()
+    table = Table("export", "rows", "days", *read, "without rows", *wide, box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.no_wrap = True
         if column.header in ("rows", "without rows", "left out", "repeated"):
             column.justify = "right"
     for name, found in tables.items():
-        days = f"{found['first_day']} to {found['last_day']}" if found["first_day"] else ""
+        spans = found["first_day"] and (found.get("days_with_rows") or (found["first_day"], found["last_day"]))
+        days = f"{spans[0]} to {spans[1]}" if spans else ""
+        until = tuple(found.get("covered_until") or "" for _ in read)
         missing = f"{found['missing_days']:,}" if found["first_day"] else ""
         more = (
             found["file"],
@@ -95,7 +98,7 @@ def _exports(tables: Mapping[str, Any], *, narrow: bool) -> list[RenderableType]
             f"{found['duplicates_dropped']:,}",
             found["connector"],
         )
-        cells = (name, f"{found['rows']:,}", days, missing, *(() if narrow else more))
+        cells = (name, f"{found['rows']:,}", days, *until, missing, *(() if narrow else more))
         table.add_row(*(Text(cell) for cell in cells))
     return [Text("\nExports", style="bold"), Padding(table, (0, 0, 0, 2), expand=False)] if tables else []
 

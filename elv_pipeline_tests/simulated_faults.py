@@ -80,10 +80,10 @@ def in_training(patch: pytest.MonkeyPatch) -> None:
 
 
 def in_telling(patch: pytest.MonkeyPatch) -> None:
-    """Messages are in the outbox, and what people were told is not remembered yet."""
-    from elv_pipeline.orchestration.assets import watching as assets_watching
+    """What people are to be told is decided, and not in the outbox yet."""
+    from elv_pipeline.publishing.alerting import telling
 
-    patch.setattr(assets_watching, "write_state", _die)
+    patch.setattr(telling, "write_state", _die_after(telling.write_state))
 
 
 KILLS = {

@@ -32,9 +32,6 @@ FIRST_MORNING = 84
 TABLES = ("leads", "ads", "outcomes", "joined_leads", "matured_labels", "features", "predictions")
 """Tables of the lake that must be the same, row for row."""
 BOARDS = ("campaign_leaderboard", "adset_leaderboard")
-EVIDENCE = ("rank", "own_rows", "own_positives", "evidence")
-"""Columns of a leaderboard, beside those that begin with ``shrunk_``, that follow from outcomes of earlier leads; they
-are those known when it was made, and a board that is made again, or later, knows more."""
 RUN_COLUMNS = frozenset({"run_id", "scored_at"})
 """Left out of the comparison of the lake: they name the run and the moment of the clock, not what was found out."""
 
@@ -47,6 +44,7 @@ class Company:
     life: Life
     scores: PostgresDatabase
     alerts_by_day: dict[date, list[str]] = field(default_factory=dict)
+    late: dict[date, int] = field(default_factory=dict)
 
     @classmethod
     def found(cls, server: PostgresServer, folder: Path, *, drifts_on: int, alerts_url: str) -> Company:
@@ -80,6 +78,8 @@ class Company:
         """The work of a morning, in this process."""
         result = self.life.tick(self.day(index), mode=mode)
         self.alerts_by_day[self.day(index)] = sorted(alert["code"] for alert in result.alerts)
+        if result.written is not None:
+            self.late |= {date.fromisoformat(day): count for day, count in result.written["late"].items()}
         return result
 
     def morning(self, index: int, *, days: int = 1) -> DailyResult:
@@ -112,10 +112,11 @@ class Shown:
         ledger: counts of each write.
         changes: rows of the history by kind of change.
         tables: tables of the lake without ``RUN_COLUMNS``.
-        boards: leaderboards by day and segment, without ``EVIDENCE``.
+        boards: leaderboards by day and segment.
         models: registered versions.
         open_alerts: of the last morning.
         alerts_by_day: codes of open alerts by morning.
+        late: leads that were scored after their day was, by day.
         leftovers: what was half-written and is still there.
     """
 
@@ -128,6 +129,7 @@ class Shown:
     models: list[str]
     open_alerts: list[dict[str, Any]]
     alerts_by_day: dict[date, list[str]]
+    late: dict[date, int]
     leftovers: list[str]
 
 
@@ -155,10 +157,11 @@ def shown(company: Company) -> Shown:
         ],
         changes=dict(scores.run("SELECT change, count(*) FROM dbo.lead_score_history GROUP BY change")),
         tables={table: _content(lake, table) for table in TABLES},
-        boards={board: _without_evidence(_content(lake, board)) for board in BOARDS},
+        boards={board: _by_segment(_content(lake, board)) for board in BOARDS},
         models=sorted(path.parent.parent.name for path in life.home.models(NAME).glob("*/*/model.joblib")),
         open_alerts=[entry["alert"] for entry in read_state(life.home.alert_state(NAME))["open"].values()],
         alerts_by_day=company.alerts_by_day,
+        late=company.late,
         leftovers=[str(path.relative_to(life.folder)) for path in leftovers(life)],
     )
 
@@ -182,10 +185,9 @@ def _content(lake: Lake, table: str) -> pl.DataFrame:
     return rows.drop(RUN_COLUMNS, strict=False)
 
 
-def _without_evidence(board: pl.DataFrame) -> pl.DataFrame:
+def _by_segment(board: pl.DataFrame) -> pl.DataFrame:
     segments = [name for name in board.columns if name.endswith("_id")]
-    later = [name for name in board.columns if name in EVIDENCE or name.startswith("shrunk_")]
-    return board.drop(later).sort("day", *segments)
+    return board.sort("day", *segments)
 
 
 def quiet_month(admin: str, folder: Path, *, mornings: int, drifts_on: int, alerts_url: str) -> Shown:

@@ -1,7 +1,7 @@
 """A company's databases that fill up as simulated days pass: a CRM with its leads and outcomes, and daily ad delivery.
 
 Belongs here: tables, rows and the moment at which each row is there. Does not belong here: the pipeline that reads
-them, or what goes wrong with them (``simulated_days.py``).
+them, or what goes wrong with them (``simulated_life.py``).
 
 The tables are those that the queries in ``sql/extract/`` read as they are shipped, personal data included.
 """
@@ -31,6 +31,9 @@ SPEC = AdvertiserSpec(
     timezone="Europe/Berlin",
 )
 """About thirty leads a day; its first day is a Monday."""
+EVENING = 17
+"""Hour from which on leads are late where some of a day are. Windows count leads up to the lead in question, so that
+those before it are told the same whether its like have arrived or not."""
 DRIFTED_PLATFORM = "messenger"
 """A platform that nobody had ever seen before the planted drift."""
 TABLES = (
@@ -132,23 +135,32 @@ class SourceDatabase:
         """Address for the login of the extracts."""
         return self.database.url_of(self.reader).render_as_string(False)
 
-    def fill(self, moment: datetime, *, without: Collection[str] = (), most_of: date | None = None) -> None:
+    def fill(
+        self,
+        moment: datetime,
+        *,
+        without: Collection[str] = (),
+        most_of: date | None = None,
+        some_of: date | None = None,
+    ) -> None:
         """Add every row that appears up to a moment.
 
         Args:
             moment: the present of the simulation.
             without: tables whose load of these rows did not run; ``deliver`` makes up for it.
             most_of: a day of which two in three leads are late.
+            some_of: a day of which the evening is, which nobody can tell from a quiet day.
         """
         moment = moment.astimezone(UTC)
         for table in _COLUMNS:
             rows: pl.DataFrame = getattr(self.source, table)
             new = rows.filter(pl.col("visible_at").is_between(self.filled_to, moment, closed="right"))
             late = pl.lit(table in without)
-            if table == "leads" and most_of is not None:
+            if table == "leads":
                 position = pl.int_range(pl.len()) % 3 > 0
-                local = pl.col("created_time").dt.convert_time_zone(self.source.spec.timezone).dt.date()
-                late = late | (position & (local == most_of))
+                local = pl.col("created_time").dt.convert_time_zone(self.source.spec.timezone)
+                late = late | (position & (local.dt.date() == pl.lit(most_of)))
+                late = (late | ((local.dt.hour() >= EVENING) & (local.dt.date() == pl.lit(some_of)))).fill_null(False)
             marked = new.with_columns(late=late)
             self._insert(table, marked.filter(~pl.col("late")).drop("late"))
             self.withheld.append((table, marked.filter("late").drop("late")))

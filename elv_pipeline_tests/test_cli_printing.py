@@ -8,7 +8,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from elv_pipeline import answers
+from elv_pipeline import answers, answers_operation
+from elv_pipeline.orchestration.housekeeping import Housekeeping
+from elv_pipeline.orchestration.old_runs import OldRuns
+from elv_pipeline.publishing.retention import PurgeReport, Removed
 from elv_pipeline_tests.publishing.sample_content import board, figure
 
 FIGURES = dict.fromkeys(
@@ -77,3 +80,16 @@ def test_the_interval_of_a_campaign_is_named_for_what_it_holds(printed: StringIO
     )
     answers.print_top_campaigns(Result(bundle=tmp_path))  # type: ignore[arg-type]
     assert "95 %: chance and model error" in " ".join(printed.getvalue().split())
+
+
+def test_a_purge_without_anything_to_remove_says_what_was_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = StringIO()
+    monkeypatch.setattr(answers_operation, "out", Console(file=text, width=200))
+    for removed in ((), (Removed(kind="bundle", name="run", size=2_000_000),)):
+        files = PurgeReport(dry_run=True, removed=removed, kept_bundles={})
+        answers_operation.print_purge(Housekeeping(files=files, runs=OldRuns(removed=(), kept=0)))
+    said = " ".join(text.getvalue().split())
+    assert said.startswith("Nothing to remove. Looked at: snapshots, bundles")
+    assert "the newest snapshot and those of days that the lake does not hold yet" in said
+    assert said.endswith("bundle: 1 would go 2.0 MB would be freed.")
+    assert "0.0 MB" not in said

@@ -56,9 +56,27 @@ def test_defaults_are_the_documented_ones(file: Path) -> None:
     assert config.origin_day_offset == 1
 
 
+@pytest.mark.parametrize(
+    ("environment", "setting", "asks"),
+    [
+        ("dev", "null", False),
+        ("test", "null", False),
+        ("prod", "null", True),
+        ("prod", "false", False),
+        ("dev", "true", True),
+    ],
+)
+def test_a_person_is_asked_in_prod_unless_the_configuration_says_otherwise(
+    file: Path, environment: str, setting: str, asks: bool
+) -> None:
+    text = f"{MINIMAL}environment: {environment}\npromotion:\n  require_approval: {setting}\n"
+    assert load(file, text).asks_for_approval is asks
+    assert load(file, f"{MINIMAL}environment: {environment}\n").asks_for_approval is (environment == "prod")
+
+
 def test_gates_are_relative_unless_somebody_asks_for_absolute_ones(file: Path) -> None:
     promotion = load(file, MINIMAL).promotion
-    assert (promotion.evidence, promotion.baseline, promotion.require_approval) == ("point", "campaign_rate", False)
+    assert (promotion.evidence, promotion.baseline, promotion.require_ready) == ("point", "campaign_rate", False)
     relative = (promotion.min_pr_auc_gain, promotion.max_champion_log_loss)
     assert relative == (0.05, 0.01)
     assert (promotion.max_calibration_error, promotion.max_miscalibrated_share) == (0.4, 0.2)

@@ -73,3 +73,13 @@ def test_without_details_only_what_asks_for_care_is_shown(profile: dict[str, Any
     assert "Exports" not in text.splitlines()
     assert "info    " not in text
     assert "Fix first" in text
+
+
+def test_the_days_of_an_extract_are_those_of_its_rows_and_what_it_covers_stands_apart(profile: dict[str, Any]) -> None:
+    assert "read up to" not in printed(profile)
+    leads = {**profile["tables"]["leads"], "last_day": "2025-02-20", "covered_until": "2025-02-20"}
+    text = printed({**profile, "tables": {**profile["tables"], "leads": leads}}, width=200)
+    (row,) = [line for line in text.splitlines() if line.strip().startswith("leads ")]
+    assert "2025-01-02 to 2025-01-20" in row
+    assert "2025-02-20" in row
+    assert "read up to" in text

@@ -113,7 +113,9 @@ MEANINGS: dict[str, str] = {
     "proof.accepted_leaks": "Feature columns (or codes of findings) that look like the future to the leakage probes "
     "and are known in time; they are listed and block nothing.",
     "promotion.require_approval": "A candidate that passes every gate waits for `elv approve` instead of scoring at "
-    "once.",
+    "once. Null: in `environment: prod` it waits, elsewhere not.",
+    "promotion.require_ready": "Gate `ready`: the plain verdict is *ready* or *usable with care*. Without it a model "
+    "that is *not ready* may pass all other gates; the decision says so.",
     "promotion.evidence": "What must meet a threshold: `point`, the figure itself; `interval`, the unfavourable end of "
     "its 95 % interval.",
     "promotion.baseline": "Baseline of the gate `baseline`.",
@@ -146,7 +148,9 @@ MEANINGS: dict[str, str] = {
     "schedules.weekly_cron": "When a model is trained; `{weekday}` stands for `origin_weekday`.",
     "schedules.housekeeping_cron": "When what is older than `retention` is removed.",
     "schedules.origin_weekday": "Weekday of the training origins.",
-    "environment": "`prod` asks for `elv approve-target` before scores go to a new database; `dev` and `test` never "
+    "environment": "`prod` asks for `elv approve-target` before scores go to a new database, for `elv approve-model` "
+    "before a model that never was the champion writes any, and for a person before a new model scores; `dev` and "
+    "`test` never "
     "write where `prod` does.",
     "databases.source": "Where the queries of `extracts` read: `url_variable` names the environment variable that "
     "holds the SQLAlchemy URL; beside it `login_timeout_seconds` (15), `statement_timeout_seconds` (900) and "
@@ -275,6 +279,8 @@ def _allowed(field: FieldInfo) -> str:
         return ", ".join(f"`{word}`" if word else "null" for word in words)
     if field.annotation is bool:
         return "`true`, `false`"
+    if field.annotation == (bool | None):
+        return "`true`, `false`, null"
     bounds = [text for item in field.metadata if (text := _bound(item))]
     return " and ".join(bounds) or _kind(str(field.annotation))
 

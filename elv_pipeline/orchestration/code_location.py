@@ -29,7 +29,7 @@ from elv_pipeline.orchestration.assets.tables import table_assets
 from elv_pipeline.orchestration.assets.watching import watching_assets
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.jobs import jobs, schedules
-from elv_pipeline.orchestration.resources import ScoringModel
+from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin
 from elv_pipeline.orchestration.sensors import sensors
 
 
@@ -67,6 +67,10 @@ def build_defs(*, home: Home | None = None, resource_overrides: Mapping[str, Any
         resource_overrides: resources that replace the defaults, for tests.
     """
     place = home or Home.from_environment()
-    resources: dict[str, Any] = {"scoring_model": ScoringModel(), **(resource_overrides or {})}
+    resources: dict[str, Any] = {
+        "scoring_model": ScoringModel(),
+        "training_origin": TrainingOrigin(),
+        **(resource_overrides or {}),
+    }
     chains = [problem_definitions(Deployment(config, place)) for config in place.registered()]
     return dg.Definitions.merge(*chains, dg.Definitions(resources=resources, sensors=[abandoned_runs]))

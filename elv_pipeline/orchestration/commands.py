@@ -16,12 +16,13 @@ from elv_pipeline.errors import ConfigError, PromotionRefusedError, TrainingRefu
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.enrichment import BREAKDOWNS
 from elv_pipeline.orchestration.assets.learning import require_outcomes
+from elv_pipeline.orchestration.beside import remove_abandoned_copies
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.explaining import LeadExplanation, explain_lead
 from elv_pipeline.orchestration.exports_at_hand import usable_exports
 from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline.orchestration.jobs import report_op
-from elv_pipeline.orchestration.partitions import DayRange, first_origin
+from elv_pipeline.orchestration.partitions import DayRange, as_of_config, first_origin, week_of
 from elv_pipeline.orchestration.resources import ScoringModel
 from elv_pipeline.orchestration.workspace import CommandResult, Workspace, merged
 from elv_pipeline.settings import PipelineConfig
@@ -50,24 +51,38 @@ class Session(Workspace):
         tables = [table for table in ("ads", *BREAKDOWNS) if getattr(self.deployment.config.paths, f"{table}_path")]
         return {f"{self.deployment.name}__{table}": {"config": {"anew": True}} for table in tables}
 
-    def train(self, origin: date | None = None) -> CommandResult:
-        """Build the history, then train, prove and promote as of an origin (default: the newest the data allow)."""
+    def train(self, origin: date | None = None, *, as_of: date | None = None) -> CommandResult:
+        """Build the history, then train, prove and promote.
+
+        Args:
+            origin: weekly origin (default: the newest the data allow).
+            as_of: any day instead of one: what was recorded before it is learned, as a retraining between two weekly
+                ones does.
+        """
         require_outcomes(self.deployment)  # before minutes of history are computed
         if origin is not None:
             self.require_origin(origin)
+        if as_of is not None:
+            self._require_past(as_of)
         self.refresh_extracts()
         self.run("validate")
-        chosen = origin or self.default_origin()
-        self.require_origin(chosen)
+        chosen = as_of or origin or self.default_origin()
+        self.require_origin(week_of(self.deployment, chosen))
         self.run("history", days=self.history(max(self.last_day(), chosen - timedelta(days=1))))
         return self.train_only(chosen)
 
+    def _require_past(self, day: date) -> None:
+        if day > (today := self.now().date()):
+            raise ConfigError(f"--as-of {day}: what is recorded until then is not known yet. Give {today} or earlier.")
+
     def train_only(self, origin: date) -> CommandResult:
-        """Train as of an origin on the history that is there."""
+        """Train as of an origin, or another day, on the history that is there."""
         config = {
-            "ops": {report_op(self.deployment.name): {"config": {"kind": "train", "truth_path": self._truth_path}}}
+            "ops": {report_op(self.deployment.name): {"config": {"kind": "train", "truth_path": self._truth_path}}},
+            **as_of_config(self.deployment, origin),
         }
-        return self.result(self.run("training", origin=origin.isoformat(), run_config=config))
+        week = week_of(self.deployment, origin)
+        return self.result(self.run("training", origin=week.isoformat(), run_config=config))
 
     def build_history(self) -> None:
         """Everything up to features over the whole calendar, in one ranged run."""
@@ -114,10 +129,11 @@ class Session(Workspace):
 
     def validate_model(self, origin: date | None = None) -> dict[str, Any]:
         """Judge the gates of an origin's candidate (default: the newest one's) and return the document."""
-        if origin is not None:
-            self.require_origin(origin)
-        chosen = origin.isoformat() if origin else self._newest_candidate()
-        self.run("validation", origin=chosen)
+        chosen = origin or self._newest_candidate()
+        if chosen not in self._candidates():  # one that was asked for between two weekly origins is no weekly origin
+            self.require_origin(chosen)
+        week = week_of(self.deployment, chosen).isoformat()
+        self.run("validation", origin=week, run_config=as_of_config(self.deployment, chosen))
         return dict(self.deployment.lake.read_json(f"model_validation/{chosen}") or {})
 
     def decide(
@@ -171,17 +187,24 @@ class Session(Workspace):
             for handle, tags in registry.versions(name)
         ]
 
-    def _newest_candidate(self) -> str:
-        origins = sorted(
-            path.parent.name for path in self.deployment.home.models(self.deployment.name).glob("*/candidate.json")
-        )
+    def _candidates(self) -> list[date]:
+        """Origins that have a candidate, the newest last."""
+        found = self.deployment.home.models(self.deployment.name).glob("*/candidate.json")
+        return sorted(date.fromisoformat(path.parent.name) for path in found)
+
+    def _newest_candidate(self) -> date:
+        origins = self._candidates()
         if not origins:
             raise PromotionRefusedError(f"{self.deployment.name}: there is no candidate yet. Run 'elv train' first.")
         return origins[-1]
 
-    def score(self, *, first: date | None = None, last: date | None = None, model: str = "") -> CommandResult:
+    def score(
+        self, *, first: date | None = None, last: date | None = None, model: str = "", persist: bool = True
+    ) -> CommandResult:
         """Score a range of days as the daily job does (default: the last ``reporting.leaderboard_days``)."""
         self.require_model(model)
+        if persist:
+            self.require_standing(model)
         known = self.deployment.lake.read_json("data_profile") is not None
         if not known or last is None:
             self.refresh_extracts()
@@ -197,7 +220,7 @@ class Session(Workspace):
                 f"{self.deployment.first_day} to {self.last_day()}. Give --from and --to within it."
             )
         self.complete_history(before=start)
-        return self.score_days(DayRange(start, end), model=model)
+        return self.score_days(DayRange(start, end), model=model, persist=persist)
 
     def score_days(
         self,
@@ -245,7 +268,6 @@ class Session(Workspace):
         until: date | None = None,
         exactly: bool = False,
         days_back: int = 0,
-        queries: Mapping[str, Path] | None = None,
         now: datetime | None = None,
     ) -> dict[str, Any]:
         """Run configuration of an extract of the window ``since <= t < until`` of local days.
@@ -258,7 +280,6 @@ class Session(Workspace):
             "exactly": exactly,
             "days_back": days_back,
             "now": now.isoformat() if now else "",
-            "queries": {table: str(path.resolve()) for table, path in (queries or {}).items()},
         }
         return {"ops": {f"{self.deployment.name}__extracts": {"config": values}}}
 
@@ -295,6 +316,7 @@ def opened(config: PipelineConfig, home: Home, *, truth_path: str = "") -> Itera
     """
     with opened_instance(home) as instance:
         registered = home.register(_with_calendar(config, home))
+        remove_abandoned_copies(home, registered.name)
         yield Session(Deployment(registered, home), instance, truth_path=truth_path)
 
 

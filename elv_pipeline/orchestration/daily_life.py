@@ -6,8 +6,9 @@ here: the jobs (``jobs.py``), which days are owed (``due_days.py``), or printing
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +16,18 @@ from typing import Any, Literal
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.monitoring.alert import documents
 from elv_pipeline.orchestration.assets.completeness import held_notes
-from elv_pipeline.orchestration.assets.watching import OPEN_ALERTS, tell
+from elv_pipeline.orchestration.assets.watching import open_alerts, tell
+from elv_pipeline.orchestration.beside import session_beside
 from elv_pipeline.orchestration.commands import Session
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.due_days import due_days, owed_config
+from elv_pipeline.orchestration.due_days import due_days, note_unpublished, owed_config, owed_days, run_days
 from elv_pipeline.orchestration.failed_runs import CODES, failed_run_alerts
 from elv_pipeline.orchestration.jobs import closing_days
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.workspace import CommandResult, merged
+from elv_pipeline.publishing.registry.model_registry import ModelRegistry
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,8 @@ class DailyRequest:
         until: the local day that is not reached any more; default: today. The day before it is scored.
         days_back: length of the window; default: that of the configuration for the mode.
         model: model file that scores; empty for the champion.
-        queries: query files that replace the configured ones, by table.
+        queries: query files that replace the configured ones in this run alone, by table; the lake keeps nothing of
+            what they deliver (``beside.py``).
         persist: whether scores are written to the database.
         now: the present moment; only a rehearsal of past days gives another one.
     """
@@ -58,8 +64,10 @@ class DailyResult:
         result: the run whose bundle holds scores or model.
         days: the days that were scored or, in ``train`` mode, read.
         held: of these, the days that were held back, with what is missing.
-        written: counts of the upsert; None where nothing was to be written.
+        written: what the newest write did: counts of the upsert, or why nothing was ``withheld``, and by day how many
+            leads were scored that had arrived ``late``.
         alerts: open alerts after the run.
+        unwatched: why the day was not watched; empty where it was.
     """
 
     result: CommandResult
@@ -67,6 +75,7 @@ class DailyResult:
     held: dict[date, Mapping[str, Any]]
     written: dict[str, Any] | None
     alerts: list[dict[str, Any]]
+    unwatched: str = ""
 
 
 def run_daily(session: Session, request: DailyRequest) -> DailyResult:
@@ -81,7 +90,9 @@ def run_daily(session: Session, request: DailyRequest) -> DailyResult:
     yesterday = until - timedelta(days=1)
     _require_days(session, yesterday, today=today)
     config = _extraction(session, request, until=until)
-    work = _train if request.mode == "train" else _predict
+    if request.mode == "predict" and request.persist:
+        session.require_standing(request.model)  # before minutes are spent on scores that may not be written
+    work = _with_own_queries if request.queries else _train if request.mode == "train" else _predict
     try:
         return work(session, request, yesterday=yesterday, run_config=config)
     except ElvError:
@@ -89,26 +100,61 @@ def run_daily(session: Session, request: DailyRequest) -> DailyResult:
         raise
 
 
+def _with_own_queries(
+    session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]
+) -> DailyResult:
+    """A run with queries of its own, of which the tables of the home keep nothing.
+
+    Its scores are those of other rows, so the days that it writes are noted as owed before it does: the next run
+    without such queries scores them as if this one had never been. For the same reason a scoring leaves labels and
+    watch to that run.
+    """
+    training = request.mode == "train"
+    with session_beside(session, request.queries, keeps_training=training) as beside:
+        if training:
+            result = _trained(beside, request, yesterday=yesterday, run_config=run_config)
+        else:
+            if request.persist:
+                owed = owed_days(beside.deployment, yesterday)
+                note_unpublished(session.deployment, owed, run_id=f"own queries on {yesterday}")
+            result = _scored(beside, request, yesterday=yesterday, run_config=run_config)
+    deployment = session.deployment
+    if not training:
+        return replace(result, alerts=open_alerts(deployment))
+    return replace(result, **_watch(session, yesterday, now=request.now))
+
+
 def _predict(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
     deployment = session.deployment
-    _prepare(session, before=yesterday, run_config=run_config, model=request.model)
-    days = due_days(deployment, yesterday)
-    config = merged(run_config, owed_config(deployment, yesterday), _moments(deployment, request.now))
-    result = session.score_days(days, model=request.model, persist=request.persist, run_config=config)
+    result = _scored(session, request, yesterday=yesterday, run_config=run_config)
     closing = closing_days(deployment, yesterday)
     if closing.first >= deployment.first_day and not set(closing.days) - set(deployment.lake.days("joined_leads")):
         session.run("labels", days=closing)
-    alerts = _watch(session, yesterday, now=request.now)
+    return replace(result, **_watch(session, yesterday, now=request.now))
+
+
+def _scored(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
+    deployment = session.deployment
+    _prepare(session, before=yesterday, run_config=run_config, model=request.model)
+    days = due_days(deployment, yesterday)
+    read = run_days(deployment, yesterday)
+    config = merged(run_config, owed_config(deployment, yesterday), _moments(deployment, request.now))
+    result = session.score_days(read, model=request.model, persist=request.persist, run_config=config)
     return DailyResult(
         result=result,
         days=days,
         held=held_notes(deployment, days.days),
         written=deployment.lake.read_json("written"),
-        alerts=alerts,
+        alerts=[],
     )
 
 
 def _train(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
+    result = _trained(session, request, yesterday=yesterday, run_config=run_config)
+    return replace(result, **_watch(session, yesterday, now=request.now))
+
+
+def _trained(session: Session, request: DailyRequest, *, yesterday: date, run_config: Mapping[str, Any]) -> DailyResult:
     deployment = session.deployment
     _prepare(session, before=yesterday, run_config=run_config, model=None)
     back = request.days_back or deployment.config.extracts.train_days_back
@@ -117,8 +163,7 @@ def _train(session: Session, request: DailyRequest, *, yesterday: date, run_conf
     session.run("history", days=days, run_config=run_config)
     session.run("validate")
     result = session.train_only(session.default_origin(last=yesterday))
-    alerts = _watch(session, yesterday, now=request.now)
-    return DailyResult(result=result, days=days, held={}, written=None, alerts=alerts)
+    return DailyResult(result=result, days=days, held={}, written=None, alerts=[])
 
 
 def _prepare(session: Session, *, before: date, run_config: Mapping[str, Any], model: str | None) -> None:
@@ -136,15 +181,23 @@ def _prepare(session: Session, *, before: date, run_config: Mapping[str, Any], m
     if deployment.lake.read_json("data_profile") is None:
         session.refresh_extracts(run_config)
         session.run("validate")
-    session.complete_history(before=due_days(deployment, before).first, run_config=run_config)
+    session.complete_history(before=run_days(deployment, before).first, run_config=run_config)
 
 
-def _watch(session: Session, as_of: date, *, now: datetime | None) -> list[dict[str, Any]]:
-    """Compare promises with what came true, tell the channels what is new, and return the open alerts."""
+def _watch(session: Session, as_of: date, *, now: datetime | None) -> dict[str, Any]:
+    """Compare promises with what came true, tell the channels what is new, and return what the result says of it.
+
+    Without a champion there is no promise: a named model file scores, or the first candidate waits for a person.
+    """
+    deployment = session.deployment
+    if ModelRegistry(deployment.home).champion(deployment.name) is None:
+        note = f"{deployment.name} has no champion yet, so nothing was watched: drift and promises are its own."
+        _LOG.warning("%s", note)
+        return {"alerts": open_alerts(deployment), "unwatched": note}
     name, config = session.deployment.name, {"as_of": str(as_of), "now": now.isoformat() if now else ""}
     ops = {f"{name}__{noun}": {"config": config} for noun in ("monitoring", "alerts")}
     session.run("watch", run_config={"ops": ops})
-    return list(session.deployment.lake.read_json(OPEN_ALERTS) or [])
+    return {"alerts": open_alerts(deployment)}
 
 
 def _tell_failures(session: Session, *, now: datetime | None) -> None:
@@ -157,7 +210,7 @@ def _moments(deployment: Deployment, now: datetime | None) -> dict[str, Any]:
     """Run configuration of the assets of a scoring run that ask for the time; empty: they take the clock's."""
     if now is None:
         return {}
-    assets = ("day_completeness", "lead_scores")
+    assets = ("day_completeness", "predictions", "lead_scores")
     return {"ops": {f"{deployment.name}__{asset}": {"config": {"now": now.isoformat()}} for asset in assets}}
 
 
@@ -198,11 +251,15 @@ def _extraction(session: Session, request: DailyRequest, *, until: date) -> dict
             f"a query file for {', '.join(unknown)} was given, but {config.name} reads that from files. "
             f"Set extracts.{unknown[0]} in the configuration, or leave the option out."
         )
+    if "leads" in request.queries and request.mode != "train":
+        raise ConfigError(
+            "--training-examples-query-file says which leads a training learns from: give --mode train with it. Which "
+            "leads are scored is for extracts.leads of the configuration alone."
+        )
     default = config.extracts.train_days_back if request.mode == "train" else config.extracts.days_back
     return session.extract_config(
         since=request.since,
         until=until,
         days_back=request.days_back or default,
-        queries=request.queries,
         now=request.now,
     )

@@ -122,17 +122,19 @@ def day_table(deployment: Deployment, *, as_of: date) -> pl.DataFrame:
     probability, held = deployment.config.probability_column, held_days(held_record(deployment))
     if not any(first <= day <= as_of for day in deployment.lake.days("predictions")):
         return pl.DataFrame(schema=DAYS)
-    rows = deployment.scan("predictions", first=first, last=as_of)
+    # Collected first: over a scan, even sorted floats are added in parts that depend on how many threads there are.
+    rows = deployment.scan("predictions", first=first, last=as_of).collect()
     found = rows.group_by("day").agg(
         leads=pl.len().cast(pl.Int64),
         mean_probability=pl.col(probability).sort().mean(),
         score_spread=pl.col(probability).sort().std(),
         expected_value=pl.col("elv").sort().sum(),
-        model_version=pl.col("model_version").sort().last(),
+        # What scored the day; a lead that arrived late was perhaps scored by the next model.
+        model_version=pl.col("model_version").sort_by("scored_at", "model_version").first(),
     )
     written = [day for day in deployment.lake.days("predictions") if first <= day <= as_of]
     days = pl.DataFrame({"day": written}, schema={"day": pl.Date})
-    full = days.join(found.collect(), on="day", how="left", validate="1:1").with_columns(
+    full = days.join(found, on="day", how="left", validate="1:1").with_columns(
         pl.col("leads").fill_null(0), pl.col("expected_value").fill_null(0.0)
     )
     return (

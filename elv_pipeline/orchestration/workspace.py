@@ -22,6 +22,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.instance import FinishedRun, run_job
 from elv_pipeline.orchestration.jobs import JobNames
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
+from elv_pipeline.orchestration.queries_read import edited_queries
 from elv_pipeline.orchestration.resources import ScoringModel
 
 
@@ -86,7 +87,15 @@ class Workspace:
         return DayRange(self.deployment.first_day, end)
 
     def complete_history(self, *, before: date, run_config: Mapping[str, Any] | None = None) -> None:
-        """Compute what is missing of the history before a day, or was written before the exports reached it."""
+        """Compute what is missing of the history before a day, or was written before the exports reached it.
+
+        Where a query was edited, all of it is computed anew, later days included.
+        """
+        if edited_queries(self.deployment):
+            written = [day for table in ("leads", "outcomes") for day in self.deployment.lake.days(table)]
+            last = max(*written, before - timedelta(days=1))
+            self.run("history", days=DayRange(self.deployment.first_day, last), run_config=run_config)
+            return
         wanted = DayRange(self.deployment.first_day, before - timedelta(days=1))
         missing = set(wanted.days) - set(self.deployment.lake.days("features"))
         if missing:
@@ -118,6 +127,19 @@ class Workspace:
 
         handle, _ = compatible_model(self.deployment, ScoringModel(model_path=model))
         handle.evidence()  # the bundle needs it; without it scores would be published and the run fail afterwards
+
+    def require_standing(self, model: str) -> None:
+        """Refuse early in ``prod`` a model file whose scores may not be written; the champion's may.
+
+        Raises:
+            PromotionRefusedError: it never was the champion, and no person approved it.
+        """
+        from elv_pipeline.orchestration.publication import require_standing, takes_part
+
+        config = self.deployment.config
+        if model and takes_part(config):
+            handle = ScoringModel(model_path=model).handle(self.deployment)
+            require_standing(config, self.deployment.home, {handle.sha256: handle.version})
 
     def run(
         self,
