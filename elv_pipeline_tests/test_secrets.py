@@ -67,7 +67,7 @@ def clean(answer: Answer, home: Path, caplog: pytest.LogCaptureFixture) -> None:
             "postgresql://127.0.0.1:1/crm",
             marks=WITH_DRIVER,
         ),
-        (("purge", "--dry-run"), 0, "freed"),
+        (("purge", "--dry-run"), 0, "Nothing to remove"),
         pytest.param(("forget", "--id", "L1"), 8, "127.0.0.1:1", marks=WITH_DRIVER),
     ],
     ids=lambda command: command[0] if isinstance(command, tuple) else "",

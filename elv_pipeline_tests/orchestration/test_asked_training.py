@@ -19,7 +19,7 @@ from elv_pipeline.publishing.registry.model_handle import ModelHandle, read_hand
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, NAME, Copy, Finished
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 DAYS_LATER = 3
 
 

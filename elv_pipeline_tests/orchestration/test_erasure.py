@@ -26,7 +26,7 @@ from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, Finished
 from elv_pipeline_tests.publishing.home_with_a_lead import snapshot
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 OTHER = "lead99999999"
 _UNPACK: tuple[Callable[[bytes], bytes], ...] = (gzip.decompress, bz2.decompress, lzma.decompress, zlib.decompress)
 

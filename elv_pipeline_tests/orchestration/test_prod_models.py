@@ -24,7 +24,7 @@ from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, Copy, Fi
 from elv_pipeline_tests.orchestration.test_publication import DAY, leads, other_file, rows, told
 
 __all__ = ["other_file"]
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 OTHER = {"databases": {"scores": {"url_variable": "ELV_SCORES_URL"}}}
 REASON = "agreed with sales on the 12th"
 

@@ -12,7 +12,7 @@ from elv_pipeline.publishing.registry.model_approvals import model_approvals
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, Copy, Finished
 from elv_pipeline_tests.orchestration.test_run_daily import UNTIL, Machine, written
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 
 
 @pytest.fixture
