@@ -16,8 +16,9 @@ from elv_pipeline.decisions.predictions import predictions
 from elv_pipeline.decisions.reasons import explanation
 from elv_pipeline.errors import ScoringRefusedError
 from elv_pipeline.learning.contributions import ExplanationReference
-from elv_pipeline.orchestration.assets.scoring import compatible_model, scoring_run
+from elv_pipeline.orchestration.assets.scoring import scoring_run
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.models_in_use import compatible_model
 from elv_pipeline.orchestration.resources import ScoringModel
 from elv_pipeline.privacy import HEX_DIGITS, hasher_of
 

@@ -28,9 +28,9 @@ from elv_pipeline.decisions.rollout import in_rollout
 from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.publishing.registry.candidate_evidence import file_digest
+from elv_pipeline.orchestration.models_in_use import models_behind, placed_by_bundle
 from elv_pipeline.publishing.registry.model_approvals import ModelApproval, approve_model, is_approved
-from elv_pipeline.publishing.registry.model_handle import ModelHandle, model_from_file, read_handle
+from elv_pipeline.publishing.registry.model_handle import model_from_file
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline.publishing.scores.files import Split, rows_from_bundle
 from elv_pipeline.publishing.scores.rollback import rollback_days, rollback_run
@@ -131,7 +131,7 @@ def write(
     """
     begun = monotonic()
     if config.environment == "prod" and not dry_run:
-        require_standing(config, home, _models_behind(home, rows) if models is None else models)
+        require_standing(config, home, models_behind(home, rows) if models is None else models)
     with _target(config, home, now=now, dry_run=dry_run, purpose="write scores", rows=rows.height) as engine:
         return upsert_scores(
             engine,
@@ -176,7 +176,8 @@ def write_bundle(
 
     Raises:
         ConfigError: the configuration that the bundle names is not known to this home.
-        ContractError: a file is not what the run wrote, or no lead is in the split.
+        ContractError: a file is not what the run wrote, no lead is in the split, or the bundle does not hold the model
+            of a row.
     """
     found = rows_from_bundle(predictions_csv, metrics_json, split)
     config = home.placed(load_config(config_path)) if config_path else _configuration(home, found.name)
@@ -187,9 +188,7 @@ def write_bundle(
         )
     if not dry_run:
         _refuse_withheld(config, predictions_csv.parent / "metadata.json")
-    handle = read_handle(predictions_csv.parent / "model.json")
-    rows = found.rows.with_columns(model_path=pl.lit(model_place(home, handle)))
-    models = {handle.sha256: handle.version}
+    rows, models = placed_by_bundle(home, predictions_csv.parent, found.rows)
     return write(config, home, rows, now=datetime.now(UTC), dry_run=dry_run, who=who, models=models)
 
 
@@ -245,31 +244,6 @@ def migrate_scores(config: PipelineConfig, home: Home, *, url_variable: str = ""
     finally:
         engine.dispose()
     return place, done
-
-
-def model_place(home: Home, handle: ModelHandle) -> str:
-    """Where the model file of a score lies, below the home: the same whichever copy of it was used."""
-    copies = sorted((home.models(handle.name)).glob(f"*/{handle.sha256[:12]}/{Path(handle.path).name}"))
-    path = copies[0] if copies else Path(handle.path)
-    return path.relative_to(home.root).as_posix() if path.is_relative_to(home.root) else path.as_posix()
-
-
-def _models_behind(home: Home, rows: pl.DataFrame) -> dict[str, str]:
-    """Versions of the models that rows name, by the SHA-256 of the file as it is now.
-
-    Raises:
-        ScoringRefusedError: a model file is gone, so nothing shows which model it was.
-    """
-    found = {}
-    for place, version in rows.select("model_path", "model_version").unique().sort("model_path").iter_rows():
-        file = home.root / place
-        if not file.is_file():
-            raise ScoringRefusedError(
-                f"{place}: the model file of version {version} is gone, so nothing shows that its scores may go "
-                f"to prod. Nothing was written; score the days again."
-            )
-        found[file_digest(file)] = str(version)
-    return found
 
 
 def _refuse_withheld(config: PipelineConfig, manifest: Path) -> None:

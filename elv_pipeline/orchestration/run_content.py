@@ -24,11 +24,12 @@ from elv_pipeline.orchestration.assets.boards import BoardRows
 from elv_pipeline.orchestration.assets.tables import join_summary, label_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record, incomplete_days
+from elv_pipeline.orchestration.models_in_use import ModelRows
 from elv_pipeline.publishing.manifest import RunFacts, manifest
 from elv_pipeline.publishing.pages.content import ReportContent
 from elv_pipeline.publishing.registry.candidate_evidence import CandidateEvidence
 from elv_pipeline.publishing.registry.model_handle import ModelHandle
-from elv_pipeline.publishing.run_bundle import BundleInputs
+from elv_pipeline.publishing.run_bundle import BundleInputs, folder_of
 from elv_pipeline.synthetic.truth import compare_with_truth, ranges_against_truth
 
 LabelSummary = tuple[dict[str, int], pl.DataFrame]
@@ -43,7 +44,7 @@ class ScoredRun:
         run_id: the Dagster run.
         kind: ``train``, ``score`` or ``batch``.
         as_of: newest day that the run speaks of.
-        handle: the model.
+        handle: the model; that of the newest rows where several models scored them.
         model: the loaded model.
         predictions: scored rows, ranked among each other, with ``day``.
         board_rows: rows that the leaderboards count (they may reach further back than the run).
@@ -52,6 +53,7 @@ class ScoredRun:
         drift: PSI results.
         notes: further alerts.
         joined: the joined leads of a batch; None where the lake's are meant.
+        further: rows of ``predictions`` that other models scored, with these.
     """
 
     run_id: str
@@ -65,11 +67,14 @@ class ScoredRun:
     board_days: Sequence[date] = ()
     notes: Sequence[dict[str, str]] = ()
     joined: pl.DataFrame | None = None
+    further: Sequence[ModelRows] = ()
 
 
 def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) -> BundleInputs:
     """Everything that the bundle of a run is written from."""
     evidence = run.handle.evidence()
+    for part in run.further:
+        part.handle.evidence()  # the bundle copies it; where it is missing this says so before anything is written
     profile = deployment.lake.read_json("data_profile") or {}
     labels = label_summary(deployment)
     truth = _truth(deployment, run.predictions, truth_path)
@@ -81,6 +86,7 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
         handle=run.handle,
         profile=profile,
         label_counts=labels[0] if labels else None,
+        further=[part.handle for part in run.further],
     )
 
 
@@ -108,7 +114,7 @@ def _content(
     ]
     document = _manifest(deployment, run, metrics=evidence.metrics, joins=joins, labels=labels, raised=raised)
     return ReportContent(
-        manifest={**document, "row_counts": _row_counts(deployment), "truth": truth},
+        manifest={**document, "models": _models(run), "row_counts": _row_counts(deployment), "truth": truth},
         predictions=run.predictions.drop("day"),
         metrics=evidence.metrics,
         calibration_bins=evidence.calibration_bins,
@@ -186,6 +192,16 @@ def _manifest(
         label_counts=labels[0] if labels else None,
         alerts=raised,
     )
+
+
+def _models(run: ScoredRun) -> list[dict[str, Any]]:
+    """Each model that scored rows of the run: how many, and where in the bundle it lies; that of ``handle`` first."""
+    further = [(part.handle, part.rows.height, folder_of(part.handle)) for part in run.further]
+    counted = [(run.handle, run.predictions.height - sum(rows for _, rows, _ in further), "."), *further]
+    return [
+        {"version": handle.version, "sha256": handle.sha256, "origin": handle.origin, "rows": rows, "folder": folder}
+        for handle, rows, folder in counted
+    ]
 
 
 def _validation(deployment: Deployment, handle: ModelHandle) -> dict[str, Any] | None:

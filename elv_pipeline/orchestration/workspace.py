@@ -123,7 +123,7 @@ class Workspace:
 
     def require_model(self, model: str) -> None:
         """Refuse early, before minutes of history are computed for a model that cannot score."""
-        from elv_pipeline.orchestration.assets.scoring import compatible_model
+        from elv_pipeline.orchestration.models_in_use import compatible_model
 
         handle, _ = compatible_model(self.deployment, ScoringModel(model_path=model))
         handle.evidence()  # the bundle needs it; without it scores would be published and the run fail afterwards

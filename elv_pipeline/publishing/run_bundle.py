@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,15 +46,25 @@ RUN_COLUMNS = ("run_id", "scored_at", "model_version")
 """Columns that name the run rather than the result; left out of content checksums."""
 
 
+FURTHER_MODELS = "models"
+"""Folder of a bundle with the further models of a run whose rows several models scored, each in a folder of its own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BundleInputs:
-    """Everything a bundle is written from."""
+    """Everything a bundle is written from; ``further``: other models that scored some of its rows."""
 
     content: ReportContent
     config: PipelineConfig
     handle: ModelHandle
     profile: Mapping[str, Any]
     label_counts: Mapping[str, int] | None
+    further: Sequence[ModelHandle] = ()
+
+
+def folder_of(handle: ModelHandle) -> str:
+    """Where a further model lies in a bundle; by content, as the same version number may be two models."""
+    return f"{FURTHER_MODELS}/{handle.sha256[:12]}"
 
 
 def write_run_bundle(home: Home, inputs: BundleInputs) -> Path:
@@ -188,6 +198,8 @@ def _write_files(
     _write_config(staging, inputs.config)
     _write_profile(staging, inputs.profile)
     _copy_model(inputs.handle, staging)
+    for handle in inputs.further:
+        _copy_model(handle, staging / folder_of(handle))
     boards = ("predictions", "leaderboard_campaign", "leaderboard_adset", "calibration_bins")
     document = {
         **content.manifest,
@@ -243,10 +255,11 @@ def _checksums(staging: Path) -> dict[str, str]:
     }
 
 
-def _copy_model(handle: ModelHandle, staging: Path) -> None:
-    shutil.copyfile(handle.path, staging / "model.joblib")
-    write_handle(replace(handle, path="model.joblib"), staging / "model.json")
-    shutil.copytree(handle.folder / EVIDENCE, staging / EVIDENCE)
+def _copy_model(handle: ModelHandle, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(handle.path, folder / "model.joblib")
+    write_handle(replace(handle, path="model.joblib"), folder / "model.json")
+    shutil.copytree(handle.folder / EVIDENCE, folder / EVIDENCE)
 
 
 def _write_csv(frame: pl.DataFrame, path: Path) -> None:

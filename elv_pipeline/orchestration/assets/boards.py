@@ -18,7 +18,7 @@ from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
-from elv_pipeline.orchestration.assets.scoring import AskedConfig, compatible_model, without_waiting
+from elv_pipeline.orchestration.assets.scoring import AskedConfig, without_waiting
 from elv_pipeline.orchestration.assets.tables import labels_horizon
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
@@ -30,6 +30,7 @@ from elv_pipeline.orchestration.describe import (
 )
 from elv_pipeline.orchestration.due_days import outdated
 from elv_pipeline.orchestration.lineage import board_lineage
+from elv_pipeline.orchestration.models_in_use import compatible_model
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.publishing.pages import scoring_charts

@@ -4,6 +4,7 @@ Belongs here: the asset function. Does not belong here: the rules (``decisions/`
 (``publication.py``), or SQL (``publishing/``).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,16 +14,16 @@ from pydantic import Field
 
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets.completeness import held_among
-from elv_pipeline.orchestration.assets.scoring import compatible_model, withheld
+from elv_pipeline.orchestration.assets.scoring import withheld_of_models
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, note_partition_rows, schema_of_frame, table_metadata
 from elv_pipeline.orchestration.due_days import left_alone, note_published
 from elv_pipeline.orchestration.late_leads import is_unpublished, note_late_published
 from elv_pipeline.orchestration.lineage import scores_lineage
+from elv_pipeline.orchestration.models_in_use import ModelRows, model_place, rows_by_model
 from elv_pipeline.orchestration.partitions import DayRange, day_range
-from elv_pipeline.orchestration.publication import model_place, takes_part, write
+from elv_pipeline.orchestration.publication import takes_part, write
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
-from elv_pipeline.publishing.registry.model_handle import ModelHandle
 from elv_pipeline.publishing.scores.rows import score_rows
 
 WRITTEN = "written"
@@ -66,10 +67,10 @@ def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
             alone = left_alone(deployment, set(days.days) - set(held), only=config.only)
             whole = [day for day in days.days if day not in {*held, *alone}]
             scored = _leaving(deployment, days, whole=whole, alone=alone)
-            handle, model = compatible_model(deployment, scoring_model)
-            suspicious = " ".join(alert["message"] for alert in withheld(deployment, scored, model))
+            parts = rows_by_model(deployment, scored, scoring_model)
+            suspicious = " ".join(alert["message"] for alert in withheld_of_models(deployment, parts))
             why = suspicious or _kept_back(deployment, config)
-            leaving = _rows(deployment, scored, handle=handle, moment=config.moment)
+            leaving = _rows(deployment, scored, parts=parts, moment=config.moment)
             counts = None if why else write(deployment.config, deployment.home, leaving, now=config.moment)
         if not suspicious:  # what a guard withholds stays owed until it may leave
             kept_back_by = context.run.run_id if why else ""
@@ -120,15 +121,24 @@ def _kept_back(deployment: Deployment, config: PublishConfig) -> str:
     return ""
 
 
-def _rows(deployment: Deployment, scored: pl.DataFrame, *, handle: ModelHandle, moment: datetime) -> pl.DataFrame:
+def _rows(
+    deployment: Deployment, scored: pl.DataFrame, *, parts: Sequence[ModelRows], moment: datetime
+) -> pl.DataFrame:
+    """Rows of the table, each with the place of the model that made it."""
     config = deployment.config
-    return score_rows(
-        scored,
-        org_id=config.org_id,
-        label_column=config.label_column,
-        probability_column=config.probability_column,
-        written_at=moment,
-        model_path=model_place(deployment.home, handle),
+    placed: list[tuple[pl.DataFrame, str | None]] = [
+        (part.rows, model_place(deployment.home, part.handle)) for part in parts
+    ]
+    return pl.concat(
+        score_rows(
+            rows,
+            org_id=config.org_id,
+            label_column=config.label_column,
+            probability_column=config.probability_column,
+            written_at=moment,
+            model_path=place,
+        )
+        for rows, place in (placed or [(scored, None)])  # without rows the table keeps its columns
     )
 
 

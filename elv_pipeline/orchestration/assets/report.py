@@ -20,18 +20,19 @@ from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets.scoring import (
-    compatible_model,
     drift_of,
     drift_of_days,
     scored_days,
     scoring_run,
     with_score,
     withheld,
+    withheld_of_models,
 )
 from elv_pipeline.orchestration.assets.tables import join_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, picture, schema_of_contract, table_metadata
 from elv_pipeline.orchestration.lineage import predictions_lineage
+from elv_pipeline.orchestration.models_in_use import compatible_model, rows_by_model, several_models
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin, narrated
 from elv_pipeline.orchestration.run_content import ScoredRun, bundle_inputs
@@ -123,7 +124,6 @@ def _bundle_metadata(deployment: Deployment, folder: Path, manifest: dict[str, A
 def _scored_run(
     deployment: Deployment, run_id: str, config: ReportConfig, *, tags: Mapping[str, str], chosen: ScoringModel
 ) -> ScoredRun:
-    handle, model = compatible_model(deployment, chosen)
     last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
     first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
     days = scored_days(deployment, date.fromisoformat(last) if last else None)
@@ -135,6 +135,9 @@ def _scored_run(
         asked = [date.fromisoformat(day) for day in config.only]
         rows = rows.filter(pl.col("day").is_in(asked) | (pl.col("run_id") == run_id))
     board_rows = deployment.scan("predictions", first=days[0], last=days[-1]).collect()
+    parts = rows_by_model(deployment, rows, chosen)
+    # Without leads there is only the model that would have scored them.
+    handle, model = (parts[0].handle, parts[0].model) if parts else compatible_model(deployment, chosen)
     return ScoredRun(
         run_id=run_id,
         kind="score",
@@ -145,7 +148,8 @@ def _scored_run(
         board_rows=board_rows,
         board_days=days,
         drift=drift_of_days(deployment, model, [days[-1]])[days[-1]],
-        notes=withheld(deployment, rows, model),
+        notes=[*withheld_of_models(deployment, parts), *several_models(parts)],
+        further=parts[1:],
     )
 
 

@@ -4,6 +4,7 @@ Belongs here: the asset functions. Does not belong here: models (``learning/``),
 (``publishing.py``).
 """
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -31,12 +32,13 @@ from elv_pipeline.orchestration.describe import (
 )
 from elv_pipeline.orchestration.due_days import outdated
 from elv_pipeline.orchestration.lineage import drift_lineage, predictions_lineage
+from elv_pipeline.orchestration.models_in_use import ModelRows, compatible_model
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.orchestration.scored_leads import chosen_days, score_leads, write_scored
 from elv_pipeline.orchestration.speaking import reason_spec
 from elv_pipeline.publishing.pages import scoring_charts
-from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model
+from elv_pipeline.publishing.registry.model_handle import ModelHandle
 from elv_pipeline.publishing.run_bundle import RUN_COLUMNS
 from elv_pipeline.tables.labels import with_status
 
@@ -76,48 +78,6 @@ def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsD
         _predictions_asset(deployment, parts),
         _drift_asset(deployment, parts),
     ]
-
-
-def compatible_model(deployment: Deployment, chosen: ScoringModel) -> tuple[ModelHandle, ModelBundle]:
-    """The model of a run, refused where it contradicts the configuration."""
-    handle = chosen.handle(deployment)
-    model = load_model(handle)
-    model.require_compatible(
-        outcome_window_days=deployment.config.label_window_days,
-        feature_lag_days=deployment.config.feature_lag_days,
-        target=deployment.config.label_column,
-        timezone=deployment.config.timezone,
-    )
-    _require_sources(deployment, model)
-    return handle, model
-
-
-def _require_sources(deployment: Deployment, model: ModelBundle) -> None:
-    """Refuse a model whose optional exports are not configured, before anything is computed for it.
-
-    Raises:
-        ScoringRefusedError: naming each export and its columns.
-    """
-    if deployment.lake.read_json("sources/leads") is None:
-        return  # what leads carry is not known before they are read; the scoring asset asks again
-    columns = deployment.problem.feature_columns(deployment.data(), lag_days=deployment.config.feature_lag_days)
-    absent = sorted(set(model.schema.names) - {column.name for column in columns})
-    lacking = deployment.problem.missing_sources(absent)
-    if lacking:
-        lines = [f"- {source}: {', '.join(names[:5])}{_more(names)}" for source, names in sorted(lacking.items())]
-        raise ScoringRefusedError(
-            "\n".join(
-                [
-                    f"{deployment.name}: the model was trained with exports that this configuration does not have, so "
-                    f"{len(absent)} of its columns are missing. Configure them, or train without them:",
-                    *lines,
-                ]
-            )
-        )
-
-
-def _more(names: list[str]) -> str:
-    return f" and {len(names) - 5} more" if len(names) > 5 else ""
 
 
 def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -202,6 +162,12 @@ def withheld(deployment: Deployment, scored: pl.DataFrame, model: ModelBundle) -
         base_rate=float(model.metadata["base_rate"]),
         recent=_recent_labels(deployment, scored),
     )
+
+
+def withheld_of_models(deployment: Deployment, parts: Sequence[ModelRows]) -> list[dict[str, str]]:
+    """The same about rows of several models, of each against its own; what holds for several is said once."""
+    found = [alert for part in parts for alert in withheld(deployment, part.rows, part.model)]
+    return list({alert["message"]: alert for alert in found}.values())
 
 
 def _recent_labels(deployment: Deployment, scored: pl.DataFrame) -> RecentLabels | None:

@@ -61,7 +61,7 @@ def rows_from_bundle(
         metrics_json: of the same bundle, which is checked: the scores of one run must not go out with the proof of
             another.
         split: which leads (``SPLITS_OF``).
-        model_path: where the model lies; default: the bundle's own copy.
+        model_path: where the model lies; default: the bundle's own copy, unknown where several models scored the rows.
         scaler_path: where its preprocessing lies; None where the model carries its own.
 
     Raises:
@@ -80,14 +80,14 @@ def rows_from_bundle(
             f"{predictions_csv}: no lead is in the split {split} ({', '.join(names or ('any',))}); the file has "
             f"{there}. {_NOTHING}; choose another --split."
         )
-    model = predictions_csv.parent / "model.joblib"
+    model, further = predictions_csv.parent / "model.joblib", predictions_csv.parent / "models"
     rows = score_rows(
         chosen,
         org_id=str(manifest["org_id"]),
         label_column=str(manifest["problems_scored"][0]),
         probability_column=str(manifest["probability_column"]),
         written_at=datetime.fromisoformat(manifest["utc_timestamp"]),
-        model_path=model_path or (model.as_posix() if model.is_file() else None),
+        model_path=model_path or (model.as_posix() if model.is_file() and not further.exists() else None),
         scaler_path=scaler_path,
     )
     return BundleScores(
