@@ -7,7 +7,7 @@ export DAGSTER_HOME = $(ELV_HOME)/dagster
 export DAGSTER_EVENT_BATCH_SIZE ?= 1000
 export DAGSTER_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup demo test test-slow test-month lint types format ui doctor bench bench-large setup-extras lock lock-extras clean help
+.PHONY: setup demo test test-slow test-long test-month lint types format ui doctor bench bench-large setup-extras lock lock-extras clean help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: setup ## Run the tests (without the slow tier)
 
 test-slow: setup ## Run the slow tier
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
+
+test-long: setup ## Simulations too long for .ci/run: false alarms, planted drifts, soft labels (half an hour)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m long
 
 test-month: setup-extras ## Thirty simulated days with faults, next to thirty without (a quarter of an hour)
 	$(BIN)/python -m pytest -m month

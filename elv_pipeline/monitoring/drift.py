@@ -219,7 +219,8 @@ def _moments(values: FloatArray) -> dict[str, Any]:
 
 
 def _numbers(series: pl.Series) -> FloatArray:
-    return np.asarray(series.cast(pl.Float64).fill_null(float("nan")).to_numpy(), dtype=np.float64)
+    """Numbers of a column, NaN where there is none."""
+    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
 
 
 def _bins_of(reference: Mapping[str, Any], series: pl.Series) -> IntArray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, cast
 
 import dagster as dg
@@ -23,9 +24,36 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
-def asset(**arguments: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """``@dg.asset`` with its one result for keyword arguments; unpacked, they hide the overload from a checker."""
-    return cast("Callable[[Callable[..., Any]], dg.AssetsDefinition]", dg.asset(**arguments))
+Body = Callable[..., Any]
+
+
+def asset(**arguments: Any) -> Callable[[Body], dg.AssetsDefinition]:
+    """``@dg.asset`` with its one result for keyword arguments; unpacked, they hide the overload from a checker.
+
+    What a daily asset tells about its newest day (pictures, schema, lineage) is recorded with that day only.
+    """
+    make = cast("Callable[[Body], dg.AssetsDefinition]", dg.asset(**arguments))
+    if not isinstance(arguments.get("partitions_def"), dg.DailyPartitionsDefinition):
+        return make
+    return lambda body: make(_told_once(body))
+
+
+def _told_once(body: Body) -> Body:
+    """Dagster repeats the metadata of a result on every partition of a range: 250 kB a day of lineage and pictures."""
+
+    @wraps(body)
+    def telling(context: dg.AssetExecutionContext, *args: Any, **kwargs: Any) -> Any:
+        result = body(context, *args, **kwargs)
+        if not isinstance(result, dg.MaterializeResult):
+            return result
+        told = result.metadata or {}
+        figures = {key: value for key, value in told.items() if isinstance(value, bool | int | float | str)}
+        of_the_newest = {key: value for key, value in told.items() if key not in figures}
+        if of_the_newest:
+            context.add_asset_metadata(of_the_newest, partition_key=context.partition_keys[-1])
+        return result._replace(metadata=figures)
+
+    return telling
 
 
 @dataclass(frozen=True)

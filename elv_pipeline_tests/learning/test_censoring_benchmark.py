@@ -42,7 +42,7 @@ def test_judging_by_the_truth_is_what_many_outcomes_come_to() -> None:
     assert expected["pr_auc"] > expected_metrics(true_p, generator.permutation(p))["pr_auc"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_new_campaign_costs_little_where_young_leads_count() -> None:
     runs = [run(seed, name="new_campaign") for seed in DEFAULT_SEEDS]
     assert gap_closed(runs, "pr_auc")[0] >= 0.8
@@ -52,7 +52,7 @@ def test_a_new_campaign_costs_little_where_young_leads_count() -> None:
         assert mean > 2 * error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_where_nothing_changes_young_leads_cost_nothing() -> None:
     runs = [run(seed, name="nothing_changes") for seed in DEFAULT_SEEDS[:3]]
     for metric in METRICS:

@@ -20,8 +20,8 @@ from elv_pipeline.monitoring.watch import References, watch
 from elv_pipeline_tests.monitoring.account import FEATURES, REFERENCE_DAYS, account, day
 
 BEGIN = REFERENCE_DAYS + 21  # the reference has matured
-ACCOUNTS = int(os.environ.get("ELV_WATCH_ACCOUNTS", "8"))
-"""Undrifted accounts that are watched; alarms come in few of them, so 8 are a sample and 20 the figure of the page."""
+ACCOUNTS = int(os.environ.get("ELV_WATCH_ACCOUNTS", "4"))
+"""Undrifted accounts that are watched; alarms come in few of them, so 4 are a sample and 20 the figure of the page."""
 WINDOW, OUTCOME_DAYS, JUDGED_DAYS = 7, 14, 28
 Plant = Callable[[pl.DataFrame], pl.DataFrame]
 

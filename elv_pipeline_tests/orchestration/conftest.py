@@ -26,6 +26,7 @@ from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin
 from elv_pipeline.orchestration.workspace import CommandResult
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.synthetic.advertiser import AdvertiserSpec, generate, write
+from elv_pipeline_tests.simulated_life import without_pictures
 
 SPEC = AdvertiserSpec(leads=2_000, days=110, campaigns=5, adsets_per_campaign=2, ads_per_adset=2, base_rate=0.15)
 FIRST = SPEC.start_date
@@ -34,6 +35,13 @@ SCORED = DayRange(LAST - timedelta(days=9), LAST)
 NAME = "tiny"
 HISTORY = ("ads", "leads", "outcomes", "joined_leads", "matured_labels", "features")
 LENIENT = dict.fromkeys(("min_pr_auc_gain", "max_calibration_error", "max_miscalibrated_share"))
+MODEL = {
+    "model_type": "lgbm",
+    "search_candidates": 0,  # the search has tests of its own and takes most of a training's time
+    "bootstrap_samples": 50,
+    "min_labelled_rows": 100,
+    "min_positives": 20,
+}
 BETA = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::sqlalchemy.exc.SADeprecationWarning")
 """Pinned parts of Dagster's interface, and MLflow's own business: neither says anything about this project."""
 
@@ -46,7 +54,7 @@ def configuration(folder: Path, **changes: Any) -> PipelineConfig:
         "end_date": LAST,
         "value_per_qualified": 100.0,
         "paths": {f"{table}_path": f"exports/{table}.csv" for table in ("ads", "leads", "outcomes")},
-        "model": {"bootstrap_samples": 50, "min_labelled_rows": 100, "min_positives": 20, "model_type": "lgbm"},
+        "model": MODEL,
         # So few leads make no model that deserves to score; most tests need one that does.
         "promotion": LENIENT,
     }
@@ -56,10 +64,18 @@ def configuration(folder: Path, **changes: Any) -> PipelineConfig:
 @pytest.fixture(autouse=True)
 def _private_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``prepare_home`` points the process at a home; monkeypatch takes that back after every test."""
-    _isolate(monkeypatch, tmp_path / "home")
+    isolate(monkeypatch, tmp_path / "home")
 
 
-def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are half of a run's time; the shared home has them, and tests marked ``drawn``."""
+    if not request.node.get_closest_marker("drawn"):
+        without_pictures(monkeypatch)
+
+
+def isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """Point the process at a home, as ``prepare_home`` does."""
     patch.setenv("ELV_HOME", str(home))
     patch.setenv("DAGSTER_HOME", str(home / "dagster"))
     patch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
@@ -88,7 +104,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     write(generate(SPEC), folder / "exports")
     home = Home(folder / "home")
     with pytest.MonkeyPatch.context() as patch:
-        _isolate(patch, home.root)
+        isolate(patch, home.root)
         with opened(configuration(folder), home) as session:
             table = session.build_table()
             origin = session.default_origin()

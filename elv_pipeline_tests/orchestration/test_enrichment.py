@@ -15,7 +15,7 @@ from elv_pipeline.orchestration.commands import opened
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.exports_at_hand import CONTRACTS
 from elv_pipeline.orchestration.workspace import CommandResult
-from elv_pipeline_tests.orchestration.conftest import BETA, LAST, Finished, _isolate, configuration
+from elv_pipeline_tests.orchestration.conftest import BETA, LAST, Finished, configuration, isolate
 
 pytestmark = [BETA, pytest.mark.slow]  # trains with 248 features
 TABLES = ("ads", "leads", "outcomes")
@@ -59,7 +59,7 @@ def rich(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Rich:
     paths = {f"{table}_path": f"exports/{table}.csv" for table in (*TABLES, *ENRICHMENTS)}
     config = configuration(folder, name="rich", paths=paths)
     with pytest.MonkeyPatch.context() as patch:
-        _isolate(patch, folder / "home")
+        isolate(patch, folder / "home")
         with opened(config, Home(folder / "home")) as session:
             session.build_history()
             session.train_only(session.default_origin())

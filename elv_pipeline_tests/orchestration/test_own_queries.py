@@ -24,7 +24,8 @@ from elv_pipeline.orchestration.due_days import unpublished_days
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.queries_read import edited_queries
 from elv_pipeline.publishing.file_lock import alone
-from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, LENIENT, NAME, Finished
+from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, LENIENT, MODEL, NAME, Finished, isolate
+from elv_pipeline_tests.simulated_life import without_pictures
 
 pytestmark = [BETA, pytest.mark.slow]
 UNTIL = LAST + timedelta(days=1)
@@ -62,7 +63,7 @@ class Installation:
             "start_date": str(FIRST),
             "end_date": str(LAST),
             "value_per_qualified": 100.0,
-            "model": {"bootstrap_samples": 50, "min_labelled_rows": 100, "min_positives": 20, "model_type": "lgbm"},
+            "model": MODEL,
             "promotion": LENIENT,
             "databases": {"source": {"url_variable": "ELV_SOURCE_URL", "attempts": 1}},
             "extracts": {"days_back": 14, "train_days_back": 30, **{table: f"{table}.sql" for table in QUERIES}},
@@ -95,28 +96,39 @@ class Installation:
             return dict(connection.execute("SELECT enrollment_id, score FROM lead_scores"))
 
 
-@pytest.fixture
-def installation(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+@pytest.fixture(scope="module")
+def settled(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shared models over a database; a normal day was run, so that all tables come from the configured queries."""
-    home = finished.deployment.home.root
+    folder, home = tmp_path_factory.mktemp("settled"), finished.deployment.home.root
     ignored = shutil.ignore_patterns("dagster", "runs", "mlartifacts", "configurations")
-    shutil.copytree(home, tmp_path / "home", ignore=ignored)
-    database = tmp_path / "crm.db"
+    shutil.copytree(home, folder / "home", ignore=ignored)
+    database = folder / "crm.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         for table in QUERIES:
             rows = pl.read_csv(home.parent / f"exports/{table}.csv", infer_schema=False)
             connection.execute(f"CREATE TABLE {table} ({', '.join(rows.columns)})")
             marks = ", ".join("?" for _ in rows.columns)
             connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows.rows())
-    monkeypatch.setenv("ELV_SOURCE_URL", f"sqlite:///{database}")
-    made = Installation(tmp_path)
+    made = Installation(folder)
     for table, query in QUERIES.items():
         made.write(f"{table}.sql", query)
-    with made.session() as session:
-        session.run("history", days=DayRange(FIRST, LAST))
-        session.run("validate")
-    made.day()
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        without_pictures(patch)
+        isolate(patch, made.home.root)
+        patch.setenv("ELV_SOURCE_URL", f"sqlite:///{database}")
+        with made.session() as session:
+            session.run("history", days=DayRange(FIRST, LAST))
+            session.run("validate")
+        made.day()
+    return folder
+
+
+@pytest.fixture
+def installation(settled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """A copy of its own for each test."""
+    shutil.copytree(settled, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("ELV_SOURCE_URL", f"sqlite:///{tmp_path / 'crm.db'}")
+    return Installation(tmp_path)
 
 
 def predicted(result: DailyResult) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from elv_pipeline.orchestration.due_days import held_record
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.publishing.scores.targets import approvals
 from elv_pipeline_tests.command_line import Answer, elv
-from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, LENIENT, NAME, Copy, Finished
+from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, LAST, LENIENT, MODEL, NAME, Copy, Finished
 
 pytestmark = BETA
 UNTIL = LAST + timedelta(days=1)
@@ -65,7 +65,7 @@ def written(folder: Path, **changes: Any) -> Path:
         "end_date": str(LAST),
         "value_per_qualified": 100.0,
         "paths": {f"{table}_path": f"exports/{table}.csv" for table in QUERIES},
-        "model": {"bootstrap_samples": 50, "min_labelled_rows": 100, "min_positives": 20, "model_type": "lgbm"},
+        "model": MODEL,
         "promotion": LENIENT,
         **changes,
     }

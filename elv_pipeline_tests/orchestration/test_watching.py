@@ -68,6 +68,7 @@ def test_a_watch_as_of_a_day_does_not_see_outcomes_recorded_later(copy: Copy) ->
     assert lake.read_json(MEASURED)["as_of"] == str(LAST)
 
 
+@pytest.mark.drawn
 def test_a_watch_has_a_page_a_verdict_and_a_check(copy: Copy) -> None:
     result = watch(copy, "monitoring")
     metadata = told(result, "monitoring")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from elv_pipeline.problems.feature_specs import Mix
 from elv_pipeline.problems.lead_ads import LEAD_ADS
 from elv_pipeline.problems.spec import DataAtHand
 from elv_pipeline.tables.features import FeatureInputs, feature_table
@@ -23,6 +25,9 @@ DATA = DataAtHand(
     id_columns=("ad_id", "adset_id", "campaign_id"),
     enrichments=frozenset({"ads_placement"}),
 )
+
+MIXES = replace(LEAD_ADS, features=tuple(found for found in LEAD_ADS.features if isinstance(found, Mix)))
+"""Nothing but what is looked at here: each lead is computed alone, with a plan of its own."""
 
 
 def day(offset: int) -> date:
@@ -89,7 +94,7 @@ def features(rows: pl.DataFrame, placement: pl.DataFrame, changes: pl.DataFrame 
         ads_placement=placement.lazy(),
         ads_placement_changes=None if changes is None else changes.lazy(),
     )
-    table = feature_table(inputs, problem=LEAD_ADS, data=DATA, lag_days=1, log=None, timezone="UTC")
+    table = feature_table(inputs, problem=MIXES, data=DATA, lag_days=1, log=None, timezone="UTC")
     return table.select("lead_id", *(name for name in table.collect_schema() if "_placement_" in name)).collect()
 
 
