@@ -73,7 +73,7 @@ def configuration(folder: Path, **keys: object) -> Path:
         "org_id": "acme",
         "paths": paths,
         "value_per_qualified": 120,
-        "model": {"bootstrap_samples": 50, "model_type": "lgbm"},
+        "model": {"bootstrap_samples": 50, "model_type": "lgbm", "search_candidates": 2},
         **keys,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(document))

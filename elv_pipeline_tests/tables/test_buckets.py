@@ -157,7 +157,7 @@ def test_ids_that_contradict_each_other_change_nothing(seed: int, tmp_path: Path
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_ids_contradict_each_other_nothing_changes(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
