@@ -20,7 +20,7 @@ from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 FIRST, DAYS, TRAILING = date(2025, 3, 24), 12, 4
 """Twelve days that hold the change to daylight saving time; each export restates the days before it."""
 BERLIN = "Europe/Berlin"

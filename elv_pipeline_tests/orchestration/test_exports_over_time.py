@@ -16,7 +16,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, HISTORY, LAST, Copy, Finished, Ticker, configuration
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 WHOLE = DayRange(FIRST, LAST)
 EARLY = LAST - timedelta(days=20)
 

@@ -15,7 +15,7 @@ from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
 
-pytestmark = BETA
+pytestmark = [BETA, pytest.mark.slow]
 FIRST, DAYS = date(2025, 1, 6), 42
 LAST = FIRST + timedelta(days=DAYS - 1)
 WHOLE, NEWEST = DayRange(FIRST, LAST), DayRange(LAST - timedelta(days=2), LAST)

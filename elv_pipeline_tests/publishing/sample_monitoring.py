@@ -6,16 +6,23 @@ from datetime import UTC, date, datetime, timedelta
 from math import sin
 from typing import Any
 
+import altair as alt
 import polars as pl
 
 from elv_pipeline.contracts.outputs import DRIFT, PERFORMANCE
 from elv_pipeline.monitoring.alert_rules_inputs import TableAge
 from elv_pipeline.publishing.pages.monitoring.content import DAYS, ROWS, MonitoringContent
+from elv_pipeline.publishing.pages.monitoring.page import FIGURES
 
 LAST = date(2025, 6, 29)
 """A Sunday, and yesterday of ``AS_OF``."""
 AS_OF = datetime(2025, 6, 30, 5, 0, tzinfo=UTC)
 VALUE = 180.0
+
+
+def monitoring_charts(content: MonitoringContent) -> dict[str, alt.Chart]:
+    """The figures that have data, by name, in the order in which they should be read."""
+    return {key: place.draw(content) for key, place in FIGURES.items() if len(place.needs(content))}
 
 
 def wobble(number: int) -> float:

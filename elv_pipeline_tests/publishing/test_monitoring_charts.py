@@ -18,10 +18,10 @@ from elv_pipeline.publishing.pages.monitoring.cohort_charts import (
     value_by_cohort,
 )
 from elv_pipeline.publishing.pages.monitoring.drift_chart import comparison_name, drift_strip
-from elv_pipeline.publishing.pages.monitoring.page import FIGURES, monitoring_charts
+from elv_pipeline.publishing.pages.monitoring.page import FIGURES
 from elv_pipeline_tests.publishing import sample_monitoring as sample
 from elv_pipeline_tests.publishing.pictures import size_of_still
-from elv_pipeline_tests.publishing.sample_monitoring import LAST, monitoring_content
+from elv_pipeline_tests.publishing.sample_monitoring import LAST, monitoring_charts, monitoring_content
 
 OVER_TIME = [key for key in FIGURES if key != "drift"]
 

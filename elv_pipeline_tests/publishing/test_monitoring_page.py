@@ -13,12 +13,11 @@ from elv_pipeline.monitoring.alert_rules_inputs import TableAge
 from elv_pipeline.publishing.pages.monitoring.content import MonitoringContent
 from elv_pipeline.publishing.pages.monitoring.page import (
     FIGURES,
-    monitoring_charts,
     monitoring_metadata,
     render_monitoring,
 )
 from elv_pipeline_tests.publishing import sample_monitoring as sample
-from elv_pipeline_tests.publishing.sample_monitoring import AS_OF, LAST, alert, monitoring_content
+from elv_pipeline_tests.publishing.sample_monitoring import AS_OF, LAST, alert, monitoring_charts, monitoring_content
 from elv_pipeline_tests.publishing.test_report import HOSTILE, Page, specs, without_viewer
 
 CASES: dict[str, MonitoringContent] = {
@@ -326,8 +325,8 @@ def test_as_of_is_shown_in_the_zone_of_the_configuration() -> None:
 
 
 def test_the_page_says_how_many_comparisons_could_be_called_out() -> None:
-    drift = sample.drift_frame(1, features=2)
-    assert "7 of the 7 comparisons could be called out" in text_of(monitoring_content(drift=drift))
+    drift = sample.drift_frame(1, features=2).with_columns(drifted=False)
+    assert "7 of the 7 comparisons can be judged" in text_of(monitoring_content(drift=drift))
     wandering = drift.with_columns(
         pl.when(pl.col("kind") == "domain")
         .then(0.97)
@@ -336,4 +335,11 @@ def test_the_page_says_how_many_comparisons_could_be_called_out() -> None:
         .otherwise(pl.col("threshold"))
         .alias("threshold")
     )
-    assert "5 of the 7 comparisons could be called out" in text_of(monitoring_content(drift=wandering))
+    text = text_of(monitoring_content(drift=wandering))
+    assert "5 of the 7 comparisons can be judged" in text
+    said = "None of the 5 comparisons that can be judged is called out; too little is known of the other 2, on"
+    assert said in text
+    young = drift.with_columns(pl.col("psi", "effect").cast(pl.Float64) * None)
+    assert "Drift cannot be judged yet: too little is known of all 7 comparisons" in text_of(
+        monitoring_content(drift=young)
+    )

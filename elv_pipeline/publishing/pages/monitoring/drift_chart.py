@@ -6,6 +6,7 @@ Belongs here: its cells, rows and sentence, and what people call a comparison. D
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ import altair as alt
 from elv_pipeline.publishing.pages.content import joined
 from elv_pipeline.publishing.pages.figure_style import BLUE, LABEL_PIXELS, NAMES, finished, inline, nothing
 from elv_pipeline.publishing.pages.monitoring.charts import start_of, time_axis
-from elv_pipeline.publishing.pages.monitoring.content import MonitoringContent, Row, drift_strength
+from elv_pipeline.publishing.pages.monitoring.content import MonitoringContent, Row, can_be_called_out, drift_strength
 from elv_pipeline.publishing.pages.monitoring.words import short_day
 
 HEAT_ROWS = 30
@@ -27,18 +28,18 @@ _KINDS = {"missing": "missing values", "new_level": "new categories"}
 def drift_strip(content: MonitoringContent) -> alt.Chart:
     """How far each comparison has gone toward its threshold, by day or week."""
     cells, shown, known = _heat(content)
-    if not cells:
-        return nothing("No day was compared with the model's reference, so drift is not known")
     newest = content.newest_drift()
+    if not cells:
+        reason = "No day was compared with the model's reference, so drift is not known"
+        return nothing(_judged(newest) if newest else reason)
     when = f"on {short_day(newest[0]['day'])}"
     moved = [row for row in newest if row["drifted"]]
-    judged = sum(drift_strength(row) is not None for row in newest)
     strength = {comparison_name(row): drift_strength(row) or 0.0 for row in moved}
     named = sorted(strength, key=lambda name: (-strength[name], name))  # by name where two moved as far
     more = [f"{len(named) - NAMED} more"] if len(named) > NAMED else []
-    title = f"None of {judged} comparisons with the model's reference is called out {when}"
+    title = f"{_judged(newest)} {when}"
     if moved:
-        title = f"{len(moved)} of {judged} comparisons called out {when}: {joined(named[:NAMED] + more)}"
+        title = f"{len(moved)} of {len(newest)} comparisons called out {when}: {joined(named[:NAMED] + more)}"
     colours = alt.Scale(domain=list(HEAT_LEVELS), range=[f"{BLUE}26", f"{BLUE}80", "#ec9a4c", "#b8470b"])
     chart = alt.Chart(inline(cells)).mark_rect()
     hidden = f" The {len(shown)} that came closest are shown of {known}." if known > len(shown) else ""
@@ -61,6 +62,19 @@ def drift_strip(content: MonitoringContent) -> alt.Chart:
         f"there are: below half of it, below it, up to twice, more.{hidden}",
         height=alt.Step(17),
         name_pixels=LABEL_PIXELS,
+    )
+
+
+def _judged(rows: Sequence[Row]) -> str:
+    """That nothing was called out, and of how many comparisons that says something."""
+    able = sum(map(can_be_called_out, rows))
+    if able == len(rows):
+        return f"None of {able} comparisons with the model's reference is called out"
+    if not able:
+        return f"Drift cannot be judged yet: too little is known of all {len(rows)} comparisons"
+    return (
+        f"None of the {able} comparisons that can be judged is called out; too little is known of the other "
+        f"{len(rows) - able},"
     )
 
 

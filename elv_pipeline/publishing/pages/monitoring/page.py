@@ -122,11 +122,6 @@ def render_monitoring(content: MonitoringContent) -> str:
     )
 
 
-def monitoring_charts(content: MonitoringContent) -> dict[str, alt.Chart]:
-    """The figures that have data, by name, in the order in which they should be read."""
-    return {key: place.draw(content) for key, place in FIGURES.items() if len(place.needs(content))}
-
-
 def monitoring_metadata(content: MonitoringContent) -> dict[str, str]:
     """The page in Markdown pieces for the UI's metadata: the verdict, numbers, alerts, and four pictures.
 

@@ -139,8 +139,8 @@ def drift_table(content: MonitoringContent) -> Table | None:
         columns=("Comparison", "Verdict", "Size of the difference", "Was", "Is", "At stake", "Leads"),
         text_columns=2,
         rows=rows,
-        note=f"{sum(map(can_be_called_out, found))} of the {len(found)} comparisons could be called out; of the others "
-        "too little is known, or they differ as much by themselves. Under the size what it is measured by; under the "
+        note=f"{sum(map(can_be_called_out, found))} of the {len(found)} comparisons can be judged; of the others too "
+        "little is known, or they differ as much by themselves. Under the size what it is measured by; under the "
         "verdict the share of its threshold. At stake: expected value of the leads concerned; for outcomes, the value "
         "by which the promise was missed.",
     )
@@ -151,6 +151,8 @@ def _drift_cells(row: Row, content: MonitoringContent) -> tuple[Cell, ...]:
     share = row["kind"] in ("missing", "new_level", "prevalence")
     show = partial(percent, digits=1) if share else partial(number, digits=3)
     verdict = "called out" if row["drifted"] else "within what is usual"
+    if not row["drifted"] and not can_be_called_out(row):
+        verdict = "cannot be judged"
     if strength is None:
         verdict = "not compared"
     of_threshold = "" if strength is None else f"{percent(strength, digits=0)} of its threshold"
