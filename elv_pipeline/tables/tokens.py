@@ -3,21 +3,19 @@
 Belongs here: what a keyword is, its bucket, and the plan. Does not belong here: which version of the keywords a lead
 may know (``known_attributes.py``).
 
-The bucket of a keyword is BLAKE2b (RFC 7693) with a digest of 8 bytes over the UTF-8 of its normalised text, read as a
-big-endian integer, modulo the number of buckets. A published hash, because Python's differs from process to process
-and the engine's from version to version: a model would be fed other columns than it was trained with.
+The bucket of a keyword is that of its normalised text (``ingest.text_content.token_bucket``).
 """
 
 from __future__ import annotations
 
 import re
 from functools import partial
-from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 
 from elv_pipeline.ingest.parsing.names import normalised_text
+from elv_pipeline.ingest.text_content import token_bucket
 from elv_pipeline.problems.feature_specs import HashedTokens
 from elv_pipeline.tables.known_attributes import as_known
 
@@ -29,11 +27,6 @@ def keywords(text: str) -> list[str]:
     # The compatibility form first: it turns full-width separators into plain ones.
     parts = _SEPARATOR.split("\n".join(normalised_text(line) for line in text.splitlines()))
     return [keyword for part in parts if (keyword := part.strip())]
-
-
-def bucket_of(keyword: str, *, buckets: int) -> int:
-    """Bucket of one normalised keyword."""
-    return int.from_bytes(blake2b(keyword.encode("utf-8"), digest_size=8).digest(), "big") % buckets
 
 
 def hashed_tokens(leads: pl.LazyFrame, table: pl.LazyFrame, *, spec: HashedTokens) -> pl.LazyFrame:
@@ -70,7 +63,7 @@ def _hash(texts: pl.DataFrame, *, spec: HashedTokens) -> pl.DataFrame:
     flags = np.zeros((len(found), spec.buckets), dtype=np.int8)
     for row, words in enumerate(found):
         for word in set(words):
-            flags[row, bucket_of(word, buckets=spec.buckets)] = 1
+            flags[row, token_bucket(word, buckets=spec.buckets)] = 1
     counts = [[len(words) for words in found], [len(set(words)) for words in found]]
     columns = [texts[spec.column], *counts, *(flags[:, bucket] for bucket in range(spec.buckets))]
     return pl.DataFrame(dict(zip(_schema(spec), columns, strict=True)), schema=_schema(spec))

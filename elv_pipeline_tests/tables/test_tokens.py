@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from elv_pipeline.ingest.text_content import token_bucket
 from elv_pipeline.problems.feature_specs import HashedTokens
-from elv_pipeline.tables.tokens import bucket_of, hashed_tokens, keywords
+from elv_pipeline.tables.tokens import hashed_tokens, keywords
 
 SPEC = HashedTokens(table="adset_targeting", key="adset_id", column="audience_keywords", name="audience", buckets=64)
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -43,11 +44,11 @@ def set_buckets(row: dict[str, Any] | None) -> set[int]:
 
 @pytest.mark.parametrize(("keyword", "bucket"), GOLDEN.items())
 def test_buckets_are_the_published_ones_forever(keyword: str, bucket: int) -> None:
-    assert bucket_of(keyword, buckets=64) == bucket
+    assert token_bucket(keyword, buckets=64) == bucket
 
 
 def test_buckets_do_not_depend_on_the_process() -> None:
-    code = "from elv_pipeline.tables.tokens import bucket_of; print(bucket_of('running shoes', buckets=64))"
+    code = "from elv_pipeline.ingest.text_content import token_bucket; print(token_bucket('running shoes', buckets=64))"
     printed = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -82,7 +83,7 @@ def test_counts_and_buckets_of_a_list() -> None:
     row = hashed(("s", "Yoga | running shoes | yoga", None))
     assert row is not None
     assert (row["audience_tokens"], row["audience_distinct_tokens"]) == (3, 2)
-    assert set_buckets(row) == {bucket_of("yoga", buckets=64), bucket_of("running shoes", buckets=64)}
+    assert set_buckets(row) == {token_bucket("yoga", buckets=64), token_bucket("running shoes", buckets=64)}
     assert row == hashed(("s", "running   SHOES;yoga,YOGA", None))
 
 
@@ -100,4 +101,4 @@ def test_keywords_of_the_future_are_not_known() -> None:
     later = NOW + timedelta(microseconds=1)
     assert hashed(("s", "yoga", None), ("s", "golf", later)) == hashed(("s", "yoga", None))
     assert hashed(("s", "golf", later)) is None
-    assert set_buckets(hashed(("s", "yoga", None), ("s", "golf", NOW))) == {bucket_of("golf", buckets=64)}
+    assert set_buckets(hashed(("s", "yoga", None), ("s", "golf", NOW))) == {token_bucket("golf", buckets=64)}

@@ -1,0 +1,25 @@
+-- Campaign steps of outreach for elv_pipeline, from SQLite: one row a step and version, recorded in the window.
+--
+-- Adapt: the table campaign_steps (sql/outreach has its definition) and the names on the left of each AS. Keep the
+-- names on the right, the two parameters and the half-open window, in which each row falls into exactly one of two
+-- adjoining windows.
+--
+-- template_text is the template with its {placeholders}, never a message that was sent to somebody. A changed text is a
+-- new row with its own valid_from and recorded_at, so that each message is known by the text that it was made of.
+--
+-- Times are texts in ISO 8601 here, with an offset or in UTC; datetime() gives UTC, and the Z says so. An index on the
+-- column of the window keeps the query from reading the whole table.
+SELECT
+    s.step_id                       AS step_id,
+    s.campaign_id                   AS campaign_id,
+    s.position                      AS position,
+    s.channel                       AS channel,
+    s.template_id                   AS template_id,
+    s.template_text                 AS template_text,
+    s.wait_days                     AS wait_days,
+    s.decision_point                AS decision_point,
+    datetime(s.valid_from) || 'Z'   AS valid_from,
+    datetime(s.recorded_at) || 'Z'  AS recorded_time
+FROM campaign_steps AS s
+WHERE datetime(s.recorded_at) >= datetime(:since)
+  AND datetime(s.recorded_at) <  datetime(:until)

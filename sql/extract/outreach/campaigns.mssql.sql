@@ -1,0 +1,17 @@
+-- Campaigns of outreach for elv_pipeline, from SQL Server: one row a campaign, recorded in the window.
+--
+-- Adapt: the table outreach.campaigns (sql/outreach has its definition) and the names on the left of each AS. Keep the
+-- names on the right, the two parameters and the half-open window, in which each row falls into exactly one of two
+-- adjoining windows.
+--
+-- campaign_name is shown on pages; it must not name a person.
+--
+-- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local. An index on the
+-- column of the window keeps the query from reading the whole table.
+SELECT
+    CONVERT(varchar(64), g.campaign_id)            AS campaign_id,
+    g.campaign_name                                AS campaign_name,
+    CONVERT(varchar(33), g.started_at, 126) + 'Z'  AS started_time
+FROM outreach.campaigns AS g
+WHERE g.recorded_at >= :since
+  AND g.recorded_at <  :until

@@ -1,0 +1,25 @@
+-- Contacts of outreach for elv_pipeline, from SQL Server: one row a contact and moment at which something about it was
+-- recorded, in the window.
+--
+-- Adapt: the table outreach.contact_history (sql/outreach has its definition) and the names on the left of each AS.
+-- Keep the names on the right, the two parameters and the half-open window, in which each row falls into exactly one of
+-- two adjoining windows.
+--
+-- Every version of a contact is delivered, with the moment from which it was known: a feature only sees what was known
+-- before its prediction. A table that keeps the latest state alone would let the past know what was found out later;
+-- deliver created_at as recorded_time there, and only columns that never change. Names, addresses and phone numbers
+-- stay in contacts, from which nothing is selected.
+--
+-- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local. An index on the
+-- column of the window keeps the query from reading the whole table.
+SELECT
+    CONVERT(varchar(64), c.contact_id)              AS contact_id,
+    c.[source]                                      AS [source],
+    c.qualification_status                          AS qualification_status,
+    c.region                                        AS region,
+    c.industry                                      AS industry,
+    c.seniority                                     AS seniority,
+    CONVERT(varchar(33), c.recorded_at, 126) + 'Z'  AS recorded_time
+FROM outreach.contact_history AS c
+WHERE c.recorded_at >= :since
+  AND c.recorded_at <  :until

@@ -1,0 +1,25 @@
+-- Contacts of outreach for elv_pipeline, from SQLite: one row a contact and moment at which something about it was
+-- recorded, in the window.
+--
+-- Adapt: the table contact_history (sql/outreach has its definition) and the names on the left of each AS. Keep the
+-- names on the right, the two parameters and the half-open window, in which each row falls into exactly one of two
+-- adjoining windows.
+--
+-- Every version of a contact is delivered, with the moment from which it was known: a feature only sees what was known
+-- before its prediction. A table that keeps the latest state alone would let the past know what was found out later;
+-- deliver created_at as recorded_time there, and only columns that never change. Names, addresses and phone numbers
+-- stay in contacts, from which nothing is selected.
+--
+-- Times are texts in ISO 8601 here, with an offset or in UTC; datetime() gives UTC, and the Z says so. An index on the
+-- column of the window keeps the query from reading the whole table.
+SELECT
+    c.contact_id                    AS contact_id,
+    c.source                        AS source,
+    c.qualification_status          AS qualification_status,
+    c.region                        AS region,
+    c.industry                      AS industry,
+    c.seniority                     AS seniority,
+    datetime(c.recorded_at) || 'Z'  AS recorded_time
+FROM contact_history AS c
+WHERE datetime(c.recorded_at) >= datetime(:since)
+  AND datetime(c.recorded_at) <  datetime(:until)

@@ -1,0 +1,27 @@
+-- Engagement logs of outreach for elv_pipeline, from PostgreSQL: one row an event of a step, recorded in the window.
+--
+-- Adapt: the table outreach.engagement_logs (sql/outreach has its definition) and the names on the left of each AS.
+-- Keep the names on the right, the two parameters and the half-open window, in which each row falls into exactly one of
+-- two adjoining windows.
+--
+-- The window runs over the moment the event was written down, not the moment it happened: nothing may use it before.
+-- response_text is selected for replies alone. The lake keeps its length, questions, sentiment and hashed words of a
+-- closed vocabulary, never the text. An extract's snapshot holds what this query delivers, the text included: leave the
+-- column away where it must not leave the database.
+-- Only of enrollments that the query of enrollments delivers, so of no test: what refers to none is dropped, and much
+-- of it refuses the run.
+--
+-- Times are timestamptz here. A timestamp without time zone needs its zone, in every place:
+-- x AT TIME ZONE 'Europe/Berlin'
+-- An index on the column of the window keeps the query from reading the whole table.
+SELECT
+    l.enrollment_id                                         AS enrollment_id,
+    l.step_id                                               AS step_id,
+    l.event                                                 AS event,
+    l.event_at                                              AS event_time,
+    l.recorded_at                                           AS recorded_time,
+    CASE WHEN l.event = 'replied' THEN l.response_text END  AS response_text
+FROM outreach.engagement_logs AS l
+WHERE l.recorded_at >= :since
+  AND l.recorded_at <  :until
+  AND EXISTS (SELECT 1 FROM outreach.enrollments AS e WHERE e.enrollment_id = l.enrollment_id AND NOT e.is_test)

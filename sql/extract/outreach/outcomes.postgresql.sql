@@ -1,0 +1,27 @@
+-- Outcomes of outreach for elv_pipeline, from PostgreSQL: one row an outcome of an enrollment, recorded in the window.
+--
+-- Adapt: the table outreach.outcomes (sql/outreach has its definition) and the names on the left of each AS. Keep the
+-- names on the right, the two parameters and the half-open window, in which each row falls into exactly one of two
+-- adjoining windows.
+--
+-- The window runs over the moment the outcome was written down, not the moment it happened: an outcome that is entered
+-- days later must arrive with the extract of the day it was entered, and nothing may use it before. value is what it
+-- was worth when it was recorded; leave it empty while it is not known, or the column away. withdrawn_at is when an
+-- outcome was taken back; extract a window again to learn of later withdrawals.
+-- Only of enrollments that the query of enrollments delivers, so of no test: what refers to none is dropped, and much
+-- of it refuses the run.
+--
+-- Times are timestamptz here. A timestamp without time zone needs its zone, in every place:
+-- x AT TIME ZONE 'Europe/Berlin'
+-- An index on the column of the window keeps the query from reading the whole table.
+SELECT
+    o.enrollment_id  AS enrollment_id,
+    o.outcome        AS outcome,
+    o.outcome_at     AS outcome_time,
+    o.recorded_at    AS recorded_time,
+    o.withdrawn_at   AS withdrawn_time,
+    o.value          AS value
+FROM outreach.outcomes AS o
+WHERE o.recorded_at >= :since
+  AND o.recorded_at <  :until
+  AND EXISTS (SELECT 1 FROM outreach.enrollments AS e WHERE e.enrollment_id = o.enrollment_id AND NOT e.is_test)
