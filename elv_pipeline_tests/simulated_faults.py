@@ -62,7 +62,7 @@ def before_commit(patch: pytest.MonkeyPatch) -> None:
     """History and scores are written, the ledger is about to be, nothing is committed."""
     from elv_pipeline.publishing.scores import upsert as score_upsert
 
-    patch.setattr(score_upsert, "_ledger_row", _die)
+    patch.setattr(score_upsert, "_note", _die)
 
 
 def after_commit(patch: pytest.MonkeyPatch) -> None:
@@ -118,16 +118,16 @@ def interrupted_write(interrupt: Callable[[], None]) -> Iterator[list[int]]:
     from elv_pipeline.publishing.scores import upsert as score_upsert
 
     struck: list[int] = []
-    original = score_upsert._ledger_row
+    original = score_upsert._note
 
-    def ledger_row(*arguments: Any, **named: Any) -> Any:
+    def note(*arguments: Any, **named: Any) -> Any:
         if not struck:
             struck.append(1)
             interrupt()
         return original(*arguments, **named)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score_upsert, "_ledger_row", ledger_row)
+        patch.setattr(score_upsert, "_note", note)
         yield struck
 
 
