@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -79,8 +80,12 @@ class Company:
         result = self.life.tick(self.day(index), mode=mode)
         self.alerts_by_day[self.day(index)] = sorted(alert["code"] for alert in result.alerts)
         if result.written is not None:
-            self.late |= {date.fromisoformat(day): count for day, count in result.written["late"].items()}
+            self.note_late(result.written)
         return result
+
+    def note_late(self, written: Mapping[str, Any]) -> None:
+        """Remember which leads a write says were late."""
+        self.late |= {date.fromisoformat(day): count for day, count in written["late"].items()}
 
     def morning(self, index: int, *, days: int = 1) -> DailyResult:
         """A morning on which everything works: score, and on a Monday train.
