@@ -25,12 +25,14 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 Body = Callable[..., Any]
+_HEAVY = (dg.MetadataValue, dg.TableSchema, dg.TableColumnLineage)
+"""Pictures and previews in Markdown, schemas and lineage; figures and lists stay with every day."""
 
 
 def asset(**arguments: Any) -> Callable[[Body], dg.AssetsDefinition]:
     """``@dg.asset`` with its one result for keyword arguments; unpacked, they hide the overload from a checker.
 
-    What a daily asset tells about its newest day (pictures, schema, lineage) is recorded with that day only.
+    What a daily asset tells about its newest day (pictures, previews, schema, lineage) is recorded with that day only.
     """
     make = cast("Callable[[Body], dg.AssetsDefinition]", dg.asset(**arguments))
     if not isinstance(arguments.get("partitions_def"), dg.DailyPartitionsDefinition):
@@ -47,11 +49,10 @@ def _told_once(body: Body) -> Body:
         if not isinstance(result, dg.MaterializeResult):
             return result
         told = result.metadata or {}
-        figures = {key: value for key, value in told.items() if isinstance(value, bool | int | float | str)}
-        of_the_newest = {key: value for key, value in told.items() if key not in figures}
-        if of_the_newest:
-            context.add_asset_metadata(of_the_newest, partition_key=context.partition_keys[-1])
-        return result._replace(metadata=figures)
+        heavy = {key: value for key, value in told.items() if isinstance(value, _HEAVY)}
+        if heavy:
+            context.add_asset_metadata(heavy, partition_key=context.partition_keys[-1])
+        return result._replace(metadata={key: value for key, value in told.items() if key not in heavy})
 
     return telling
 

@@ -163,8 +163,8 @@ def _unknown(deployment: Deployment, rows: pl.DataFrame, known: Sequence[ModelHa
     return (
         f"{deployment.name}: {rows.height} row(s) of predictions of {first} to {last} were scored by model version "
         f"{version!r} with the cutoff {cutoff:%Y-%m-%d %H:%M}, which neither the registry nor this run has (known: "
-        f"{_listed(known) or 'no version'}). A score is written and reported only with the model that made it. Nothing "
-        f"was written; repeat with that model's file (--model), or score the days again: elv score --config <file> "
+        f"{_listed(known) or 'no version'}). A score is written and reported only with the model that made it. "
+        f"Repeat with that model's file (--model), or score the days again: elv score --config <file> "
         f"--from {first} --to {last}"
     )
 

@@ -60,7 +60,8 @@ def entries(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    # Not splitlines: a reason may hold other ends of lines, such as U+2028, and JSON writes them as they are.
+    for line in file.read_text(encoding="utf-8").split("\n"):
         try:
             entry = json.loads(line)
         except ValueError:

@@ -90,7 +90,9 @@ def record_transition(file: Path, proposal_id: str, *, state: State, who: str, w
 
 
 def _utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(microsecond=0)
+    if moment.utcoffset() is not None:  # else it stays as it is, and is refused as a moment of no zone
+        moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=0)
 
 
 def _lock(file: Path) -> Path:

@@ -17,6 +17,7 @@ import pytest
 from elv_pipeline.errors import ContractError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.orchestration.assets import scoring as assets_scoring
+from elv_pipeline.orchestration.due_days import HELD
 from elv_pipeline.orchestration.models_in_use import rows_by_model
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, DayRange
 from elv_pipeline.orchestration.publication import approve, write_bundle
@@ -211,6 +212,19 @@ def test_rows_whose_model_is_gone_are_refused_before_anything_is_written(
     assert f"elv score --config <file> --from {LAST} --to {LAST}" in str(refusal.value)
     assert (rows(file), copy.files()) == (0, before)
     assert not (copy.deployment.home.runs).exists()
+
+
+def test_a_held_day_whose_old_model_is_gone_stops_neither_the_others_nor_their_report(copy: Copy) -> None:
+    """What a held day was told was reported by the run that told it."""
+    file, last = emptied(copy), copy.deployment.lake.partition("predictions", LAST)
+    pl.read_parquet(last).with_columns(model_version=pl.lit("99")).write_parquet(last)
+    copy.deployment.lake.write_json(HELD, {str(LAST): {"status": "held", "findings": [], "first_held": str(LAST)}})
+    result = copy.run("lead_scores", "run_report", days=BOTH)
+    assert set(written(file)) == {"1"}
+    reported = pl.read_csv(copy.deployment.home.runs / result.run_id / "predictions.csv", infer_schema=False)
+    assert set(reported["lead_id"]) == set(
+        pl.read_parquet(copy.deployment.lake.partition("predictions", BEFORE.first))["lead_id"]
+    )
 
 
 def test_a_model_file_is_the_model_of_its_rows_and_is_asked_for_where_it_is_not_named(

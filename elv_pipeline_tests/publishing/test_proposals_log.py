@@ -60,6 +60,20 @@ def test_a_life_is_one_line_a_transition_and_reads_back(log: Path) -> None:
     assert transitions(log)[-1] == last
 
 
+def test_a_moment_without_a_zone_is_refused(log: Path) -> None:
+    record_drafts(log, ["p1"], why="a run", now=NOW)
+    with pytest.raises(LifecycleError):
+        record_transition(log, "p1", state="approved", who="Ada", why="worth a try", now=NOW.replace(tzinfo=None))
+    assert proposal_states(log)["p1"].state == "draft"
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\u0085", "\x0c"])
+def test_a_reason_with_an_odd_end_of_line_is_read_back(log: Path, end: str) -> None:
+    record_drafts(log, ["p1"], why="a run", now=NOW)
+    record_transition(log, "p1", state="rejected", who="Ada", why=f"first{end}second", now=NOW)
+    assert proposal_states(log)["p1"].state == "rejected"
+
+
 def test_drafts_are_recorded_once_and_keep_their_state(log: Path) -> None:
     record_drafts(log, ["p2", "p1", "p1"], why="first run", now=NOW)
     record_transition(log, "p1", state="approved", who="Ada", why="worth a try", now=NOW)

@@ -19,6 +19,7 @@ from elv_pipeline.errors import ElvError, ScoringRefusedError
 from elv_pipeline.forgotten import Forgotten, forgotten_file
 from elv_pipeline.ingest.tables import read_leads
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
+from elv_pipeline.orchestration.assets.completeness import held_among
 from elv_pipeline.orchestration.assets.scoring import (
     drift_of,
     drift_of_days,
@@ -134,6 +135,9 @@ def _scored_run(
     if config.only:  # a day that was left alone has its own report; of it only late leads are news
         asked = [date.fromisoformat(day) for day in config.only]
         rows = rows.filter(pl.col("day").is_in(asked) | (pl.col("run_id") == run_id))
+    # A held day that has scores keeps them; they were reported by their own run, and their model may be gone since.
+    held = held_among(deployment, rows["day"].unique().to_list())
+    rows = rows.filter(~pl.col("day").is_in(held))
     board_rows = deployment.scan("predictions", first=days[0], last=days[-1]).collect()
     parts = rows_by_model(deployment, rows, chosen)
     # Without leads there is only the model that would have scored them.

@@ -37,9 +37,10 @@ def drift_strip(content: MonitoringContent) -> alt.Chart:
     strength = {comparison_name(row): drift_strength(row) or 0.0 for row in moved}
     named = sorted(strength, key=lambda name: (-strength[name], name))  # by name where two moved as far
     more = [f"{len(named) - NAMED} more"] if len(named) > NAMED else []
+    able = sum(row["drifted"] or can_be_called_out(row) for row in newest)
     title = f"{_judged(newest)} {when}"
     if moved:
-        title = f"{len(moved)} of {len(newest)} comparisons called out {when}: {joined(named[:NAMED] + more)}"
+        title = f"{len(moved)} of {able} comparisons called out {when}: {joined(named[:NAMED] + more)}"
     colours = alt.Scale(domain=list(HEAT_LEVELS), range=[f"{BLUE}26", f"{BLUE}80", "#ec9a4c", "#b8470b"])
     chart = alt.Chart(inline(cells)).mark_rect()
     hidden = f" The {len(shown)} that came closest are shown of {known}." if known > len(shown) else ""
@@ -71,11 +72,8 @@ def _judged(rows: Sequence[Row]) -> str:
     if able == len(rows):
         return f"None of {able} comparisons with the model's reference is called out"
     if not able:
-        return f"Drift cannot be judged yet: too little is known of all {len(rows)} comparisons"
-    return (
-        f"None of the {able} comparisons that can be judged is called out; too little is known of the other "
-        f"{len(rows) - able},"
-    )
+        return f"Drift cannot be judged: none of {len(rows)} comparisons can be called out"
+    return f"None of the {able} comparisons that can be judged is called out ({len(rows) - able} others cannot)"
 
 
 def comparison_name(row: Row) -> str:
