@@ -1,7 +1,7 @@
 """What holds for every test: properties have no deadline, since a busy machine is no fault of the code.
 
-Where several workers share the cores, each computes with one thread: threads that wait for each other cost half as
-much again as the work itself. What must not depend on the number of threads starts processes of its own.
+Where several workers share the cores, each computes with one thread, so that they do not wait for each other. What must
+not depend on the number of threads starts processes of its own.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,14 @@ from elv_pipeline_tests.simulated_faults import KILLS, interrupted_read, interru
 @pytest.mark.parametrize("name", KILLS)
 def test_every_fault_finds_its_place(name: str) -> None:
     """The month runs seldom; a place that was renamed since would be noticed there only."""
-    with pytest.MonkeyPatch.context() as patch:
-        KILLS[name](patch)
+    struck = []
+
+    class Noting(pytest.MonkeyPatch):
+        def setattr(self, target: Any, name: Any, value: Any = None, **_: Any) -> None:  # type: ignore[override]
+            struck.append((callable(getattr(target, name)), callable(value)))
+
+    KILLS[name](Noting())
+    assert struck == [(True, True)]
 
 
 def test_interruptions_find_their_place_and_have_not_struck_before_anything_runs() -> None:

@@ -27,7 +27,7 @@ from elv_pipeline.contracts.spec import (
 QUALIFICATION_STATUSES: tuple[str, ...] = ("unqualified", "marketing", "sales", "customer")
 CHANNELS: tuple[str, ...] = ("email", "call", "message", "letter")
 DECISION_POINTS: tuple[str, ...] = ("none", "stop_on_reply", "branch_on_open")
-EVENTS: tuple[str, ...] = ("sent", "delivered", "opened", "replied", "called", "bounced")
+EVENTS: tuple[str, ...] = ("sent", "delivered", "opened", "replied", "called", "bounced", "opted_out")
 OUTCOME_KINDS: tuple[str, ...] = ("booked_call", "qualified", "converted")
 UNKNOWN_SOURCE = "unknown"
 """What stands for the source of a contact that the export leaves empty."""
@@ -67,7 +67,8 @@ CONTACTS = TableContract(
         Column(
             "qualification_status",
             pl.String,
-            "How far the contact was qualified, as known at recorded_time.",
+            "How far the contact was qualified, as known at recorded_time; empty where that moment is not known.",
+            nullable=True,
             checks=(one_of(*QUALIFICATION_STATUSES),),
         ),
         Column("region", pl.String, "Region of the contact, no finer than a state.", nullable=True),
@@ -231,7 +232,12 @@ CONTACTS_SOURCE = _supplied(
         description=f"{CONTACTS.column('source').description} Empty becomes {UNKNOWN_SOURCE}.",
         nullable=True,
     ),
-    *_same(CONTACTS, "qualification_status"),
+    replace(
+        CONTACTS.column("qualification_status"),
+        description="How far the contact was qualified when the row was recorded. Without recorded_time it is not "
+        "used: a status of today says what became of the contact.",
+        nullable=False,
+    ),
     *(_optional(CONTACTS.column(name)) for name in ("region", "industry", "seniority", "recorded_time")),
 )
 

@@ -24,7 +24,7 @@ KNOWN_UNTIL = "_known_until"
 """Column that every rule finds: the newest moment that the tables speak of, null where they do not say."""
 SENDS: tuple[str, ...] = ("sent", "called")
 """Events by which a step begins."""
-RESPONSES: tuple[str, ...] = ("delivered", "opened", "replied", "bounced")
+RESPONSES: tuple[str, ...] = ("delivered", "opened", "replied", "bounced", "opted_out")
 """Events that need one of them before."""
 FIRST_PLAUSIBLE = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST_REPLY = 20_000

@@ -6,8 +6,6 @@ Belongs here: putting the parts together and the files. Does not belong here: ho
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from elv_pipeline.synthetic.breakdowns import (
     targeting_table,
 )
 from elv_pipeline.synthetic.delivery import Delivery, deliver
+from elv_pipeline.synthetic.files import csv_writer, write_whole
 from elv_pipeline.synthetic.leads import arrive, leads_table, outcomes_table, true_probability_ever, truth_table
 from elv_pipeline.synthetic.spec import AdvertiserSpec
 from elv_pipeline.synthetic.values import draw_values, with_expected, with_realised
@@ -33,7 +32,6 @@ from elv_pipeline.synthetic.values import draw_values, with_expected, with_reali
 __all__ = ["EXPORTS", "Advertiser", "AdvertiserSpec", "generate", "write"]
 
 EXPORTS = ("ads", "ads_placement", "ads_geo", "adset_targeting", "ad_creatives", "leads", "outcomes")
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +113,8 @@ def write(advertiser: Advertiser, folder: Path) -> dict[str, Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in EXPORTS:
-        _replace(folder / f"{name}.csv", write=_csv_writer(getattr(advertiser, name)))
-    _replace(folder / "truth.parquet", write=advertiser.truth.write_parquet)
+        write_whole(folder / f"{name}.csv", write=csv_writer(getattr(advertiser, name)))
+    write_whole(folder / "truth.parquet", write=advertiser.truth.write_parquet)
     paths = {name: folder / f"{name}.csv" for name in EXPORTS}
     return {**paths, "truth": folder / "truth.parquet"}
 
@@ -132,19 +130,3 @@ def _ads_table(delivery: Delivery, *, account: Account, spec: AdvertiserSpec) ->
             pl.Series("spend", delivery.spend_cents / 100),
         ]
     )
-
-
-def _csv_writer(table: pl.DataFrame) -> Callable[[Path], None]:
-    def write_csv(path: Path) -> None:
-        table.write_csv(path, datetime_format=TIME_FORMAT, float_precision=2)
-
-    return write_csv
-
-
-def _replace(path: Path, *, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import polars as pl
 from elv_pipeline.synthetic.account import Account, Floats, Integers
 from elv_pipeline.synthetic.delay import delay_cdf, draw_delay_seconds
 from elv_pipeline.synthetic.delivery import Delivery
+from elv_pipeline.synthetic.files import with_invented_people
 from elv_pipeline.synthetic.spec import AdvertiserSpec
 
 # Share of a day's leads by local hour, and what the hour says about the lead (logit scale): office hours are good.
@@ -121,14 +122,7 @@ def leads_table(
             "campaign_id": _where(luck >= SHARE_WITHOUT_ID, account.names["campaign_id"].gather(ad)),
         }
     )
-    if not spec.personal_columns:
-        return table
-    number = pl.int_range(1, pl.len() + 1).cast(pl.String)
-    return table.with_columns(
-        full_name=pl.format("Synthetic Person {}", number),
-        email=pl.format("person{}@example.invalid", number),  # .invalid can never be a real domain (RFC 2606)
-        phone_number=pl.format("+1-202-555-01{}", number.str.slice(-2).str.zfill(2)),  # 555-01xx is kept for fiction
-    )
+    return with_invented_people(table) if spec.personal_columns else table
 
 
 def lead_ids(count: int) -> pl.Series:

@@ -44,6 +44,27 @@ def test_clean_exports_are_ready_and_lose_nothing() -> None:
     assert cleaned.tables["outcomes"]["value_micros"].unique().to_list() == [12_500_000]
 
 
+def test_a_status_of_unknown_time_tells_no_moment_of_the_past() -> None:
+    """Planted: the contacts that convert are customers today, and nobody knows since when."""
+    sources = clean_sources()
+    planted = sources["contacts"].with_columns(
+        qualification_status=pl.lit("customer"), recorded_time=pl.lit(None, sources["contacts"]["recorded_time"].dtype)
+    )
+    cleaned = clean_outreach({**sources, "contacts": planted}, known_until=NEWEST)
+    assert cleaned.tables["contacts"]["qualification_status"].null_count() == planted.height
+    finding = found(cleaned)["contacts", "status_of_unknown_time"]
+    assert (finding.effect, finding.rows, finding.severity) == ("repaired", planted.height, "warning")
+    kept = clean_outreach(sources, known_until=NEWEST).tables["contacts"]
+    assert kept["qualification_status"].to_list() == ["marketing"] * kept.height
+
+
+def test_an_opt_out_is_an_event_that_answers_a_step() -> None:
+    sources = logs(("E001", "S1", "opted_out", at(4), at(4), None))(clean_sources())
+    cleaned = clean_outreach(sources, known_until=NEWEST)
+    assert cleaned.gate.verdict == "ready"
+    assert "opted_out" in cleaned.tables["engagement_logs"]["event"].to_list()
+
+
 def test_replies_become_properties_and_their_text_is_gone() -> None:
     events = clean_outreach(clean_sources()).tables["engagement_logs"]
     replies = events.filter(pl.col("event") == "replied")

@@ -143,7 +143,8 @@ def test_a_former_champion_still_stands(finished: Finished, prod: Copy, experime
     registry = ModelRegistry(prod.deployment.home)
     first = registry.version(NAME, "1")
     registry.set_champion(experiment)
-    require_standing(prod.deployment.config, prod.deployment.home, {first.sha256: "1"})
+    assert registry.champion(NAME) == experiment
+    require_standing(prod.deployment.config, prod.deployment.home, {first.sha256: "1"})  # raises where it does not
 
 
 def test_scores_whose_model_file_is_gone_are_not_written_in_prod(prod: Copy, other_file: Path) -> None:

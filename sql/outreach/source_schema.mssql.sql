@@ -77,7 +77,7 @@ GO
 CREATE TABLE outreach.engagement_logs (
     enrollment_id NVARCHAR(64) COLLATE Latin1_General_100_BIN2 NOT NULL REFERENCES outreach.enrollments (enrollment_id),
     step_id NVARCHAR(64) COLLATE Latin1_General_100_BIN2 NOT NULL,
-    event NVARCHAR(64) NOT NULL CHECK (event IN ('sent', 'delivered', 'opened', 'replied', 'called', 'bounced')),
+    event NVARCHAR(64) NOT NULL CHECK (event IN ('sent', 'delivered', 'opened', 'replied', 'called', 'bounced', 'opted_out')),
     event_at DATETIME2(6) NOT NULL,
     recorded_at DATETIME2(6) NOT NULL DEFAULT SYSUTCDATETIME(),
     response_text NVARCHAR(MAX),

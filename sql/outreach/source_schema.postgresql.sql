@@ -77,7 +77,7 @@ CREATE INDEX enrollments_by_record ON outreach.enrollments (recorded_at)
 CREATE TABLE outreach.engagement_logs (
     enrollment_id VARCHAR(64) COLLATE "C" NOT NULL REFERENCES outreach.enrollments (enrollment_id),
     step_id VARCHAR(64) COLLATE "C" NOT NULL,
-    event VARCHAR(64) NOT NULL CHECK (event IN ('sent', 'delivered', 'opened', 'replied', 'called', 'bounced')),
+    event VARCHAR(64) NOT NULL CHECK (event IN ('sent', 'delivered', 'opened', 'replied', 'called', 'bounced', 'opted_out')),
     event_at TIMESTAMPTZ(6) NOT NULL,
     recorded_at TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     response_text TEXT,

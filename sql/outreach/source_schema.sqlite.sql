@@ -74,7 +74,7 @@ CREATE INDEX enrollments_by_record ON enrollments (datetime(recorded_at))
 CREATE TABLE engagement_logs (
     enrollment_id TEXT NOT NULL REFERENCES enrollments (enrollment_id),
     step_id TEXT NOT NULL,
-    event TEXT NOT NULL CHECK (event IN ('sent', 'delivered', 'opened', 'replied', 'called', 'bounced')),
+    event TEXT NOT NULL CHECK (event IN ('sent', 'delivered', 'opened', 'replied', 'called', 'bounced', 'opted_out')),
     event_at TEXT NOT NULL,
     recorded_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     response_text TEXT,

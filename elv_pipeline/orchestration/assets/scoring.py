@@ -233,20 +233,11 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
                 DRIFT.validate(found.drop("day"), place=f"drift of {day[0]}")
             deployment.lake.write_days("drift", frame, days=wanted)
         note_partition_rows(context, deployment.lake.row_counts("drift", days.days))
-        newest = results[days.last]
         moved = [
             str(day) for day, found in results.items() for row in found if row["kind"] == "score" and row["drifted"]
         ]
         return dg.MaterializeResult(
-            metadata={
-                **table_metadata(frame.filter(pl.col("day") == days.last), schema=schema_of_contract(DRIFT)),
-                "dagster/column_lineage": lineage(
-                    drift_lineage(deployment.config.probability_column, features=model.schema.names),
-                    deployment=deployment,
-                ),
-                "drift": picture(scoring_charts.drift_chart(newest), title="Drift against the model's reference"),
-                "drifted_columns": [row["column"] for row in newest if row["drifted"]],
-            },
+            metadata=_drift_metadata(deployment, results[days.last], features=model.schema.names),
             check_results=[
                 dg.AssetCheckResult(
                     check_name="score_stable",
@@ -258,6 +249,16 @@ def _drift_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
         )
 
     return drift
+
+
+def _drift_metadata(deployment: Deployment, newest: list[dict[str, Any]], *, features: Sequence[str]) -> dict[str, Any]:
+    sources = drift_lineage(deployment.config.probability_column, features=features)
+    return {
+        **table_metadata(pl.DataFrame(newest, schema=DRIFT.schema), schema=schema_of_contract(DRIFT)),
+        "dagster/column_lineage": lineage(sources, deployment=deployment),
+        "drift": picture(scoring_charts.drift_chart(newest), title="Drift against the model's reference"),
+        "drifted_columns": [row["column"] for row in newest if row["drifted"]],
+    }
 
 
 def _drift_holds(deployment: Deployment, day: date) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from elv_pipeline.synthetic.files import with_invented_people
 from elv_pipeline.synthetic.outreach.hazards import CALLED, OPEN, REPLY
 from elv_pipeline.synthetic.outreach.mechanism import LETTER_DAYS, Paths
 from elv_pipeline.synthetic.outreach.plan import (
@@ -59,14 +60,7 @@ def contacts_frame(
     always = pl.Series(rng.random(spec.contacts) < NO_RECORDED_TIME_SHARE)
     columns["recorded_time"] = known.zip_with(~always, pl.Series([None], dtype=known.dtype))
     table = pl.DataFrame(columns)
-    if not spec.personal_columns:
-        return table
-    number = pl.int_range(1, pl.len() + 1).cast(pl.String)
-    return table.with_columns(
-        full_name=pl.format("Synthetic Person {}", number),
-        email=pl.format("person{}@example.invalid", number),  # .invalid can never be a real domain (RFC 2606)
-        phone_number=pl.format("+1-202-555-01{}", number.str.slice(-2).str.zfill(2)),  # 555-01xx is kept for fiction
-    )
+    return with_invented_people(table) if spec.personal_columns else table
 
 
 def campaigns_frame(spec: OutreachSpec) -> pl.DataFrame:

@@ -6,14 +6,13 @@ Belongs here: putting the parts together and the files. Does not belong here: ho
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from elv_pipeline.synthetic.files import csv_writer, write_whole
 from elv_pipeline.synthetic.outreach.dirt import make_dirty
 from elv_pipeline.synthetic.outreach.exports import (
     campaigns_frame,
@@ -33,7 +32,6 @@ from elv_pipeline.synthetic.outreach.spec import OutreachSpec
 __all__ = ["EXPORTS", "Organisation", "OutreachSpec", "World", "generate_outreach", "write_outreach"]
 
 EXPORTS = ("contacts", "campaigns", "campaign_steps", "enrollments", "engagement_logs", "outcomes")
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +128,7 @@ def write_outreach(organisation: Organisation, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.csv" for name in EXPORTS}
     for name, path in paths.items():
-        _replace(path, write=_csv_writer(getattr(organisation, name)))
+        write_whole(path, write=csv_writer(getattr(organisation, name)))
     return paths
 
 
@@ -144,19 +142,3 @@ def _propensities(population: Population) -> pl.DataFrame:
             "probability": population.propensity.ravel(),
         }
     )
-
-
-def _csv_writer(table: pl.DataFrame) -> Callable[[Path], None]:
-    def write_csv(path: Path) -> None:
-        table.write_csv(path, datetime_format=TIME_FORMAT, float_precision=2)
-
-    return write_csv
-
-
-def _replace(path: Path, *, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
