@@ -17,11 +17,16 @@ from pydantic import BaseModel, ValidationError
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.scrubbing import refuse_secret, scrubbed
 from elv_pipeline.settings import PipelineConfig
-from elv_pipeline.settings_exports import EXTRACTS
-from elv_pipeline.settings_operation import EXTRACTED
+from elv_pipeline.settings_base import EXPORTS
+from elv_pipeline.settings_exports import EXTRACTS, Contracts
+from elv_pipeline.settings_operation import EXTRACTED, HASHABLE
+from elv_pipeline.settings_targets import MOST_TARGETS, REQUIRED_PATHS
 
+_USUAL_CONTRACTS = Contracts().model_dump(mode="json")
 _SECRETIVE = ("databases", "alerts", "privacy")
 """Parts of a configuration where a wrong key may hold the secret itself."""
+_BY_TARGET = ("targets", "windows", "values")
+"""Keys of a file with several targets, which a configuration does not have."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -57,7 +62,11 @@ def load_config(path: Path | str, *, overrides: dict[str, Any] | None = None) ->
     Raises:
         ConfigError: naming the file, the key, the value and the rule.
     """
-    file = Path(path)
+    return parse_config({**_read(Path(path)), **(overrides or {})}, source=Path(path))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The keys of a configuration file."""
     if not file.is_file():
         raise ConfigError(f"{file}: no such configuration file. Copy configs/lead_ads.yaml and give it with --config.")
     try:
@@ -66,18 +75,140 @@ def load_config(path: Path | str, *, overrides: dict[str, Any] | None = None) ->
         raise ConfigError(f"{file}: not readable as YAML: {error}. Fix the syntax at that place.") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: holds {type(raw).__name__}; it must hold keys such as 'paths:' and 'name:'.")
-    return parse_config({**raw, **(overrides or {})}, source=file)
+    return raw
+
+
+def file_and_target(path: Path | str) -> tuple[Path, str]:
+    """The file that a path names, and the target after its ``#``; empty where there is none.
+
+    Only what follows ``.yaml`` is a target: folders and files may have a ``#`` in their names.
+    """
+    given = Path(path)
+    name, mark, target = given.name.rpartition("#")
+    return (given.with_name(name), target) if mark and name.endswith((".yaml", ".yml")) else (given, "")
+
+
+def load_targets(path: Path | str) -> list[PipelineConfig]:
+    """Read a configuration file that may name several ``targets``: one configuration each, in the order of the file.
+
+    A path that ends in ``#<target>``, such as ``configs/outreach.yaml#qualified``, stands for that target alone.
+
+    Raises:
+        ConfigError: naming the file, the key, the value and the rule.
+    """
+    file, wanted = file_and_target(path)
+    raw = _read(file)
+    if "targets" not in raw:
+        if wanted:
+            raise ConfigError(f"{path}: the file has no 'targets'. Leave out #{wanted}.")
+        return [parse_config(raw, source=file)]
+    targets = _targets(raw.pop("targets"), source=file)
+    if raw.get("target") is not None:
+        raise ConfigError(f"{file}: target and targets are both set; write every target under targets, and no target.")
+    if wanted and wanted not in targets:
+        raise ConfigError(f"{path}: {wanted!r} is none of its targets. They are {', '.join(targets)}.")
+    chosen, windows = [wanted] if wanted else targets, raw.pop("windows", None) or {}
+    values = raw.pop("values", None) or {}
+    _refuse_unknown_targets({"windows": windows, "values": values}, targets, source=file)
+    family = str(raw.pop("name", None) or raw.get("problem", ""))
+    return [
+        parse_config(
+            {
+                **raw,
+                "name": f"{family}_{target}",
+                "family": family,
+                "target": target,
+                **({"label_window_days": windows[target]} if target in windows else {}),
+                **({"value_per_qualified": values[target]} if target in values else {}),
+            },
+            source=file,
+        )
+        for target in chosen
+    ]
+
+
+def _targets(value: Any, *, source: Path) -> list[str]:
+    if not isinstance(value, list) or not value or len(set(map(str, value))) < len(value) or len(value) > MOST_TARGETS:
+        raise ConfigError(
+            f"{source}: targets is {value!r}; it must be a list of one to {MOST_TARGETS} different targets, such as "
+            f"[booked_call, qualified]."
+        )
+    return [str(target) for target in value]
+
+
+def _refuse_unknown_targets(settings: dict[str, Any], targets: list[str], *, source: Path) -> None:
+    """Refuse settings by target that are no mapping, or that name a target which the file does not have."""
+    for key, value in settings.items():
+        unknown = sorted(set(value) - set(targets)) if isinstance(value, dict) else [repr(value)]
+        if unknown:
+            raise ConfigError(
+                f"{source}: {key}: {', '.join(map(str, unknown))} is none of its targets. Give {key} by target, one of "
+                f"{', '.join(targets)}."
+            )
 
 
 def parse_config(raw: dict[str, Any], *, source: Path) -> PipelineConfig:
     """Check the content of a configuration; ``source`` names it in errors and anchors its relative paths."""
+    _refuse_other_problems(raw, source)
     raw = _with_extracts(raw, source)
     if isinstance(raw.get("paths"), dict):
         raw = {**raw, "paths": {key: _resolve(value, f"paths.{key}", source) for key, value in raw["paths"].items()}}
     try:
         return PipelineConfig.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(item, source) for item in error.errors())) from error
+        raise ConfigError("\n".join(_explain(item, source) for item in _with_missing_paths(error, raw))) from error
+
+
+def _with_missing_paths(error: ValidationError, raw: dict[str, Any]) -> list[Any]:
+    """Every mistake in the order of the keys, with a mistake of its own for each path that the problem needs.
+
+    Which paths it needs is known to the configuration as a whole, which is not looked at while a part has a mistake.
+    """
+    paths, needed = raw.get("paths"), REQUIRED_PATHS.get(raw.get("problem", "lead_ads"), ())
+    if not isinstance(paths, dict):
+        return list(error.errors())
+    missing = [key for key in needed if paths.get(key) is None]
+    found: list[Any] = [
+        {"type": "value_error", "msg": "this problem cannot do without it", "input": None, "loc": ("paths", key)}
+        if key in paths
+        else {"type": "missing", "msg": "", "input": paths, "loc": ("paths", key)}
+        for key in missing
+    ]
+    about_all = [item for item in error.errors() if not (missing and not item["loc"] and "needs paths." in item["msg"])]
+    keys = list(PipelineConfig.model_fields)
+
+    def place(item: Any) -> int:
+        return keys.index(item["loc"][0]) if item["loc"] and item["loc"][0] in keys else len(keys)
+
+    return sorted([*about_all, *found], key=place)
+
+
+def _refuse_other_problems(raw: dict[str, Any], source: Path) -> None:
+    """Refuse settings of tables and columns that the problem does not have: nothing would come of them."""
+    problem = raw.get("problem", "lead_ads")
+    if problem not in EXPORTS:
+        return  # the field itself refuses the problem
+    others = {table for tables in EXPORTS.values() for table in tables} - set(EXPORTS[problem])
+    for part, key in (("paths", "{}_path"), ("extracts", "{}"), ("contracts", "{}")):
+        values = raw.get(part)
+        named = [key.format(table) for table in sorted(others)]
+        if not isinstance(values, dict):
+            continue
+        for name in (name for name in named if values.get(name) is not None):
+            if part == "contracts" and values[name] == _USUAL_CONTRACTS[name]:
+                continue  # a bundle's own configuration holds every rule
+            raise ConfigError(
+                f"{source}: {part}.{name} belongs to another problem than {problem}, whose tables are "
+                f"{', '.join(EXPORTS[problem])}. Remove it, or write null."
+            )
+    privacy = raw.get("privacy")
+    hashed = privacy.get("hashed_columns") if isinstance(privacy, dict) else None
+    for column in hashed if isinstance(hashed, list | tuple) else ():
+        if column not in HASHABLE[problem] and any(column in columns for columns in HASHABLE.values()):
+            raise ConfigError(
+                f"{source}: privacy.hashed_columns: {column} is no column of {problem}. It can hash "
+                f"{', '.join(HASHABLE[problem])}."
+            )
 
 
 def _with_extracts(raw: dict[str, Any], source: Path) -> dict[str, Any]:
@@ -123,7 +254,7 @@ def _resolve(value: Any, key: str, source: Path) -> Any:
 def _explain(item: Any, source: Path) -> str:
     location = ".".join(str(part) for part in item["loc"]) or "(whole file)"
     if item["type"] == "extra_forbidden":
-        known = _known_keys(PipelineConfig)
+        known = [*_known_keys(PipelineConfig), *_BY_TARGET]
         close = difflib.get_close_matches(location, known, n=1) or difflib.get_close_matches(
             location.rsplit(".", 1)[-1], [key.rsplit(".", 1)[-1] for key in known], n=1
         )

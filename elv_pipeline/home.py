@@ -16,6 +16,7 @@ Layout::
     <home>/scores.db                    embedded score database
     <home>/runs/<run_id>/, runs.db      run bundles and the run registry
     <home>/monitoring/<name>.html       the monitoring page
+    <home>/proposals/<name>/            proposals as they were recommended, and who moved them where
     <home>/alerts/<name>.json           open alerts, and those that could not be delivered
     <home>/access.jsonl                 every access to a database
     <home>/targets.jsonl                approvals of databases that scores go to
@@ -115,6 +116,10 @@ class Home:
         """Open alerts of one configuration."""
         return self.root / "alerts" / f"{name}.json"
 
+    def proposals(self, name: str) -> Path:
+        """Proposals of one configuration: each as it was recommended, and the log of who moved it where."""
+        return self.root / "proposals" / name
+
     @property
     def access_log(self) -> Path:
         """Append-only log of every access to a database."""
@@ -152,7 +157,7 @@ class Home:
 
         What is remembered has the address instead, so that a home may be moved.
         """
-        return self._readdressed(config, lambda table: str(self.extracts(config.name) / table))
+        return self._readdressed(config, lambda table: str(self.extracts(config.shared_name) / table))
 
     def _addressed(self, config: PipelineConfig) -> PipelineConfig:
         return self._readdressed(config, lambda table: f"{EXTRACTS}{table}")

@@ -1,8 +1,8 @@
 """Typed model of ``configs/*.yaml``: what a user may write, what it means when they do not, and what is refused.
 
-Belongs here: the configuration as a whole, and its identity. Does not belong here: its parts (``settings_exports.py``,
-``settings_model.py``, ``settings_operation.py``), loading (``config_file.py``), where state lives (``home.py``), what
-is scored (``problems/``), or any reading of data.
+Belongs here: the configuration as a whole, and its identity. Does not belong here: its parts (the other
+``settings_*.py``), loading (``config_file.py``), where state lives (``home.py``), what is scored (``problems/``), or
+any reading of data.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
@@ -29,6 +29,8 @@ from elv_pipeline.settings_operation import (
     Retention,
     Rollout,
 )
+from elv_pipeline.settings_recommend import Recommend
+from elv_pipeline.settings_targets import GATES, REQUIRED_PATHS, TARGETS
 
 Weekday = Literal["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 WEEKDAYS: tuple[str, ...] = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
@@ -59,6 +61,18 @@ class MinimumData(Strict):
     match_rate: float = Field(default=0.9, ge=0, le=1)
 
 
+class MomentRules(Strict):
+    """When an enrollment of outreach is looked at: at enrollment, after steps, and at the ends of days after these.
+
+    ``positions`` null means after every step; ``rescore_days`` is for how many days after the newest of them an open
+    enrollment is scored anew at each day's end.
+    """
+
+    at_enrollment: bool = True
+    positions: tuple[int, ...] | None = None
+    rescore_days: int = Field(default=7, ge=0, le=60)
+
+
 class Spark(Strict):
     """Where the feature plan runs with ``engine: spark``: a Spark master and how many buckets of campaigns."""
 
@@ -78,18 +92,22 @@ class Schedules(Strict):
     watch_cron: str = "45 6 * * *"
     refresh_cron: str = "50 6 * * {weekday}"
     weekly_cron: str = "0 7 * * {weekday}"
+    recommend_cron: str = "30 7 * * {weekday}"
     housekeeping_cron: str = "0 8 * * {weekday}"
     origin_weekday: Weekday = "monday"
 
 
 class PipelineConfig(Strict):
-    """One configuration: a problem, its data, its calendar and its choices.
+    """One configuration: a problem, a target of it, its data, its calendar and its choices.
 
-    Paths are absolute after loading. Days are local days of ``timezone``.
+    Paths are absolute after loading. Days are local days of ``timezone``. A file that names several ``targets`` is
+    several configurations (``config_file.load_targets``) of one ``family``, which share their tables before the labels.
     """
 
     name: str = "lead_ads"
-    problem: Literal["lead_ads"] = "lead_ads"
+    problem: Literal["lead_ads", "outreach"] = "lead_ads"
+    target: str = ""
+    family: str = ""
     org_id: str = Field(default="default", min_length=1, max_length=64)
     timezone: TimeZone = "UTC"
     start_date: date | None = None
@@ -109,6 +127,8 @@ class PipelineConfig(Strict):
     promotion: Promotion = Promotion()
     reporting: Reporting = Reporting()
     minimum_data: MinimumData = MinimumData()
+    moments: MomentRules = MomentRules()
+    recommend: Recommend = Recommend()
     spark: Spark = Spark()
     schedules: Schedules = Schedules()
     environment: Environment = "dev"
@@ -128,6 +148,30 @@ class PipelineConfig(Strict):
                 f"{value!r} must be lower-case letters, digits and _, begin with a letter, at most 40 long"
             )
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target_by_default(cls, values: Any) -> Any:
+        """The problem's first target, its usual window and gates, where the configuration does not say."""
+        if not isinstance(values, dict):
+            return values
+        targets = TARGETS.get(values.get("problem", "lead_ads"), {})
+        if not targets:
+            return values  # the field itself refuses the problem
+        target = values.get("target") or next(iter(targets))
+        if target not in targets:
+            raise ValueError(f"target {target!r} is none of {', '.join(targets)}")
+        gates = values.get("promotion", {})
+        if isinstance(gates, dict) and values.get("problem") in GATES:
+            values = {**values, "promotion": {**GATES[values["problem"]], **gates}}
+        return {"label_window_days": targets[target].window_days, **values, "target": target}
+
+    @model_validator(mode="after")
+    def _has_required_exports(self) -> PipelineConfig:
+        missing = [name for name in REQUIRED_PATHS[self.problem] if getattr(self.paths, name) is None]
+        if missing:
+            raise ValueError(f"problem {self.problem} needs {', '.join(f'paths.{name}' for name in missing)}")
+        return self
 
     @model_validator(mode="after")
     def _dates_in_order(self) -> PipelineConfig:
@@ -154,12 +198,17 @@ class PipelineConfig(Strict):
     @property
     def label_column(self) -> str:
         """Name of the target, e.g. ``qualified_within_14d``."""
-        return f"qualified_within_{self.label_window_days}d"
+        return f"{TARGETS[self.problem][self.target].label}_within_{self.label_window_days}d"
 
     @property
     def probability_column(self) -> str:
         """Name of the probability column, e.g. ``p_qualified_14d``."""
-        return f"p_qualified_{self.label_window_days}d"
+        return f"p_{self.target}_{self.label_window_days}d"
+
+    @property
+    def shared_name(self) -> str:
+        """Name under which the tables lie that all targets of a file share."""
+        return self.family or self.name
 
     @property
     def observed_from_moment(self) -> datetime | None:
@@ -210,11 +259,18 @@ class PipelineConfig(Strict):
         """
         parts = {
             "problem": self.problem,
+            # Only where there are several: the identity of homes of lead ads stays what it was.
+            **({"target": self.target, "family": self.family} if len(TARGETS[self.problem]) > 1 else {}),
             "org_id": self.org_id,
             "timezone": self.timezone,
             "start_date": str(self.start_date),
             "origin_weekday": self.schedules.origin_weekday,
-            "paths": self.paths.model_dump(),
+            # Likewise: paths that came with outreach count only where they are set.
+            "paths": {
+                name: path
+                for name, path in self.paths.model_dump().items()
+                if path is not None or name not in REQUIRED_PATHS["outreach"]
+            },
             # Only where there are any: the identity of homes without hashed ids stays what it was.
             **({"hashed_columns": sorted(self.privacy.hashed_columns)} if self.privacy.hashed_columns else {}),
         }

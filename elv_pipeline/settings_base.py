@@ -1,10 +1,12 @@
-"""What every model of the configuration shares: strictness, and values of a kind that pydantic does not know.
+"""What every model of the configuration shares: strictness, values of a kind that pydantic does not know, tables.
 
-Belongs here: types used by several of the settings modules. Does not belong here: any key of a configuration.
+Belongs here: types used by several of the settings modules, and the tables of each problem. Does not belong here: any
+key of a configuration.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -40,3 +42,19 @@ class Strict(BaseModel):
     """A part of the configuration: unknown keys are refused, values never change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+EXPORTS: Mapping[str, tuple[str, ...]] = {
+    "lead_ads": (
+        "leads",
+        "ads",
+        "outcomes",
+        "lead_to_ad_map",
+        "ads_placement",
+        "ads_geo",
+        "adset_targeting",
+        "ad_creatives",
+    ),
+    "outreach": ("contacts", "campaigns", "campaign_steps", "enrollments", "engagement_logs", "outcomes"),
+}
+"""Tables that a problem reads, by ``paths.<table>_path``, ``extracts.<table>`` and ``contracts.<table>``."""

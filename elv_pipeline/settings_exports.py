@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from elv_pipeline.errors import ConfigError
 from elv_pipeline.settings_base import Strict, TimeZone
 
 OnViolation = Literal["error", "drop"]
@@ -19,10 +20,12 @@ EXTRACTS = "extracts://"
 class Paths(Strict):
     """Where the exports are; null means that the export does not exist and the outputs will say so.
 
-    A table that a query delivers (``extracts``) has the address ``extracts://<table>`` here; the home knows its folder.
+    A problem reads its own (``settings_base.EXPORTS``); which of them it cannot do without, the whole configuration
+    says. A table that a query delivers (``extracts``) has the address ``extracts://<table>`` here; the home knows its
+    folder.
     """
 
-    leads_path: str
+    leads_path: str | None = None
     ads_path: str | None = None
     outcomes_path: str | None = None
     lead_to_ad_map_path: str | None = None
@@ -30,14 +33,30 @@ class Paths(Strict):
     ads_geo_path: str | None = None
     adset_targeting_path: str | None = None
     ad_creatives_path: str | None = None
+    contacts_path: str | None = None
+    campaigns_path: str | None = None
+    campaign_steps_path: str | None = None
+    enrollments_path: str | None = None
+    engagement_logs_path: str | None = None
+
+    def of(self, table: str) -> str:
+        """The path of an export that is there.
+
+        Raises:
+            ConfigError: the configuration names none.
+        """
+        path: str | None = getattr(self, f"{table}_path")
+        if path is None:
+            raise ConfigError(f"paths.{table}_path is missing; name the file, folder or query that holds {table}.")
+        return path
 
 
 Connector = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """Format of an export: recognised by its header (``auto``) or a connector's name (``ingest/connectors``)."""
 
 
-class TableRules(Strict):
-    """How one export is read. A rule set to ``drop`` removes the offending rows and counts them in the profile.
+class ReadingRules(Strict):
+    """How one export is read: the form of its times, and what stands for nothing.
 
     ``source`` overrides the configuration's ``source`` for this table.
     """
@@ -46,6 +65,11 @@ class TableRules(Strict):
     naive_timezone: TimeZone | None = None
     timestamp_format: str | None = None
     null_values: tuple[str, ...] = ()
+
+
+class TableRules(ReadingRules):
+    """Rules of an export of lead ads. One set to ``drop`` removes the offending rows and counts them in the profile."""
+
     on_duplicate: OnViolation = "error"
 
 
@@ -64,7 +88,7 @@ class LeadsRules(TableRules):
 
 
 class OutcomesRules(TableRules):
-    """Rules of the outcomes export.
+    """Rules of the outcomes export; of outreach those of reading alone, the others are of lead ads.
 
     ``on_unknown_lead`` null means ``error``, but of outcomes that a query delivers a few are dropped and counted.
     """
@@ -82,7 +106,7 @@ class AttributeRules(TableRules):
 
 
 class Contracts(Strict):
-    """Per-table reading rules."""
+    """Per-table reading rules. What is wrong with rows of outreach, its clean stage judges, not these."""
 
     ads: AdsRules = AdsRules()
     leads: LeadsRules = LeadsRules()
@@ -92,3 +116,8 @@ class Contracts(Strict):
     ads_geo: AdsRules = AdsRules()
     adset_targeting: AttributeRules = AttributeRules()
     ad_creatives: AttributeRules = AttributeRules()
+    contacts: ReadingRules = ReadingRules()
+    campaigns: ReadingRules = ReadingRules()
+    campaign_steps: ReadingRules = ReadingRules()
+    enrollments: ReadingRules = ReadingRules()
+    engagement_logs: ReadingRules = ReadingRules()

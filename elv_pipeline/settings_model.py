@@ -81,6 +81,8 @@ class Promotion(Strict):
     evidence: Literal["point", "interval"] = "point"
     baseline: BaselineName = "campaign_rate"
     min_pr_auc_gain: float | None = Field(default=0.05, ge=-1)
+    max_brier_increase: float | None = Field(default=None, ge=-1)
+    min_lift_at_10pct: float | None = Field(default=None, gt=0)
     max_champion_log_loss: float | None = Field(default=0.01, ge=0)
     max_calibration_error: float | None = Field(default=0.4, gt=0)
     max_miscalibrated_share: float | None = Field(default=0.2, ge=0, le=1)

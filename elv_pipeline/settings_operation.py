@@ -8,26 +8,18 @@ that ends in ``_variable`` names the environment variable that holds one.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from elv_pipeline.settings_base import Strict
+from elv_pipeline.settings_base import EXPORTS, Strict
 
 Environment = Literal["dev", "test", "prod"]
 Variable = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$", max_length=100)]
 """Name of an environment variable; its value stays outside the configuration."""
 
-EXTRACTED = (
-    "leads",
-    "ads",
-    "outcomes",
-    "lead_to_ad_map",
-    "ads_placement",
-    "ads_geo",
-    "adset_targeting",
-    "ad_creatives",
-)
+EXTRACTED: tuple[str, ...] = tuple(dict.fromkeys(table for tables in EXPORTS.values() for table in tables))
 """Tables that a query may deliver instead of a file."""
 
 
@@ -61,6 +53,11 @@ class Extracts(Strict):
     ads_geo: str | None = None
     adset_targeting: str | None = None
     ad_creatives: str | None = None
+    contacts: str | None = None
+    campaigns: str | None = None
+    campaign_steps: str | None = None
+    enrollments: str | None = None
+    engagement_logs: str | None = None
     days_back: int = Field(default=90, ge=1, le=3_650)
     train_days_back: int = Field(default=120, ge=1, le=3_650)
     batch_rows: int = Field(default=100_000, ge=100, le=10_000_000)
@@ -72,7 +69,12 @@ class Extracts(Strict):
         return {table: str(path) for table, path in found.items() if path}
 
 
-HashedColumn = Literal["lead_id", "campaign_id", "adset_id", "ad_id"]
+HashedColumn = Literal["lead_id", "campaign_id", "adset_id", "ad_id", "contact_id", "enrollment_id"]
+HASHABLE: Mapping[str, tuple[HashedColumn, ...]] = {
+    "lead_ads": ("lead_id", "campaign_id", "adset_id", "ad_id"),
+    "outreach": ("contact_id", "enrollment_id", "campaign_id"),
+}
+"""Identifiers that a problem's tables have."""
 
 
 class Privacy(Strict):

@@ -15,7 +15,7 @@ from elv_pipeline.settings import PipelineConfig
 from elv_pipeline.settings_exports import Paths
 
 MINIMAL = "paths:\n  leads_path: leads.csv\n"
-OPTIONAL_PATHS = [name for name, field in Paths.model_fields.items() if not field.is_required()]
+OPTIONAL_PATHS = [name for name in Paths.model_fields if name != "leads_path"]
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_every_optional_path_may_be_null(file: Path) -> None:
     config = load(file, MINIMAL + "".join(f"  {name}: null\n" for name in OPTIONAL_PATHS))
     assert config == load(file, MINIMAL)
     assert [getattr(config.paths, name) for name in OPTIONAL_PATHS] == [None] * len(OPTIONAL_PATHS)
-    assert len(OPTIONAL_PATHS) == 7
+    assert len(OPTIONAL_PATHS) == 12
 
 
 def test_paths_resolve_against_the_file_and_the_environment(
@@ -208,6 +208,41 @@ def test_what_is_refused_names_key_value_and_rule(file: Path, text: str, expecte
     message = refusal(file, text)
     for part in expected:
         assert part in message
+
+
+OUTREACH = "problem: outreach\npaths:\n" + "".join(
+    f"  {table}_path: exports/{table}.csv\n"
+    for table in ("contacts", "campaigns", "campaign_steps", "enrollments", "engagement_logs")
+)
+
+
+def test_the_paths_of_outreach_resolve_and_leads_are_none_of_them(file: Path) -> None:
+    paths = load(file, OUTREACH + "  outcomes_path: null\n").paths
+    assert paths.of("engagement_logs") == str(file.parent / "exports" / "engagement_logs.csv")
+    assert (paths.leads_path, paths.outcomes_path) == (None, None)
+    with pytest.raises(ConfigError, match=r"paths\.outcomes_path is missing"):
+        paths.of("outcomes")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (OUTREACH.replace("  contacts_path: exports/contacts.csv\n", ""), "paths.contacts_path: this key is required"),
+        (OUTREACH + "  ads_path: ads.csv\n", "paths.ads_path belongs to another problem than outreach"),
+        (OUTREACH + "contracts:\n  leads: {null_values: [x]}\n", "contracts.leads belongs to another problem"),
+        (MINIMAL + "contracts:\n  contacts: {null_values: [x]}\n", "contracts.contacts belongs to another problem"),
+        (
+            MINIMAL + "extracts:\n  contacts: contacts.sql\n",
+            "extracts.contacts belongs to another problem than lead_ads",
+        ),
+        (MINIMAL + "privacy:\n  hashed_columns: [contact_id]\n", "contact_id is no column of lead_ads"),
+        (OUTREACH + "privacy:\n  hashed_columns: [lead_id]\n", "It can hash contact_id, enrollment_id, campaign_id"),
+        (OUTREACH + "contracts:\n  contacts: {on_duplicate: drop}\n", "contracts.contacts.on_duplicate"),
+        (OUTREACH + "contracts:\n  contacts: {naive_timezone: Berlin}\n", "contracts.contacts.naive_timezone"),
+    ],
+)
+def test_a_setting_of_the_other_problem_is_refused(file: Path, text: str, expected: str) -> None:
+    assert expected in refusal(file, text)
 
 
 def test_every_mistake_is_told_at_once(file: Path) -> None:
