@@ -11,8 +11,11 @@ from typing import Any
 
 _PLAIN_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _LONGEST_SHOWN = 60
-ABOUT_PEOPLE = frozenset({"leads", "outcomes", "lead_to_ad_map"})
+ABOUT_PEOPLE = frozenset({"leads", "outcomes", "lead_to_ad_map", "contacts", "enrollments", "engagement_logs"})
 """Exports whose rows are about people: what stands in a shifted column of theirs may be a name or a phone number."""
+_AT_SIGNS = frozenset("@\N{SMALL COMMERCIAL AT}\N{FULLWIDTH COMMERCIAL AT}")
+_MOMENT = re.compile(r"[A-Za-z0-9_.:|#/=+-]+@[0-9]{1,4}(?:\+[0-9]{1,4})?")
+"""The id of a moment: that of its enrollment, a position, and days after it. No domain is a bare number."""
 _ID = re.compile(r"[A-Za-z]|(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9_.:|#/=+-]*")
 _PHONE = re.compile(r"(?:p:)?(?:[+0][0-9().:/-]{6,}|[0-9]{9,14})")
 _DAY = r"(?:[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\2(?:[0-9]{4}|[0-9]{2}))"
@@ -32,7 +35,7 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime | date):
         return value.isoformat()
     text = str(value)
-    if "@" in text:
+    if not _AT_SIGNS.isdisjoint(text) and not _MOMENT.fullmatch(text):
         return "(withheld: it looks like an e-mail address)"
     if _PLAIN_NUMBER.fullmatch(text):
         return text
@@ -47,7 +50,7 @@ def shown_of_a_lead(value: Any, *, column: str) -> str:
         column: its column; ids are shown where ids belong, times everywhere.
     """
     text = value if isinstance(value, str) else None
-    if text is None or "@" in text or _TIME.fullmatch(text):
+    if text is None or not _AT_SIGNS.isdisjoint(text) or _TIME.fullmatch(text):
         return shown(value)
     if column.endswith("_id") and _ID.fullmatch(text) and not _PHONE.fullmatch(text):
         return shown(value)

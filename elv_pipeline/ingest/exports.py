@@ -59,7 +59,7 @@ def open_file(
     # Of an extract the manifest tells that a window without rows was covered; an export without rows is a mistake.
     allow_no_rows = allow_no_rows or file.snapshot is not None
     _require_plain_numbers(file, config, table=source.name)
-    candidates = candidates_for(source.name, config)
+    candidates = candidates_for(source.name, config, snapshot=file.snapshot is not None)
     decimal_comma = config.has_decimal_comma(source.name)
 
     def match(header: Sequence[str]) -> HeaderMatch:
@@ -89,7 +89,7 @@ def open_file(
             rows = stored_ids(rows, config, table=source.name)
         before = noted_in(local, name=file.name) if file.snapshot is not None else ()
         rows = as_categories(rows, source=source)  # each value once: of a name that recurs, one is looked at
-        rows, personal = without_personal_values(rows, place=file.name)
+        rows, personal = without_personal_values(rows, place=file.name, contract=source)
         personal = newest_of([*before, *personal])
     _require_as_written(file, table.sha256)
     if not allow_no_rows:

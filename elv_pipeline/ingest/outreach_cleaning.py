@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Literal
 
 import polars as pl
 
 from elv_pipeline.contracts.lead_ads import MICROS
 from elv_pipeline.contracts.messages import shown_of_a_lead
-from elv_pipeline.contracts.outreach import CANONICAL, NO_DECISION, REPLY_COLUMNS, SOURCES
+from elv_pipeline.contracts.outreach import CANONICAL, NO_DECISION
 from elv_pipeline.contracts.spec import UTC_TIME, TableContract, type_name
 from elv_pipeline.errors import ContractError
-from elv_pipeline.ingest.outreach_rule_kinds import KNOWN_UNTIL, CleaningRule, Effect
+from elv_pipeline.ingest.outreach_replies import READING, STORED, TEXT, canonical_replies, without_texts
+from elv_pipeline.ingest.outreach_rule_kinds import END_OF_WINDOW, KNOWN_UNTIL, CleaningRule, Effect
 from elv_pipeline.ingest.outreach_rules import RULES
-from elv_pipeline.ingest.text_content import with_text_properties
 
 Verdict = Literal["ready", "with warnings", "refused"]
 Severity = Literal["expected", "warning", "refused"]
@@ -39,6 +40,8 @@ MANY_ROWS = 100
 SLACK = timedelta(days=7)
 """How far after the newest record a time may lie where nobody says until when the export reaches: enrollments of a day
 without any event are no mistake."""
+STANDS_ALONE = timedelta(days=30)
+"""Distance to the record before, above which a newest record is a clock that runs ahead."""
 _COPIES = frozenset({"exact_duplicate", "repeated_key"})
 _DEFAULTS: Mapping[str, Mapping[str, pl.Expr]] = {
     "campaign_steps": {"decision_point": pl.col("decision_point").fill_null(NO_DECISION)},
@@ -134,16 +137,18 @@ def clean_outreach(sources: Mapping[str, pl.DataFrame], *, known_until: datetime
     """Clean all tables of outreach and judge them.
 
     Args:
-        sources: frames by table, in the types of ``contracts.outreach.SOURCES``. Optional columns and ``outcomes`` may
-            be absent; other columns, and an order of rows, do not matter.
+        sources: frames by table, in the types of ``contracts.outreach.SOURCES``, or as ``read_outreach`` gives them:
+            with properties of replies for their texts. Optional columns and ``outcomes`` may be absent; other columns,
+            and an order of rows, do not matter.
         known_until: the moment until which the exports reach, such as that of an extract. None: ``SLACK`` after the
-            newest recorded_time of engagement_logs; where these have none, nothing counts as in the future.
+            newest recorded_time of engagement_logs that is no odd one out; where these have none, nothing counts as in
+            the future.
 
     Raises:
         ContractError: a table or a required column is missing, or has another type.
     """
-    supplied = {source.name: _prepared(sources, source) for source in SOURCES}
-    limit = known_until or _newest_record(sources)
+    supplied = {source.name: _prepared(sources, source) for source in STORED.values()}
+    limit = known_until or _newest_record(sources["engagement_logs"])
     done: dict[str, pl.DataFrame] = {}
     findings: list[CleaningFinding] = []
     for table, frame in supplied.items():
@@ -173,7 +178,7 @@ def _prepared(sources: Mapping[str, pl.DataFrame], source: TableContract) -> pl.
     frame = sources.get(source.name)
     if frame is None and source.name not in OPTIONAL:
         raise ContractError(f"{source.name} is missing; {source.description} Add it to the exports or queries.")
-    frame = source.empty() if frame is None else frame
+    frame = _without_texts(source.empty() if frame is None else frame)
     for column in source.columns:
         if column.name not in frame.columns and column.required:
             found = ", ".join(frame.columns) or "none"
@@ -194,10 +199,34 @@ def _prepared(sources: Mapping[str, pl.DataFrame], source: TableContract) -> pl.
     return chosen.sort(pl.all())
 
 
-def _newest_record(sources: Mapping[str, pl.DataFrame]) -> datetime | None:
-    logs = sources.get("engagement_logs")
-    newest = logs["recorded_time"].max() if logs is not None and "recorded_time" in logs.columns else None
-    return newest + SLACK if isinstance(newest, datetime) else None
+def _without_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    if TEXT not in frame.columns or "event" not in frame.columns:
+        return frame
+    found = frame.schema[TEXT]
+    if found not in (pl.String, pl.Null):
+        raise ContractError(
+            f"engagement_logs: {TEXT} has type {type_name(found)}; it must be {type_name(pl.String)}. Parse the export "
+            f"by its contract before it is cleaned."
+        )
+    return without_texts(frame)
+
+
+def _newest_record(logs: pl.DataFrame) -> datetime | None:
+    """The newest record, and ``SLACK``, without the few that stand alone far ahead of all others, or in the future.
+
+    One clock that runs in 2099 must not make every time up to then plausible. Rows without recorded_time are not asked:
+    what they have instead is when something happened.
+    """
+    if "recorded_time" not in logs.columns or logs["recorded_time"].dtype == pl.Null:
+        return None
+    found = logs["recorded_time"].drop_nulls().sort(descending=True)
+    found = found.filter(found <= datetime.now(UTC))
+    alone = max(1, int(END_OF_WINDOW * len(found))) if len(found) >= MANY_ROWS else 0
+    newest: list[datetime] = found.head(alone + 1).to_list()
+    for moment, next_older in pairwise(newest):
+        if moment - next_older <= STANDS_ALONE:
+            return moment + SLACK
+    return newest[-1] + SLACK if newest else None
 
 
 def _clean_table(
@@ -305,10 +334,9 @@ def _verdict(findings: Sequence[CleaningFinding]) -> Verdict:
 
 
 def _canonical(frame: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
-    """The lake's form: properties of replies for their text, money in millionths, sorted by key."""
-    if "response_text" in frame.columns:
-        frame = with_text_properties(frame, text="response_text", prefix="reply").drop("response_text")
-        frame = frame.with_columns(pl.col(name).cast(contract.schema[name]) for name in REPLY_COLUMNS)
+    """The lake's form: words of replies as lists of buckets, money in millionths, sorted by key."""
+    if READING in frame.columns:
+        frame = canonical_replies(frame)
     if "value" in frame.columns:
         frame = frame.with_columns((pl.col("value") * MICROS).round().cast(pl.Int64).alias("value_micros"))
     ordered = frame.select(contract.names).sort(contract.key)

@@ -15,6 +15,7 @@ import polars as pl
 
 from elv_pipeline.contracts.outreach import CANONICAL
 from elv_pipeline.ingest.mojibake import is_damaged, is_repairable, repaired
+from elv_pipeline.ingest.outreach_replies import DAMAGED, MENDED, READING
 from elv_pipeline.ingest.parsing.contact_details import contact_details
 
 Effect = Literal["dropped", "repaired", "kept"]
@@ -27,15 +28,12 @@ SENDS: tuple[str, ...] = ("sent", "called")
 RESPONSES: tuple[str, ...] = ("delivered", "opened", "replied", "bounced", "opted_out")
 """Events that need one of them before."""
 FIRST_PLAUSIBLE = datetime(2000, 1, 1, tzinfo=UTC)
-LONGEST_REPLY = 20_000
 LONGEST_WAIT_DAYS = 365.0
 LAST_POSITION = 1_000
 LARGEST_VALUE = 1e9
 END_OF_WINDOW = 0.001
 """Share of rows that the end of an export may part from what they belong to: one is recorded before it, one after."""
 SEND_KNOWN = "_send_known"
-MASK = "{contact details}"
-DETAIL = r"\S*(?:@|%40)\S*|\+?\(?\d(?:[\s()./-]{0,3}\d){5,}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class CleaningRule:
         sentence: what is wrong and what was done, for a person.
         remedy: what to change at the source.
         violates: rows that break it; null is no violation. May read what ``beside`` adds.
-        repair: new values of such rows.
+        repair: new values of such rows; empty where the door has put right what is counted here.
         beside: adds columns of other tables, or orders the rows so that the first of several is the one to stay.
         expected: share of such rows up to which nothing is wrong with the data.
         most: share above which the gate refuses; None: never.
@@ -127,24 +125,52 @@ def words(table: str, column: str, *allowed: str) -> tuple[CleaningRule, Cleanin
 
 def encoding(table: str, *columns: str) -> tuple[CleaningRule, CleaningRule]:
     """Texts that were read in another encoding: those that can be put right, and those that cannot."""
-    broken = CleaningRule(
-        code="broken_encoding",
-        table=table,
-        effect="repaired",
-        sentence="Letters with accents arrived as two or three odd characters each; they were put back.",
-        remedy="Export as UTF-8, and read the source in the encoding that it was written in.",
-        violates=lambda: pl.any_horizontal(is_repairable(pl.col(name)) for name in columns),
+    return _encoding_rules(
+        table,
+        broken=lambda: pl.any_horizontal(is_repairable(pl.col(name)) for name in columns),
         repair={name: lambda name=name: repaired(pl.col(name)) for name in columns},  # type: ignore[misc]
+        damaged=lambda: pl.any_horizontal(is_damaged(pl.col(name)) for name in columns),
     )
-    damaged = CleaningRule(
-        code="damaged_text",
-        table=table,
-        effect="kept",
-        sentence="A text has lost letters, or mixes proper and broken ones; what was meant is not certain, it stays.",
-        remedy="Export as UTF-8, and read the source in the encoding that it was written in.",
-        violates=lambda: pl.any_horizontal(is_damaged(pl.col(name)) for name in columns),
+
+
+def encoding_of_replies() -> tuple[CleaningRule, CleaningRule]:
+    """The same for texts of replies, which were put right at the door, and are gone."""
+    return _encoding_rules(
+        "engagement_logs",
+        broken=lambda: pl.col(READING) == MENDED,
+        repair={},
+        damaged=lambda: pl.col(READING) == DAMAGED,
     )
-    return broken, damaged
+
+
+def _encoding_rules(
+    table: str,
+    *,
+    broken: Callable[[], pl.Expr],
+    repair: Mapping[str, Callable[[], pl.Expr]],
+    damaged: Callable[[], pl.Expr],
+) -> tuple[CleaningRule, CleaningRule]:
+    remedy = "Export as UTF-8, and read the source in the encoding that it was written in."
+    return (
+        CleaningRule(
+            code="broken_encoding",
+            table=table,
+            effect="repaired",
+            sentence="Letters with accents arrived as two or three odd characters each; they were put back.",
+            remedy=remedy,
+            violates=broken,
+            repair=repair,
+        ),
+        CleaningRule(
+            code="damaged_text",
+            table=table,
+            effect="kept",
+            sentence="A text has lost letters, or mixes proper and broken ones; what was meant is not certain, it "
+            "stays.",
+            remedy=remedy,
+            violates=damaged,
+        ),
+    )
 
 
 def _personal(column: pl.Expr) -> pl.Expr:

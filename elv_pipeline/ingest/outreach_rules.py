@@ -21,19 +21,18 @@ from elv_pipeline.contracts.outreach import (
     QUALIFICATION_STATUSES,
     UNKNOWN_SOURCE,
 )
+from elv_pipeline.ingest.outreach_replies import LONGEST_REPLY, NO_REPLY, READING, TOO_LONG
 from elv_pipeline.ingest.outreach_rule_kinds import (
-    DETAIL,
     END_OF_WINDOW,
     LARGEST_VALUE,
     LAST_POSITION,
-    LONGEST_REPLY,
     LONGEST_WAIT_DAYS,
-    MASK,
     RESPONSES,
     SEND_KNOWN,
     CleaningRule,
     empty,
     encoding,
+    encoding_of_replies,
     exact_duplicate,
     implausible,
     no_details,
@@ -47,6 +46,7 @@ from elv_pipeline.ingest.outreach_rule_kinds import (
     with_send,
     words,
 )
+from elv_pipeline.ingest.parsing.contact_details import MASK, masked
 
 _BEFORE_ENROLLMENT = "lies before the enrollment began, so it belongs to another one or its time is wrong."
 _CONTACT_TEXTS = ("source", "region", "industry", "seniority")
@@ -96,7 +96,7 @@ RULES: tuple[CleaningRule, ...] = (
     *encoding("campaign_steps", "template_text"),
     no_details(
         "campaign_steps",
-        {"template_text": lambda: pl.col("template_text").str.replace_all(DETAIL, MASK)},
+        {"template_text": lambda: pl.col("template_text").map_batches(masked, return_dtype=pl.String)},
         f"{MASK} stands instead",
     ),
     unknown("campaign_steps", "campaign_id", CAMPAIGNS.name),
@@ -144,19 +144,19 @@ RULES: tuple[CleaningRule, ...] = (
         effect="repaired",
         sentence="A text stands at an event that is no reply; it was not read.",
         remedy="Export response_text for replies only.",
-        violates=lambda: (pl.col("event") != "replied") & pl.col("response_text").is_not_null(),
-        repair={"response_text": lambda: pl.lit(None)},
+        violates=lambda: pl.col(READING) == NO_REPLY,
+        repair={},
         expected=1.0,
     ),
-    *encoding("engagement_logs", "response_text"),
+    *encoding_of_replies(),
     CleaningRule(
         code="implausible_response_text",
         table="engagement_logs",
         effect="repaired",
         sentence=f"A reply has more than {LONGEST_REPLY:,} characters and is no answer of a person; it was not read.",
         remedy="Export the reply without attachments and the history below it.",
-        violates=lambda: pl.col("response_text").str.len_chars() > LONGEST_REPLY,
-        repair={"response_text": lambda: pl.lit(None)},
+        violates=lambda: pl.col(READING) == TOO_LONG,
+        repair={},
     ),
     repeated(
         "engagement_logs",

@@ -45,7 +45,7 @@ _DOUBT = 4
 """Added to the sum of magnitudes: as much doubt as one word of weight 1."""
 _MARK = r"[.,;:!?\x{2013}\x{2014}\x{2026}\n()]"
 _PIECE = rf"[\p{{L}}\p{{M}}\p{{N}}_]+(?:'\p{{L}}+)?|{_MARK}"
-_DETAILS = r"(?i)(?:https?://|www\.)\S+|\S+(?:@|%40)\S+|</?[a-z][^<>]*>|\{+[^{}]*\}+"
+_DETAILS = r"(?i)(?:https?://|www\.)\S+|\S+(?:[@\x{FE6B}\x{FF20}]|%40)\S+|</?[a-z][^<>]*>|\{+[^{}]*\}+"
 _APOSTROPHE = r"[\x{2018}\x{2019}\x{02BC}\x{60}\x{B4}]"
 _QUOTED_LINES = r"(?m)^[ \t]*>.*$"
 _EARLIER_MAIL = (
@@ -69,8 +69,9 @@ def with_text_properties(frame: pl.DataFrame, *, text: str, prefix: str) -> pl.D
         are one question), ``_sentiment`` (Float64, between -1 and 1) and ``_tokens`` (List[Int64], rising); all null
         where the text is.
     """
-    distinct = frame.lazy().select(pl.col(text).cast(pl.String)).drop_nulls().unique().with_row_index("_text")
-    own = distinct.with_columns(_own=own_words(pl.col(text)))
+    # Collected, because the numbers feed both sides of a join: a plan may number the texts once for each.
+    distinct = frame.select(pl.col(text).cast(pl.String)).drop_nulls().unique(maintain_order=True)
+    own = distinct.with_row_index("_text").lazy().with_columns(_own=own_words(pl.col(text)))
     words = (
         _pieces(own)
         .group_by("_text")

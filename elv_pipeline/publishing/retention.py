@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.extracts.snapshots import Snapshot, purge_snapshots, remove_abandoned, snapshots_in
+from elv_pipeline.ingest.outreach_files import still_needed
 from elv_pipeline.lake import Lake, days_between
 from elv_pipeline.publishing.alerting.outbox import TOLD
 from elv_pipeline.publishing.run_registry import remove_runs
@@ -113,15 +114,31 @@ def purge(
 def _snapshots(
     home: Home, config: PipelineConfig, *, before: datetime, now: datetime, dry_run: bool
 ) -> Iterator[Removed]:
-    root = home.root / "extracts" / config.name
+    root = _extracts(home, config)
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
-        limit = _read_until(home, config, snapshots_in(folder), table=folder.name, before=before)
-        sizes = {found.path: found.path.stat().st_size for found in snapshots_in(folder)}
-        for found in purge_snapshots(folder, recorded_before=limit, dry_run=dry_run):
+        known = snapshots_in(folder)
+        if config.problem == "outreach":  # no table of the lake holds their days: every run reads them anew
+            limit, keep = before, _with_a_say(known, config)
+        else:
+            limit, keep = _read_until(home, config, known, table=folder.name, before=before), set()
+        sizes = {found.path: found.path.stat().st_size for found in known}
+        for found in purge_snapshots(folder, recorded_before=limit, dry_run=dry_run, keep=keep):
             yield _removed(home, found.path, kind="snapshot", size=sizes[found.path])
         if not dry_run:
             for name in remove_abandoned(folder, now=now.timestamp()):
                 yield _removed(home, folder / name, kind="leftover", size=0)
+
+
+def _extracts(home: Home, config: PipelineConfig) -> Path:
+    """Folder of the snapshots of all tables, which targets of one file may share."""
+    placed, table = home.placed(config), next(iter(config.extracts.queries), None)
+    return Path(placed.paths.of(table)).parent if table else home.extracts(config.name)
+
+
+def _with_a_say(snapshots: Sequence[Snapshot], config: PipelineConfig) -> set[str]:
+    """Names of snapshots that the cleaned tables of outreach are made of."""
+    needed = still_needed([found.manifest for found in snapshots], config=config)
+    return {found.path.name for found, is_needed in zip(snapshots, needed, strict=True) if is_needed}
 
 
 def _read_until(

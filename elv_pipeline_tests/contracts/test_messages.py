@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from elv_pipeline.contracts.messages import shown_of_a_lead, violation
+from elv_pipeline.contracts.messages import shown, shown_of_a_lead, violation
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,16 @@ def test_only_messages_about_people_hide_values() -> None:
     words = {"place": "a.csv", "row": 2, "column": "date", "value": "soon", "count": 1, "rule": "r", "remedy": "Fix."}
     assert violation(**words) == "a.csv row 2: date is 'soon'; r. Fix."  # type: ignore[arg-type]
     assert "soon" not in violation(**words, about_people=True)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("at", ["@", "\uff20", "\ufe6b"])
+def test_an_address_is_withheld_whatever_its_at_sign(at: str) -> None:
+    address = f"jane{at}example.org"
+    told = "(withheld: it looks like an e-mail address)"
+    assert (shown(address), shown_of_a_lead(address, column="contact_id")) == (told, told)
+
+
+@pytest.mark.parametrize("moment", ["enr0000001@3", "E1@0+14"])
+def test_the_id_of_a_moment_is_no_address(moment: str) -> None:
+    assert shown(moment) == repr(moment)
+    assert shown(f"{moment}.org").startswith("(withheld")

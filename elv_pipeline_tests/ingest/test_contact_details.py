@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from elv_pipeline.ingest.parsing.contact_details import contact_details, contact_ids
+from elv_pipeline.ingest.parsing.contact_details import MASK, contact_details, contact_ids, masked
 
 PERSONAL = (
     "jane.doe@example.org",
@@ -195,3 +195,26 @@ def test_invented_names_of_many_kinds_are_left_alone() -> None:
     assert len(names) > 20_000
     found = pl.Series(names).filter(contact_details(pl.Series(names)))
     assert found.to_list() == []
+
+
+@pytest.mark.parametrize("at", ["@", "\uff20", "\ufe6b", "%40"])
+def test_an_id_with_an_at_sign_of_any_width_is_an_address(at: str) -> None:
+    assert contact_ids(pl.Series([f"jane{at}example.org"])).to_list() == [True]
+
+
+def test_masked_texts_keep_what_stands_beside_an_address_or_number() -> None:
+    texts = {
+        "Hi {name}, call +49 170 1234567 or mail jane@example.org!": f"Hi {{name}}, call {MASK} or mail {MASK}",
+        "Write to jane\uff20example.org today": f"Write to {MASK} today",
+        "Room 12, 2025-03-31, 10 of 20": "Room 12, 2025-03-31, 10 of 20",
+        "Tel. 0170 1234567 (office)": f"Tel. {MASK} (office)",
+    }
+    found = masked(pl.Series("template_text", [*texts, None]))
+    assert found.to_list() == [*texts.values(), None]
+    assert found.name == "template_text"
+
+
+@pytest.mark.parametrize("text", PERSONAL)
+def test_nothing_that_is_recognised_is_left_in_a_masked_text(text: str) -> None:
+    found = masked(pl.Series([text, f"Hello, {text} (me)"]))
+    assert not contact_details(found).any()

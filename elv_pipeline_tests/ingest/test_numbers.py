@@ -13,7 +13,7 @@ from elv_pipeline.contracts.lead_ads import ADS_SOURCE
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.parsing import numbers
 from elv_pipeline.ingest.parsing.delimited_fast import read_fast
-from elv_pipeline.ingest.parsing.numbers import count_column, in_one_form, micros_column
+from elv_pipeline.ingest.parsing.numbers import count_column, in_one_form, known_count_column, micros_column
 from elv_pipeline.ingest.parsing.raw_text import recognise
 from elv_pipeline.ingest.source_file import SOURCE_ROW
 from elv_pipeline_tests.ingest.exports import write
@@ -229,3 +229,10 @@ def test_files_of_which_one_has_an_odd_number_have_one_form() -> None:
     assert in_one_form([exact, exact], source=ADS_SOURCE)[0].equals(exact)
     tiny = frame("x").with_columns(impressions=pl.lit("1"), spend=pl.lit(5, dtype=pl.Int64))
     assert micros_column(in_one_form([tiny, odd], source=ADS_SOURCE)[0], column="spend", place="x").to_list() == [5]
+
+
+def test_counts_that_are_not_known_stay_empty_and_others_are_as_strict() -> None:
+    assert known_count_column(frame("3", None, "12.0"), column="spend", place="x").to_list() == [3, None, 12]
+    assert known_count_column(frame(None, None), column="spend", place="x").dtype == pl.Int64
+    with pytest.raises(ContractError, match=r"x row 4: spend is 1\.000; it could be a thousand"):
+        known_count_column(frame("3", None, "1.000"), column="spend", place="x")

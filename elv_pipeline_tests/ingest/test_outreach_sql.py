@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -16,11 +17,14 @@ from sqlalchemy.dialects import mssql, postgresql, sqlite
 
 from elv_pipeline.contracts.outreach import SOURCES
 from elv_pipeline.contracts.spec import UTC_TIME
+from elv_pipeline.databases.audit import AccessLog
 from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.databases.scripts import sql_folder
 from elv_pipeline.databases.sql_text import code_of
 from elv_pipeline.databases.statements import Statement
-from elv_pipeline.ingest.extracts.columns import admitted, text_column
+from elv_pipeline.ingest.extracts.columns import admitted, contracts_of, text_column
+from elv_pipeline.ingest.extracts.extract import Source, extract_all
+from elv_pipeline.ingest.extracts.window import ExtractWindow
 from elv_pipeline.ingest.outreach_cleaning import clean_outreach
 from elv_pipeline_tests.databases.servers import PostgresDatabase, postgres_database, postgres_server
 
@@ -29,6 +33,7 @@ __all__ = ["postgres_database", "postgres_server"]
 SQL = Path(__file__).parents[2] / "sql"
 DATABASES = {"mssql": mssql.dialect(), "postgresql": postgresql.dialect(), "sqlite": sqlite.dialect()}
 CONTRACTS = {source.name: source for source in SOURCES}
+_SELECT = "SELECT ON ALL TABLES IN SCHEMA outreach"
 SINCE, UNTIL = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 3, 6, tzinfo=UTC)
 ROWS: dict[str, list[tuple[Any, ...]]] = {
     "contacts": [("C1", "Ada Example", "ada@example.org", "+49 170 1234567"), ("C2", None, None, None)],
@@ -124,8 +129,10 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
             for table, rows in ROWS.items()
             for row in rows
         ]
-        database.run(*statements("postgresql"), *inserts)
-        connection = database.connection(read_only=True)
+        reader = database.role("reader")
+        grants = (f"GRANT {what} TO {reader}" for what in ("USAGE ON SCHEMA outreach", _SELECT))
+        database.run(*statements("postgresql"), *inserts, *grants)
+        connection = database.connection(reader, read_only=True)
     engine = open_engine(connection, purpose="extract")
     yield engine
     engine.dispose()
@@ -219,6 +226,25 @@ def test_what_the_queries_deliver_is_clean(source: Engine) -> None:
     assert cleaned.gate.findings == ()
     assert cleaned.tables["outcomes"]["value_micros"].to_list() == [120_500_000]
     assert cleaned.tables["campaign_steps"]["wait_days"].to_list() == [0.0, 2.5]
+
+
+def test_an_extract_of_every_table_is_what_the_queries_deliver_without_a_word_of_a_reply(
+    source: Engine, tmp_path: Path
+) -> None:
+    queries = {table: query(table, source.dialect.name) for table in CONTRACTS}
+    found = extract_all(
+        queries,
+        source=Source(engine=source, audit=AccessLog(tmp_path / "access.jsonl"), contracts=contracts_of("outreach")),
+        window=ExtractWindow(since=SINCE, until=UNTIL, recorded_at=UNTIL, zone=ZoneInfo("UTC")),
+        folder=tmp_path / "extracts",
+    )
+    assert {table: snapshot.manifest.rows for table, snapshot in found.items()} == IN_WINDOW
+    events = pl.read_parquet(found["engagement_logs"].path)
+    assert "response_text" not in events.columns
+    assert "wann" not in str(events.rows()).casefold()
+    replies = events.filter(pl.col("event") == "replied")
+    assert replies.select("reply_characters", "reply_words", "reply_reading").rows() == [(11, 2, "read")]
+    assert events.filter(pl.col("event") == "sent")["reply_reading"].to_list() == [None]
 
 
 def test_the_schema_refuses_what_the_contracts_refuse(tmp_path: Path) -> None:

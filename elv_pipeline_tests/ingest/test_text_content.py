@@ -191,3 +191,20 @@ def test_every_text_of_the_alphabet_survives_being_misread(text: str) -> None:
         except UnicodeDecodeError:
             continue
         assert pl.select(repaired(pl.lit(misread))).item() == text
+
+
+def test_many_texts_have_what_each_has_by_itself_in_any_order() -> None:
+    """Planted: enough distinct texts for several threads; a number that is given twice would exchange properties."""
+    words = ("great", "bad", "not", "price", "call", "later", "thanks", "?")
+    shuffled = random.Random(7)
+    texts = [" ".join(shuffled.choices(words, k=1 + n % 9)) + f" x{n}" for n in range(20_000)]
+    whole = properties(*texts, *texts[:100])
+    assert whole["text"].to_list() == [*texts, *texts[:100]]
+    for n in range(0, 20_000, 997):
+        assert whole[n].rows() == properties(texts[n]).rows()
+
+
+@pytest.mark.parametrize("at", ["@", "\uff20", "\ufe6b"])
+def test_an_address_leaves_no_word_whatever_its_at_sign(at: str) -> None:
+    assert tokens(f"great.price{at}thanks.org") == []
+    assert properties(f"great.price{at}thanks.org")["reply_words"].to_list() == [0]

@@ -16,14 +16,20 @@ from uuid import UUID
 
 import polars as pl
 
-from elv_pipeline.contracts.lead_ads import SOURCES
+from elv_pipeline.contracts import lead_ads, outreach
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ContractError
 from elv_pipeline.ingest.parsing.text_table import safe_header_name
 
 _EXACT_BELOW = 2**53
-SOURCE_CONTRACTS: Mapping[str, TableContract] = {contract.name: contract for contract in SOURCES}
-"""Tables that a query may deliver, by name."""
+SOURCE_CONTRACTS: Mapping[str, TableContract] = {contract.name: contract for contract in lead_ads.SOURCES}
+"""Tables of lead ads that a query may deliver, by name."""
+_OUTREACH = {contract.name: contract for contract in outreach.SOURCES}
+
+
+def contracts_of(problem: str) -> Mapping[str, TableContract]:
+    """Tables of a problem that a query may deliver, by name; those of two problems may share one."""
+    return _OUTREACH if problem == "outreach" else SOURCE_CONTRACTS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ from elv_pipeline.ingest.extracts.snapshots import (
     remove_abandoned,
 )
 from elv_pipeline.ingest.extracts.window import ExtractWindow
+from elv_pipeline.ingest.outreach_replies import without_texts
 
 __all__ = ["ExtractWindow", "Source", "Transform", "extract", "extract_all"]
 
@@ -58,6 +59,7 @@ class Source:
         engine: of ``databases.connections.open_engine``, opened read-only.
         audit: where every access is noted.
         name: what messages call the connection.
+        contracts: the tables that may be read, in the order of reading (``columns.contracts_of``).
         attempts: how often an extract is tried where the reason passes.
         batch_rows: rows that are in memory at a time.
         transform: what is done to every batch of a table before it is written, such as hashing identifiers
@@ -71,6 +73,7 @@ class Source:
     engine: Engine
     audit: AccessLog
     name: str = "databases.source"
+    contracts: Mapping[str, TableContract] = field(default_factory=lambda: SOURCE_CONTRACTS)
     attempts: int = 4
     batch_rows: int = 100_000
     transform: Transform | None = None
@@ -117,10 +120,10 @@ def extract_all(
         ContractError: a query's columns are not those of its table.
         SourceError: the login can write, the database refuses, or it cannot be reached in the attempts allowed.
     """
-    unknown = [table for table in statements if table not in SOURCE_CONTRACTS]
+    unknown = [table for table in statements if table not in source.contracts]
     if unknown or not statements:
         wanted = ", ".join(map(repr, unknown)) or "no table"
-        raise ConfigError(f"extracts: {wanted} cannot be extracted; tables are {', '.join(SOURCE_CONTRACTS)}")
+        raise ConfigError(f"extracts: {wanted} cannot be extracted; tables are {', '.join(source.contracts)}")
     for table in statements:
         remove_abandoned(folder / table)
     with ExitStack() as leftovers:  # what is staged and not taken is removed, whatever happens
@@ -157,7 +160,7 @@ def _attempt(
                     folder=folder / table,
                     leftovers=of_this_attempt,
                 )
-                for table in SOURCE_CONTRACTS
+                for table in source.contracts
                 if table in statements
             ]
         leftovers.push(of_this_attempt.pop_all())
@@ -185,7 +188,7 @@ def _read(
     folder: Path,
     leftovers: ExitStack,
 ) -> _Read:
-    contract, place = SOURCE_CONTRACTS[table], statement.path.name
+    contract, place = source.contracts[table], statement.path.name
     since, until = window.bounds(contract)
     left_out: list[int] = []
     started = time.perf_counter()
@@ -198,9 +201,10 @@ def _read(
                 place=place,
                 batch_rows=source.batch_rows,
             )
-            inside = _inside(answer.frames, contract=contract, window=window, place=place)
+            read = (without_texts(frame) for frame in answer.frames)  # before anything else sees what a person wrote
+            inside = _inside(read, contract=contract, window=window, place=place)
             frames = _stored(inside, table, source=source, place=place, left_out=left_out)
-            rows = leftovers.enter_context(staged(frames, folder=folder, marks=source.marks))
+            rows = leftovers.enter_context(staged(frames, folder=folder, marks=source.marks, contract=contract))
         except DBAPIError as error:
             if is_transient(error, dialect=connection.dialect.name):
                 raise

@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.home import write_atomically
 from elv_pipeline.ingest.extracts.snapshots import (
     Snapshot,
@@ -29,7 +30,7 @@ from elv_pipeline.ingest.extracts.snapshots import (
     snapshot_name,
     snapshots_in,
 )
-from elv_pipeline.ingest.personal_values import Door, emptied, personal_mark
+from elv_pipeline.ingest.personal_values import Door, Watched, emptied, personal_mark, watched
 
 _SEEDS = (20_250_331, 7_919)
 """Of two independent 64-bit hashes of a row; their sums do not depend on the order of rows."""
@@ -58,18 +59,22 @@ class StagedRows:
 
 @contextmanager
 def staged(
-    frames: Iterable[pl.DataFrame], *, folder: Path, marks: Mapping[str, str] | None = None
+    frames: Iterable[pl.DataFrame],
+    *,
+    folder: Path,
+    marks: Mapping[str, str] | None = None,
+    contract: TableContract | None = None,
 ) -> Iterator[StagedRows]:
     """Write frames of one schema, at least one, as they come, and remove what was not taken from the hidden place.
 
-    E-mail addresses and phone numbers are emptied on the way, and what was found is noted in the file
-    (``personal_values``): the door of an extract has no way around it.
+    E-mail addresses and phone numbers are emptied on the way, by the rules of the table's ``contract``, and what was
+    found is noted in the file (``personal_values``): the door of an extract has no way around it.
     Memory is that of three batches, whatever their number: one that is fetched, one that is written, and the writer's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".{uuid4().hex[:12]}.staged"
     try:
-        yield _admitted(frames, path=path, marks=marks or {})
+        yield _admitted(frames, path=path, marks=marks or {}, rules=watched(contract))
     finally:
         path.unlink(missing_ok=True)
 
@@ -132,8 +137,8 @@ class _Content:
         return hashlib.sha256(repr((columns, self.rows, self.sums)).encode()).hexdigest()
 
 
-def _admitted(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, str]) -> StagedRows:
-    door = Door(path.parent.name)
+def _admitted(frames: Iterable[pl.DataFrame], *, path: Path, marks: Mapping[str, str], rules: Watched) -> StagedRows:
+    door = Door(path.parent.name, rules)
 
     def found() -> Mapping[str, str]:
         return personal_mark(door.told())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -195,12 +195,16 @@ def remove_abandoned(folder: Path, *, now: float | None = None) -> list[str]:
     return sorted(file.name for file in old)
 
 
-def purge_snapshots(folder: Path, *, recorded_before: datetime, dry_run: bool = False) -> list[Snapshot]:
+def purge_snapshots(
+    folder: Path, *, recorded_before: datetime, dry_run: bool = False, keep: Collection[str] = ()
+) -> list[Snapshot]:
     """Remove old snapshots of a table and return them; the newest one always stays, however old. Idempotent.
 
+    Names of files in ``keep`` stay, too.
     The manifest goes first, so that a snapshot never stands without its rows.
     """
-    old = [found for found in snapshots_in(folder)[:-1] if found.manifest.recorded_at < recorded_before]
+    earlier = [found for found in snapshots_in(folder)[:-1] if found.path.name not in keep]
+    old = [found for found in earlier if found.manifest.recorded_at < recorded_before]
     for snapshot in old if not dry_run else ():
         manifest_path(snapshot.path).unlink(missing_ok=True)
         snapshot.path.unlink(missing_ok=True)

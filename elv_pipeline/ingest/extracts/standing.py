@@ -8,15 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from elv_pipeline.ingest.coverage import Span
 
-if TYPE_CHECKING:
-    from elv_pipeline.ingest.intake import Arrival
+
+class Speaking(Protocol):
+    """A file of an export, and which days it speaks for.
+
+    Attributes:
+        span: first and last day of its rows; None where they have none.
+        covered: of a snapshot, first and last of the days that lie wholly in its window.
+        query: of a snapshot, digest of its query.
+        loads: of delivery, when its figures were recorded.
+    """
+
+    @property
+    def span(self) -> Span | None: ...  # noqa: D102
+    @property
+    def covered(self) -> Span | None: ...  # noqa: D102
+    @property
+    def query(self) -> str | None: ...  # noqa: D102
+    @property
+    def loads(self) -> Sequence[object]: ...  # noqa: D102
 
 
-def standing_of(arrivals: Sequence[Arrival], *, span: Span | None = None) -> list[tuple[Arrival, tuple[Span, ...]]]:
+File = TypeVar("File", bound=Speaking)
+
+
+def standing_of(arrivals: Sequence[File], *, span: Span | None = None) -> list[tuple[File, tuple[Span, ...]]]:
     """The files that still have a say, oldest first, each with the days of which a later snapshot says everything.
 
     A snapshot holds all rows of its window. A row of an older one that it lacks is gone: an outcome was withdrawn, a
@@ -30,8 +50,8 @@ def standing_of(arrivals: Sequence[Arrival], *, span: Span | None = None) -> lis
         arrivals: files of one export, oldest first.
         span: the days that are asked for; None: all.
     """
-    found: list[tuple[Arrival, tuple[Span, ...]]] = []
-    later: list[Arrival] = []
+    found: list[tuple[File, tuple[Span, ...]]] = []
+    later: list[File] = []
     for arrival in reversed(arrivals):
         replaced = joined([each.covered for each in later if each.covered])
         without = () if arrival.loads or arrival.span is None else replaced
@@ -53,7 +73,7 @@ def joined(spans: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
-def _is_of_an_older_query(arrival: Arrival, later: Sequence[Arrival]) -> bool:
+def _is_of_an_older_query(arrival: Speaking, later: Sequence[Speaking]) -> bool:
     """Whether a table without days, such as a map, has been read by another query since, wherever this one had read.
 
     A window replaces none of its rows, which are known by their key, so those of an edited query would stand for ever.

@@ -16,7 +16,12 @@ from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.errors import ConfigError, ContractError
 from elv_pipeline.ingest.extracts.snapshots import first_whole_day
 
-_WINDOW_COLUMN = {"leads": "created_time", "outcomes": "recorded_time"}
+FIRST_RECORD = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before anything that a database could have recorded."""
+_WINDOW_COLUMN = {"leads": "created_time", "outcomes": "recorded_time", "engagement_logs": "recorded_time"}
+READ_WHOLE = frozenset({"contacts", "campaigns", "campaign_steps"})
+"""Tables of which every extract reads all rows: what refers to them may be younger by years, and a correction of an old
+row, or its erasure, must arrive."""
 _SLACK = timedelta(minutes=10)
 """Two columns of one row may differ by a moment; a wrong clock differs by a quarter of an hour at least."""
 
@@ -31,6 +36,8 @@ class ExtractWindow:
         recorded_at: when the extract is made, rounded up to the second that the name of a snapshot can carry.
         zone: the configured time zone; tables by day are read for the local days that begin in the window.
         naive_zones: the zone in which a table's times without offset are read, where it is not ``zone``.
+        begins: of outreach, the first moment of the calendar. A window from there reaches back to the first record: an
+            event of the first day may belong to an enrollment, a step and a sending of the year before.
     """
 
     since: datetime
@@ -38,6 +45,7 @@ class ExtractWindow:
     recorded_at: datetime
     zone: ZoneInfo
     naive_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+    begins: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse a window without length or zone.
@@ -61,9 +69,13 @@ class ExtractWindow:
     def bounds(self, contract: TableContract) -> tuple[datetime, datetime]:
         """What ``:since`` and ``:until`` stand for: moments, and for delivery by day the local days as midnights.
 
+        Tables of ``READ_WHOLE`` are read from the first record on, whatever the window.
+
         Raises:
             ConfigError: no day of such a table lies in the window.
         """
+        if contract.name in READ_WHOLE or (self.begins is not None and self.since <= self.begins):
+            return FIRST_RECORD, self.until
         if "date" not in contract.names:
             return self.since, self.until
         first, end = first_whole_day(self.since, self.zone), self.until.astimezone(self.zone).date()
@@ -91,7 +103,7 @@ class ExtractWindow:
             since, until = self.bounds(contract)
             times, slack = _as_days(frame[name]).cast(UTC_TIME), timedelta()
         else:
-            since, until, slack = self.since, self.until, _SLACK
+            (since, until), slack = self.bounds(contract), _SLACK
             times = _as_moments(frame[name], zone=self.naive_zones.get(contract.name, self.zone))
         outside = int(((times < since - slack) | (times >= until + slack)).sum())
         if outside:

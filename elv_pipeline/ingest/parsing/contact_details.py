@@ -20,9 +20,11 @@ from itertools import pairwise
 import polars as pl
 
 # What few names of ads have; only these texts are looked at closely.
-_MAYBE_EMAIL = r"(?i)\S(?:@|\x{FF20}|%40)\S*\."
+_AT = r"(?:[@\x{FE6B}\x{FF20}]|%40)"
+"""An at-sign: plain, small, full-width (both are plain ones in Unicode's compatibility form), or as in an address."""
+_MAYBE_EMAIL = rf"(?i)\S{_AT}\S*\."
 _MAYBE_PHONE = r"\d(?:[\s()./\x{2010}-\x{2015}-]{0,3}\d){7}"
-_MAYBE_ID = r"@|^(?:p:)?[+\x{FF0B}]"
+_MAYBE_ID = rf"{_AT}|^(?:p:)?[+\x{{FF0B}}]"
 
 _EMAIL = re.compile(
     r"[\w.+'-]*\w(?:@|%40)(?:[\w-]+\.)*(?:[\w-]*[^\W\d_][\w-]*|\d+(?=\.(?:com|net|org|cn|de)\b))"
@@ -46,6 +48,9 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 """What stands before a number that is meant to be dialled. Not "mobile", which names devices and placements."""
+MASK = "{contact details}"
+"""What stands for an address or a number in a text that is needed otherwise; in the form of a placeholder."""
+_DETAIL = rf"\S*{_AT}\S*|\+?\(?\d(?:[\s()./\x{{2010}}-\x{{2015}}-]{{0,3}}\d){{5,}}"
 _FEWEST_DIGITS, _MOST_DIGITS = 8, 15  # E.164 allows 15
 _CONTAINED = 9
 """Digits of a national number amid other text: eight are a pair of years, sizes or postcodes too often."""
@@ -63,6 +68,20 @@ def contact_details(texts: pl.Series) -> pl.Series:
 def contact_ids(texts: pl.Series) -> pl.Series:
     """The same for identifiers: addresses, and numbers in international writing; all other digits are an id's own."""
     return _judged(texts, texts.str.contains(_MAYBE_ID), has_contact_id)
+
+
+def masked(texts: pl.Series) -> pl.Series:
+    """The texts with ``MASK`` for what is an e-mail address or a phone number in them; null stays null.
+
+    Only texts that hold one are changed. Of these anything that may be a part of it goes: any long number, and any word
+    with an at-sign. What is recognised even then, such as a number in the digits of another script, takes all with it.
+    """
+    personal = contact_details(texts)
+    if not personal.any():
+        return texts
+    parts = texts.str.replace_all(_DETAIL, MASK)
+    safe = parts.zip_with(~contact_details(parts), pl.Series([MASK]).new_from_index(0, len(parts)))
+    return safe.zip_with(personal, texts).alias(texts.name)
 
 
 @lru_cache(maxsize=1 << 17)  # batches of an extract repeat the names of ads, many of which hold a date

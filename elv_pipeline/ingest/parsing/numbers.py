@@ -58,9 +58,28 @@ def count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
         ~pl.col(column).str.contains(_MAYBE_GROUPED),
         place=place,
         rule="it could be a thousand or a one with decimals",
-        remedy="If points separate thousands, set decimal_comma: true for this export, else export whole numbers.",
+        remedy="If points separate thousands, set decimal_comma: true where this export has it, else export whole "
+        "numbers.",
     )
     return text.str.extract(r"^([-+]?[0-9]+)").cast(pl.Int64)
+
+
+def known_count_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
+    """Whole numbers of which some are not known: as ``count_column`` reads them, null where empty.
+
+    Args:
+        frame: with ``source_row`` and the column as text.
+        column: its name.
+        place: what messages call the file.
+
+    Raises:
+        ContractError: a value is no whole number, or its point may separate thousands.
+    """
+    known = frame[column].is_not_null()
+    counts = pl.repeat(None, frame.height, dtype=pl.Int64, eager=True).alias(column)
+    if not known.any():
+        return counts
+    return counts.scatter(known.arg_true(), count_column(frame.filter(known), column=column, place=place))
 
 
 def micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
@@ -80,23 +99,24 @@ def micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
     return _micros(frame, column=column, place=place, remedy=remedy)
 
 
-def known_micros_column(frame: pl.DataFrame, *, column: str, place: str) -> pl.Series:
-    """Amounts about people of which some are not known: as ``micros_column`` reads them, null where empty.
+def known_micros_column(frame: pl.DataFrame, *, column: str, place: str, about_people: bool = True) -> pl.Series:
+    """Amounts of which some are not known: as ``micros_column`` reads them, null where empty.
 
     Args:
         frame: with ``source_row`` and the column as text.
         column: its name.
         place: what messages call the file.
+        about_people: whether the text of a bad value may be somebody's name; then only its form is told.
 
     Raises:
-        ContractError: a value is no plain number; its form is told, not the text, which may be somebody's name.
+        ContractError: a value is no plain number.
     """
     known = frame[column].is_not_null()
     amounts = pl.repeat(None, frame.height, dtype=pl.Int64, eager=True).alias(column)
     if not known.any():
         return amounts
     remedy = f"Export {column} as a raw number such as 1234.50, 0 for worth nothing, and leave it empty while unknown."
-    parsed = _micros(frame.filter(known), column=column, place=place, remedy=remedy, about_people=True)
+    parsed = _micros(frame.filter(known), column=column, place=place, remedy=remedy, about_people=about_people)
     return amounts.scatter(known.arg_true(), parsed)
 
 

@@ -12,11 +12,11 @@ from elv_pipeline.ingest.parsing.row_rules import RowRule, SiftedRows
 from elv_pipeline.ingest.parsing.timestamps import ParsedTimes, TimeColumn, parse_times
 from elv_pipeline.ingest.source_file import SOURCE_ROW, SourceFile
 from elv_pipeline.settings import PipelineConfig
-from elv_pipeline.settings_exports import TableRules
+from elv_pipeline.settings_exports import ReadingRules, TableRules
 
 
 def contract_texts(
-    source: SourceFile, *, contract_names: tuple[str, ...], rules: TableRules, times: tuple[str, ...]
+    source: SourceFile, *, contract_names: tuple[str, ...], rules: ReadingRules, times: tuple[str, ...]
 ) -> pl.DataFrame:
     """All columns of the contract as text; absent optional ones are null, and so are configured null values.
 
@@ -39,7 +39,7 @@ def times_of(
     *,
     table: str,
     column: str,
-    rules: TableRules,
+    rules: ReadingRules,
     config: PipelineConfig,
     end_of_day: bool = False,
 ) -> ParsedTimes:

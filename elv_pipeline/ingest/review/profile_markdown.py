@@ -11,10 +11,13 @@ from typing import Any
 
 from elv_pipeline.ingest.review.data_checks import DATA_CHECKS
 from elv_pipeline.ingest.review.outcome_values import values_in_words
+from elv_pipeline.ingest.review.outreach_profile import outreach_profile_markdown
 
 
 def profile_markdown(content: Mapping[str, Any]) -> str:
     """The profile for people; keys that an older document lacks are left out."""
+    if content.get("problem") == "outreach":
+        return outreach_profile_markdown(content)
     lines = [f"# Data profile of {content['name']}", "", *_summary(content), ""]
     lines += _readiness(content["readiness"])
     if content.get("fix_first"):

@@ -29,8 +29,9 @@ from elv_pipeline.ingest.extracts.snapshots import is_snapshot_name, manifest_of
 from elv_pipeline.ingest.locations import is_url
 from elv_pipeline.privacy import hasher_of
 from elv_pipeline.publishing.erasure.forget_scores import count_scores, delete_scores, score_databases
-from elv_pipeline.publishing.erasure.places import files_of, is_ours, owner_of, source_files
-from elv_pipeline.publishing.erasure.sought import ERASED, Sought
+from elv_pipeline.publishing.erasure.people import all_ids_of
+from elv_pipeline.publishing.erasure.places import files_of, is_ours, names_of, owner_of, source_files
+from elv_pipeline.publishing.erasure.sought import ERASED, LEAD_COLUMNS, Sought
 from elv_pipeline.publishing.erasure.traces import (
     clean_free_pages,
     count_in,
@@ -104,9 +105,11 @@ def forget(
 ) -> ForgetReport:
     """Erase a lead from everything that this home holds of it, keep it out, and search for what is left.
 
+    Of outreach, a contact with all its enrollments, or one enrollment, and with them the moments that were scored.
+
     Args:
         home: the state folder; nothing else may write it meanwhile.
-        config: whose lead it is; rows of other organisations stay.
+        config: whose lead it is; rows of other organisations stay. Of targets that share their tables any one will do.
         entity_id: the id as the exports have it, or as it is stored.
         scores: database of the scores; None: there is none. The scores that the home keeps itself are erased
             anyway: they may be of the time before there was a database.
@@ -117,7 +120,8 @@ def forget(
         ConfigError: no id, or ids are hashed and there is no key.
         SourceError: the database of scores cannot be reached or refuses; no file was changed.
     """
-    sought = _sought(config, entity_id)
+    names = names_of(home, config)
+    sought = _sought(home, config, entity_id, names)
     tombstones = _keep_out(home, config, sought)
     # Scores first: a database that cannot be reached is found out before anything was erased.
     deleted = Counter[str]()
@@ -126,12 +130,12 @@ def forget(
             deleted.update(delete_scores(engine, org_id=config.org_id, ids=sought.ids))
     sources = source_files(config)
     for file in files_of(home):
-        if is_ours(home, config, file, sources):
+        if is_ours(home, names, file, sources):
             clean_free_pages(file, sought)
-    plan = _planned(home, config, sought)
+    plan = _planned(home, config, sought, names)
     erased = _erase(home, plan, sought)
     _finish(home, config, plan, at=now)
-    remaining, not_ours, searched = _search(home, config, sought)
+    remaining, not_ours, searched = _search(home, config, sought, names)
     if scores is not None and (left := count_scores(scores, org_id=config.org_id, ids=sought.ids)):
         remaining = (*remaining, Place(file="the database of scores", places=left, why="written meanwhile"))
     report = ForgetReport(
@@ -150,17 +154,21 @@ def forget(
     return report
 
 
-def _sought(config: PipelineConfig, entity_id: str) -> Sought:
+def _sought(home: Home, config: PipelineConfig, entity_id: str, names: frozenset[str]) -> Sought:
     name = entity_id.strip()
     if not name:
         raise ConfigError("no id was given; give the id of the lead as its export has it. Use --id <lead_id>.")
     hasher = hasher_of(config)
-    hashed = hasher.text(name) if hasher is not None and "lead_id" in hasher.columns else name
-    return Sought(tuple(dict.fromkeys((name, hashed))))
+    hashed = hasher.text(name) if hasher is not None and set(LEAD_COLUMNS) & set(hasher.columns) else name
+    ids = tuple(dict.fromkeys((name, hashed)))
+    if config.problem == "outreach":
+        known = Forgotten.load(forgotten_file(home, config.shared_name))
+        ids = all_ids_of(home, ids, names=names, erased=known)
+    return Sought(ids)
 
 
 def _keep_out(home: Home, config: PipelineConfig, sought: Sought) -> int:
-    file = forgotten_file(home, config.name)
+    file = forgotten_file(home, config.shared_name)
     known = Forgotten.load(file)
     further = known.with_ids(sought.ids)
     if further.tombstones != known.tombstones:
@@ -172,18 +180,18 @@ def _keep_out(home: Home, config: PipelineConfig, sought: Sought) -> int:
 
 
 def _journal(home: Home, config: PipelineConfig) -> Path:
-    return home.root / "forgotten" / f"{config.name}.unfinished.json"
+    return home.root / "forgotten" / f"{config.shared_name}.unfinished.json"
 
 
-def _planned(home: Home, config: PipelineConfig, sought: Sought) -> list[Path]:
+def _planned(home: Home, config: PipelineConfig, sought: Sought, names: frozenset[str]) -> list[Path]:
     """Files to rewrite, and those of an erasure that was cut short: their manifests may not be up to date."""
-    sources, own = source_files(config), {forgotten_file(home, config.name), _journal(home, config)}
+    sources, own = source_files(config), {forgotten_file(home, config.shared_name), _journal(home, config)}
     found = [
         file
         for file in files_of(home)
         if file not in own
         and file != home.root / "scores.db"
-        and is_ours(home, config, file, sources)
+        and is_ours(home, names, file, sources)
         and count_in(file, sought)
         and is_rewritable(file)
     ]
@@ -260,7 +268,7 @@ def _digest(file: Path) -> str:
 
 
 def _search(
-    home: Home, config: PipelineConfig, sought: Sought
+    home: Home, config: PipelineConfig, sought: Sought, names: frozenset[str]
 ) -> tuple[tuple[Place, ...], tuple[Place, ...], dict[str, int]]:
     """Look into every file of the home, ours or not: bytes, rows, cells, values."""
     sources, searched = source_files(config), dict[str, int]()
@@ -278,7 +286,7 @@ def _search(
         if file.resolve() in sources and not is_snapshot_name(file.name):
             why = "an export that you keep; the lead is left out when it is read, delete it at its source"
             not_ours.append(Place(file=name, places=places, why=why))
-        elif owner not in (None, config.name):
+        elif owner not in (None, *names):
             why = f"of configuration {owner}; forget the id there, too, if it is the same person"
             not_ours.append(Place(file=name, places=places, why=why))
         else:

@@ -25,6 +25,7 @@ PER_CONFIGURATION = (
     "validation",
     "monitoring",
     "alerts",
+    "proposals",
     "configurations",
 )
 """Folders of a home whose entries begin with the name of a configuration."""
@@ -69,8 +70,19 @@ def source_files(config: PipelineConfig) -> set[Path]:
     return found
 
 
-def is_ours(home: Home, config: PipelineConfig, file: Path, sources: set[Path]) -> bool:
-    """Whether a file is for this configuration to rewrite: its own or shared by all, and no export."""
+def names_of(home: Home, config: PipelineConfig) -> frozenset[str]:
+    """Every name under which a home keeps what is known of the same people.
+
+    Targets of one file share the tables that they are learned from, and each has rows and scores of its own.
+    """
+    if not config.family:
+        return frozenset({config.name})
+    family = {known.name for known in home.registered() if known.family == config.family}
+    return frozenset({config.name, config.family, *family})
+
+
+def is_ours(home: Home, names: frozenset[str], file: Path, sources: set[Path]) -> bool:
+    """Whether a file is for these configurations to rewrite: their own or shared by all, and no export."""
     if is_snapshot_name(file.name):
-        return owner_of(home, file) == config.name
-    return file.resolve() not in sources and owner_of(home, file) in (None, config.name)
+        return owner_of(home, file) in names
+    return file.resolve() not in sources and owner_of(home, file) in (None, *names)

@@ -19,8 +19,8 @@ from typing import Any
 
 import polars as pl
 
-LEAD_COLUMNS = ("lead_id", "enrollment_id")
-"""Columns whose rows are about one lead."""
+LEAD_COLUMNS = ("lead_id", "enrollment_id", "contact_id")
+"""Columns whose rows are about one lead, or one person."""
 ERASED = "(erased)"
 _SHORTEST_TEXT, _SHORTEST_NUMBER = 6, 9
 

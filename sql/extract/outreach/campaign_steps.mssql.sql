@@ -7,8 +7,10 @@
 -- template_text is the template with its {placeholders}, never a message that was sent to somebody. A changed text is a
 -- new row with its own valid_from and recorded_at, so that each message is known by the text that it was made of.
 --
--- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local. An index on the
--- column of the window keeps the query from reading the whole table.
+-- Every extract reads this table whole: :since is the beginning of 1970, so that a correction or an erasure of an old
+-- row arrives, and what refers to the table may be younger than it by years.
+--
+-- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local.
 SELECT
     CONVERT(varchar(64), s.step_id)                 AS step_id,
     CONVERT(varchar(64), s.campaign_id)             AS campaign_id,

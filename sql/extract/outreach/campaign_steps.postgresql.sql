@@ -7,9 +7,11 @@
 -- template_text is the template with its {placeholders}, never a message that was sent to somebody. A changed text is a
 -- new row with its own valid_from and recorded_at, so that each message is known by the text that it was made of.
 --
+-- Every extract reads this table whole: :since is the beginning of 1970, so that a correction or an erasure of an old
+-- row arrives, and what refers to the table may be younger than it by years.
+--
 -- Times are timestamptz here. A timestamp without time zone needs its zone, in every place:
 -- x AT TIME ZONE 'Europe/Berlin'
--- An index on the column of the window keeps the query from reading the whole table.
 SELECT
     s.step_id         AS step_id,
     s.campaign_id     AS campaign_id,

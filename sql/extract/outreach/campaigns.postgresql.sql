@@ -6,9 +6,11 @@
 --
 -- campaign_name is shown on pages; it must not name a person.
 --
+-- Every extract reads this table whole: :since is the beginning of 1970, so that a correction or an erasure of an old
+-- row arrives, and what refers to the table may be younger than it by years.
+--
 -- Times are timestamptz here. A timestamp without time zone needs its zone, in every place:
 -- x AT TIME ZONE 'Europe/Berlin'
--- An index on the column of the window keeps the query from reading the whole table.
 SELECT
     g.campaign_id    AS campaign_id,
     g.campaign_name  AS campaign_name,

@@ -6,8 +6,10 @@
 --
 -- campaign_name is shown on pages; it must not name a person.
 --
--- Times are texts in ISO 8601 here, with an offset or in UTC; datetime() gives UTC, and the Z says so. An index on the
--- column of the window keeps the query from reading the whole table.
+-- Every extract reads this table whole: :since is the beginning of 1970, so that a correction or an erasure of an old
+-- row arrives, and what refers to the table may be younger than it by years.
+--
+-- Times are texts in ISO 8601 here, with an offset or in UTC; datetime() gives UTC, and the Z says so.
 SELECT
     g.campaign_id                  AS campaign_id,
     g.campaign_name                AS campaign_name,

@@ -10,8 +10,10 @@
 -- deliver created_at as recorded_time there, and only columns that never change. Names, addresses and phone numbers
 -- stay in contacts, from which nothing is selected.
 --
--- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local. An index on the
--- column of the window keeps the query from reading the whole table.
+-- Every extract reads this table whole: :since is the beginning of 1970, so that a correction or an erasure of an old
+-- row arrives, and what refers to the table may be younger than it by years.
+--
+-- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local.
 SELECT
     CONVERT(varchar(64), c.contact_id)              AS contact_id,
     c.[source]                                      AS [source],

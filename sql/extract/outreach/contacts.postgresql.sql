@@ -10,9 +10,11 @@
 -- deliver created_at as recorded_time there, and only columns that never change. Names, addresses and phone numbers
 -- stay in contacts, from which nothing is selected.
 --
+-- Every extract reads this table whole: :since is the beginning of 1970, so that a correction or an erasure of an old
+-- row arrives, and what refers to the table may be younger than it by years.
+--
 -- Times are timestamptz here. A timestamp without time zone needs its zone, in every place:
 -- x AT TIME ZONE 'Europe/Berlin'
--- An index on the column of the window keeps the query from reading the whole table.
 SELECT
     c.contact_id            AS contact_id,
     c.source                AS source,

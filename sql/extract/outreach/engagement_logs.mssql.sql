@@ -5,11 +5,14 @@
 -- two adjoining windows.
 --
 -- The window runs over the moment the event was written down, not the moment it happened: nothing may use it before.
--- response_text is selected for replies alone. The lake keeps its length, questions, sentiment and hashed words of a
--- closed vocabulary, never the text. An extract's snapshot holds what this query delivers, the text included: leave the
--- column away where it must not leave the database.
+-- response_text is selected for replies alone. Its length, questions, sentiment and hashed words of a closed vocabulary
+-- are worked out in memory, batch by batch, and are all that a snapshot holds: no file ever has the text. Leave the
+-- column away where it must not leave the database at all.
 -- Only of enrollments that the query of enrollments delivers, so of no test: what refers to none is dropped, and much
 -- of it refuses the run.
+--
+-- The extract that begins at start_date has the beginning of 1970 as :since: an event of the first day may belong to an
+-- enrollment or a sending of the year before. The others read their window.
 --
 -- Times are datetime2 in UTC here. The text with Z says so; without it a time would be read as local. An index on the
 -- column of the window keeps the query from reading the whole table.

@@ -11,6 +11,9 @@
 -- Only of enrollments that the query of enrollments delivers, so of no test: what refers to none is dropped, and much
 -- of it refuses the run.
 --
+-- The extract that begins at start_date has the beginning of 1970 as :since: an event of the first day may belong to an
+-- enrollment or a sending of the year before. The others read their window.
+--
 -- Times are timestamptz here. A timestamp without time zone needs its zone, in every place:
 -- x AT TIME ZONE 'Europe/Berlin'
 -- An index on the column of the window keeps the query from reading the whole table.
