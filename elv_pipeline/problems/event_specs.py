@@ -15,6 +15,8 @@ from elv_pipeline.problems.feature_specs import FeatureColumn, Level
 
 EVENTS = "engagement_logs"
 OUTCOMES = "outcomes"
+TOUCHES = ("sent", "called")
+"""Events that begin a step: a message is sent, a call is made."""
 _KNOWN = ((EVENTS, "event"), (EVENTS, "event_time"), (EVENTS, "recorded_time"))
 _MOMENT = (("moments", "prediction_time"),)
 _REACHED = ((EVENTS, "event_time"), (EVENTS, "recorded_time"), ("enrollments", "enrolled_time"))
@@ -99,18 +101,19 @@ class EventIntervals:
 class ReplyLatency:
     """Mean hours from sending a step to the first response of each kind, over the steps that have one.
 
-    From the first known ``sent`` of a step to its first known response at or after it; null without any.
+    From the first known event ``sent`` of a step to its first known response at or after it; null without any. Where
+    ``called`` both begins steps and answers them, it answers what was sent before it, and never another call.
     """
 
     responses: tuple[str, ...]
-    sent: str = "sent"
+    sent: tuple[str, ...] = ("sent",)
 
     def columns(self) -> list[FeatureColumn]:
         """One column a response."""
         return [
             _numeric(
-                f"hours_from_{self.sent}_to_{response}_mean",
-                f"Mean hours from '{self.sent}' to the first '{response}' of the same step",
+                f"hours_from_{'_or_'.join(self.sent)}_to_{response}_mean",
+                f"Mean hours from '{_listed(self.sent)}' to the first '{response}' of the same step",
                 (EVENTS, "step_id"),
             )
             for response in self.responses
@@ -153,7 +156,7 @@ class StepPosition:
     first ``sent``, or from the enrollment where there is none. Everything of the step itself is null at enrollment.
     """
 
-    sent: str = "sent"
+    sent: tuple[str, ...] = ("sent",)
 
     def columns(self) -> list[FeatureColumn]:
         """Position, steps left, hours in the step, planned and actual wait with their difference, the next wait."""
@@ -164,7 +167,11 @@ class StepPosition:
         return [
             _numeric("step_position", "Position of the moment's step; 0 at enrollment", position, known=False),
             _numeric("steps_left", "Steps of the campaign behind this position", position, *planned[1:], known=False),
-            _numeric("hours_in_step", f"Hours from the first '{self.sent}' of the moment's step to the moment", *step),
+            _numeric(
+                "hours_in_step",
+                f"Hours from the first '{_listed(self.sent)}' of the moment's step to the moment",
+                *step,
+            ),
             _numeric("planned_wait_hours", "Planned hours from the step before to this one", *planned, known=False),
             _numeric("actual_wait_hours", "Hours from the step before, or enrollment, to this step", *step, began),
             _numeric("wait_excess_hours", "Actual minus planned hours of waiting", *step, *planned, began),
@@ -320,12 +327,20 @@ class AnchoredTarget:
         outcome: name of the outcome in ``outcomes``.
         window_days: how long after the anchor the outcome counts.
         anchor_events: the window begins at the enrollment's first event of these kinds; empty: at the prediction time.
+        anchor_within_days: a moment whose window begins later than this after it has no label; None: however late.
+            Without such an end a label of the training rows could be decided among the rows that judge the model.
     """
 
     name: str
     outcome: str
     window_days: int
     anchor_events: tuple[str, ...] = ()
+    anchor_within_days: int | None = None
+
+    @property
+    def reach_days(self) -> int:
+        """Days after a moment within which its label is decided."""
+        return self.window_days + (self.anchor_within_days or 0)
 
     @property
     def probability_column(self) -> str:

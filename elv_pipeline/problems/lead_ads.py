@@ -81,6 +81,7 @@ LEAD_ADS = ScoringProblem(
         HashedTokens(table="adset_targeting", key="adset_id", column="audience_keywords", name="audience", buckets=64),
     ),
     hierarchy_lookback_days=90,
+    calibration_columns=("category_platform", "category_creative_type"),
 )
 
 

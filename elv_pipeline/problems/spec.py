@@ -6,14 +6,14 @@ choices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+from elv_pipeline.problems.contact_specs import ContactHistory
+from elv_pipeline.problems.event_specs import AnchoredTarget, EventSpec
 from elv_pipeline.problems.feature_specs import (
     Attribute,
-    Calendar,
     FeatureColumn,
-    FeatureSpec,
     HashedTokens,
     KnownAttribute,
     Level,
@@ -21,6 +21,10 @@ from elv_pipeline.problems.feature_specs import (
     OutcomeHistory,
     WindowSum,
 )
+from elv_pipeline.problems.feature_specs import FeatureSpec as AdFeatureSpec
+from elv_pipeline.problems.step_specs import StepContent
+
+FeatureSpec = AdFeatureSpec | EventSpec | StepContent | ContactHistory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,9 @@ class ScoringProblem:
         levels: hierarchy, most specific first.
         features: declarations, in column order.
         hierarchy_lookback_days: how far back the ads export is read to place an id in its hierarchy.
+        targets: what may be predicted of a row, by the configuration's name of it; empty where the outcomes export
+            itself is the only target.
+        calibration_columns: categories beside the campaign whose parts are calibrated against each other.
     """
 
     name: str
@@ -65,6 +72,19 @@ class ScoringProblem:
     levels: tuple[Level, ...]
     features: tuple[FeatureSpec, ...]
     hierarchy_lookback_days: int
+    targets: Mapping[str, AnchoredTarget] = field(default_factory=dict)
+    calibration_columns: tuple[str, ...] = ()
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """Ids of the levels that a row belongs to, most specific first."""
+        return tuple(level.key for level in self.levels)
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """What every table of rows begins with: which row, when, where, and how that was found."""
+        entity = () if self.entity_key == "lead_id" else (self.entity_key,)
+        return ("lead_id", "created_time", "day", *self.id_columns, *entity, "join_method")
 
     def levels_at_hand(self, data: DataAtHand) -> list[Level]:
         """Levels whose id can exist in the data at hand."""
@@ -124,9 +144,9 @@ def _columns_of(feature: FeatureSpec, levels: Sequence[Level], data: DataAtHand,
         return feature.columns(levels=mix_levels(feature, levels, data), lag_days=lag_days)
     if isinstance(feature, OutcomeHistory):
         return feature.columns(levels=levels, with_outcomes=data.has_outcomes)
-    if isinstance(feature, Calendar):
-        return feature.columns()
-    return feature.columns() if is_available(feature, data) else []
+    if isinstance(feature, Attribute | KnownAttribute | HashedTokens):
+        return feature.columns() if is_available(feature, data) else []
+    return feature.columns()
 
 
 def mix_levels(mix: Mix, levels: Sequence[Level], data: DataAtHand) -> list[Level]:

@@ -103,44 +103,42 @@ def _with_anchor(rows: pl.LazyFrame, events: pl.LazyFrame, *, target: AnchoredTa
         .sort("enrollment_id", "anchor_recorded_time", "anchor_time")
         .unique("enrollment_id", keep="first", maintain_order=True)
     )
-    return rows.join(first, on="enrollment_id", how="left", validate="m:1")
+    joined = rows.join(first, on="enrollment_id", how="left", validate="m:1")
+    if target.anchor_within_days is None:
+        return joined
+    near = pl.col("anchor_time") <= pl.col("prediction_time") + timedelta(days=target.anchor_within_days)
+    return joined.with_columns(pl.when(near).then(name).alias(name) for name in ANCHOR_COLUMNS)
 
 
-def with_anchored_status(
-    labels: pl.LazyFrame, *, target: AnchoredTarget, observation: Observation, labelled: bool = True
+def labels_of_moments(
+    moments: pl.LazyFrame,
+    events: pl.LazyFrame,
+    outcomes: pl.LazyFrame | None,
+    *,
+    target: AnchoredTarget,
+    observed_until: datetime,
+    unobserved: Sequence[str] = (),
 ) -> pl.LazyFrame:
-    """Add ``label_status``, ``mature`` and ``y`` as ``labels.with_status`` does, and ``exclusion``.
+    """``anchored_label_times`` under the names of the core, ``lead_id`` and ``created_time``, without enrollments."""
+    return (
+        anchored_label_times(
+            moments, events, outcomes, target=target, observed_until=observed_until, unobserved=unobserved
+        )
+        .drop("enrollment_id")
+        .rename({"moment_id": "lead_id", "prediction_time": "created_time"})
+    )
 
-    The window begins at the anchor. An anchor that the observer does not know yet is none, and without one a moment is
-    unknown. A moment that was made at or after its outcome, or after its window had ended, is not trained: its status
-    is unknown, it has no ``y``, and ``exclusion`` says which; both judged by what the observer knows.
+
+def with_anchored_status(labels: pl.LazyFrame, *, target: AnchoredTarget, observation: Observation) -> pl.LazyFrame:
+    """Add ``label_status``, ``mature`` and ``y`` as ``labels.with_status`` does, which knows of anchors.
 
     Args:
         labels: see ``anchored_label_times``.
         target: gives the window, in place of the observation's.
         observation: what was known.
-        labelled: False where no outcomes export exists.
     """
-    seen = _seen(pl.col("anchor_recorded_time"), observation)
-    anchor = pl.when(seen).then("anchor_time").alias("created_time")
-    found = with_status(
-        labels.with_columns(anchor),
-        observation=replace(observation, window_days=target.window_days),
-        labelled=labelled,
-    )
-    recorded, withdrawn = pl.col("outcome_recorded_time"), pl.col("outcome_withdrawn_time")
-    stands = _seen(recorded, observation) & ~_seen(withdrawn, observation)
-    happened = stands & (pl.col("outcome_time") <= pl.col("prediction_time"))
-    reason = _exclusion(happened.fill_null(False), pl.col("created_time"), target=target)
-    excluded = pl.col("exclusion").is_not_null()
-    return (
-        found.with_columns(reason.alias("exclusion"), pl.col("mature").fill_null(False))
-        .with_columns(
-            pl.when(excluded).then(pl.lit("unknown")).otherwise("label_status").alias("label_status"),
-            pl.when(~excluded).then("y").alias("y"),
-        )
-        .drop("created_time")
-    )
+    named = labels.with_columns(pl.col("prediction_time").alias("created_time"))
+    return with_status(named, observation=replace(observation, window_days=target.window_days)).drop("created_time")
 
 
 def with_exclusion_at_prediction(
@@ -174,14 +172,6 @@ def with_exclusion_at_prediction(
     return rows.with_columns(
         _exclusion(pl.col("happened").fill_null(False), anchor, target=target).alias("exclusion")
     ).drop("happened", *ANCHOR_COLUMNS)
-
-
-def _seen(moment: pl.Expr, observation: Observation) -> pl.Expr:
-    """Whether what was recorded then is known to the observer; the same limits as in ``labels.with_status``."""
-    seen = moment <= observation.observed_until
-    if observation.origin is not None:
-        seen = seen & (moment < observation.origin)
-    return seen.fill_null(False)
 
 
 def _exclusion(happened: pl.Expr, anchor: pl.Expr, *, target: AnchoredTarget) -> pl.Expr:

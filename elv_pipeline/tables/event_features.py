@@ -22,9 +22,8 @@ from elv_pipeline.tables.day_blocks import Columns, Compiled, feature_batches
 from elv_pipeline.tables.element_history import ElementHistories, ObservedSpan
 from elv_pipeline.tables.event_totals import PairFeatures, compile_pairs
 from elv_pipeline.tables.moments import MOMENT_COLUMNS, SINCE, known_time, reaches, timetable, with_state
+from elv_pipeline.tables.pair_chunks import facts_by, pair_chunks
 
-PAIRS_AT_ONCE = 1 << 21
-"""Pairs of a moment and an event of its enrollment that are in memory together."""
 _EVENT_ORDER = ("enrollment_id", "time", "known", "kind", "step_id")
 
 
@@ -109,14 +108,14 @@ class CompiledEvents:
     def for_leads(self, leads: pl.DataFrame) -> Columns:
         """Read the events and campaigns that a block of moments can know; see ``Compiled``."""
         events = self._events(leads)
-        sizes = events.group_by("enrollment_id").agg(pl.len().alias("events"))
+        sizes = facts_by("enrollment_id", facts=events)
         context = self._context(leads)
 
         def columns(part: pl.DataFrame) -> pl.DataFrame:
             rows = part.select("moment_id").join(
                 context, on="moment_id", how="left", validate="1:1", maintain_order="left"
             )
-            chunks = [self._of_chunk(chunk, events) for chunk in _chunks(rows, sizes)]
+            chunks = [self._of_chunk(chunk, events) for chunk in pair_chunks(rows, sizes, key="enrollment_id")]
             return pl.concat(chunks) if chunks else self._of_chunk(rows, events)
 
         return columns
@@ -193,15 +192,3 @@ def _with_plan(rows: pl.LazyFrame, states: pl.LazyFrame) -> pl.LazyFrame:
     return placed.join(planned, on=[*state, "step_id"], how="left", validate="m:1").join(
         behind, left_on=[*state, "position"], right_on=[*state, "here"], how="left", validate="m:1"
     )
-
-
-def _chunks(rows: pl.DataFrame, sizes: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Consecutive parts of the rows, each with about as many pairs as may be in memory, at least one row."""
-    pairs = rows.select("enrollment_id").join(
-        sizes, on="enrollment_id", how="left", validate="m:1", maintain_order="left"
-    )
-    part = pairs["events"].fill_null(0).cast(pl.Int64).cum_sum() // PAIRS_AT_ONCE
-    start = 0
-    for length in part.rle().struct.field("len"):
-        yield rows.slice(start, length)
-        start += length

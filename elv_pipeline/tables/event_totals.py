@@ -119,9 +119,9 @@ def compile_pairs(specs: Sequence[EventSpec]) -> PairFeatures:
 
 def _kinds_of(spec: EventSpec) -> tuple[str, ...]:
     if isinstance(spec, ReplyLatency):
-        return (*spec.responses, spec.sent)
+        return (*spec.responses, *spec.sent)
     if isinstance(spec, StepPosition):
-        return (spec.sent,)
+        return spec.sent
     if isinstance(spec, EngagementScore):
         return tuple(kind for kind, _ in spec.weights)
     if isinstance(spec, ReplyContent):
@@ -223,7 +223,13 @@ def _latency(spec: ReplyLatency, kinds: Kinds) -> _Piece:
         def waits(pairs: pl.DataFrame) -> pl.DataFrame:
             own = ["row", "step_id"]
             steps = pairs.lazy().drop_nulls("step_id")
-            sends = steps.filter(kinds.among([spec.sent])).group_by(own).agg(pl.col("time").min().alias("sent"))
+            # A kind of event that both begins steps and answers them answers what another kind began.
+            begins = [kind for kind in spec.sent if kind != response]
+            sends = (
+                steps.filter(kinds.among(begins) if begins else False)
+                .group_by(own)
+                .agg(pl.col("time").min().alias("sent"))
+            )
             answers = steps.filter(kinds.among([response])).select(*own, "time").join(sends, on=own, validate="m:1")
             return (
                 answers.filter(pl.col("time") >= pl.col("sent"))
@@ -274,7 +280,7 @@ def _step(spec: StepPosition, kinds: Kinds) -> _Piece:
     own = pl.col("step_id") == pl.col("moment_step")
 
     def before(pairs: pl.DataFrame) -> pl.DataFrame:
-        sends = pairs.lazy().filter(kinds.among([spec.sent])).select("row", "time", own.fill_null(False).alias("own"))
+        sends = pairs.lazy().filter(kinds.among(spec.sent)).select("row", "time", own.fill_null(False).alias("own"))
         first = sends.filter("own").group_by("row").agg(pl.col("time").min().alias("step:sent"))
         others = sends.filter(~pl.col("own")).join(first, on="row", validate="m:1")
         newest = (

@@ -28,6 +28,7 @@ from elv_pipeline.problems.feature_specs import (
     WindowSum,
 )
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem, is_available, mix_levels
+from elv_pipeline.tables.calendar_parts import calendar_columns
 from elv_pipeline.tables.day_blocks import (
     Compiled,
     CompiledJoin,
@@ -314,7 +315,7 @@ def _of_the_lead(recipe: FeatureRecipe) -> list[pl.Expr]:
     columns: list[pl.Expr] = []
     for feature in recipe.problem.features:
         if isinstance(feature, Calendar):
-            columns += _calendar(feature, recipe.timezone)
+            columns += calendar_columns(feature, recipe.timezone)
         elif isinstance(feature, Attribute) and is_available(feature, recipe.data):
             columns.append(pl.col(feature.column).alias(f"category_{feature.column}"))
     return columns
@@ -327,9 +328,3 @@ def _of_table(inputs: FeatureInputs, feature: KnownAttribute | HashedTokens, lea
         return hashed_tokens(leads, table, spec=feature)
     known = as_known(leads, table, key=feature.key, column=feature.column)
     return known.select("lead_id", normalised_name(pl.col(feature.column)).alias(f"category_{feature.column}"))
-
-
-def _calendar(feature: Calendar, timezone: str) -> list[pl.Expr]:
-    local = pl.col("created_time").dt.convert_time_zone(timezone)
-    parts = {"weekday": local.dt.weekday(), "hour": local.dt.hour(), "month_day": local.dt.day()}
-    return [parts[part].cast(pl.Int64).alias(f"created_{part}") for part in feature.parts]

@@ -30,6 +30,8 @@ class Observation:
 
     Attributes:
         window_days: length of the outcome window.
+        reach_days: days after a row within which its label is decided, where its window may begin later than the row;
+            None: those of the window.
         observed_from: first moment at which outcomes were recorded; None where the log reaches back far enough.
         observed_until: moment up to which outcomes are known.
         origin: the training origin; outcomes recorded at or after it are not seen. None when looking from now.
@@ -39,6 +41,12 @@ class Observation:
     observed_from: datetime | None
     observed_until: datetime
     origin: datetime | None = None
+    reach_days: int | None = None
+
+    @property
+    def decided_after(self) -> timedelta:
+        """How long after a row its label is decided."""
+        return timedelta(days=self.window_days if self.reach_days is None else self.reach_days)
 
     @property
     def horizon(self) -> datetime:
@@ -103,7 +111,8 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
     Args:
         labels: ``created_time``, ``outcome_time``, ``outcome_recorded_time``, ``outcome_withdrawn_time``,
             ``outcome_observed`` and ``labels_observed_until``: rows written before their window had passed stay
-            unknown.
+            unknown. With ``anchor_time`` and ``anchor_recorded_time`` (``anchored_labels``) the window begins at the
+            anchor once that is known, and rows made at or after their outcome or their window are unknown.
         observation: what was known.
         labelled: False where no outcomes export exists; then nothing is labelled, never a fabricated negative.
 
@@ -118,22 +127,31 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
             pl.lit(False).alias("mature"),
             pl.lit(None, pl.Int8).alias("y"),
         )
-    window_end = pl.col("created_time") + timedelta(days=observation.window_days)
-    recorded = pl.col("outcome_recorded_time")
-    withdrawn = pl.col("outcome_withdrawn_time")
-    seen, gone = recorded <= observation.observed_until, withdrawn <= observation.observed_until
-    if observation.origin is not None:
-        seen, gone = seen & (recorded < observation.origin), gone & (withdrawn < observation.origin)
-    seen = seen & ~gone.fill_null(False)
+    anchored, begin = "anchor_time" in labels.collect_schema(), pl.col("created_time")
+    if anchored:
+        begin = pl.when(_seen("anchor_recorded_time", observation)).then("anchor_time")
+    window_end = begin + timedelta(days=observation.window_days)
+    seen = _seen("outcome_recorded_time", observation) & ~_seen("outcome_withdrawn_time", observation)
     positive = (seen & (pl.col("outcome_time") <= window_end)).fill_null(False)
-    mature = (window_end <= observation.observed_until) & (window_end <= pl.col("labels_observed_until"))
+    # By age alone: were rows decided as soon as their own window is over, the newest would be those that engaged first.
+    decided = window_end
+    if anchored and observation.reach_days is not None:
+        decided = pl.max_horizontal(window_end, pl.col("created_time") + observation.decided_after)
+        decided = pl.when(window_end.is_not_null()).then(decided)
+    mature = (decided <= observation.observed_until) & (decided <= pl.col("labels_observed_until"))
     if observation.origin is not None:
         # Strictly: an outcome at the window's very end counts, and one recorded at the origin is not seen. With dates
         # for times, "<=" would turn every outcome of the last day of a window that ends at the origin into a negative.
-        mature = mature & (window_end < observation.origin)
+        mature = mature & (decided < observation.origin)
+    mature = mature.fill_null(False)
     recordable = pl.col("outcome_observed")
     if observation.observed_from is not None:
-        recordable = recordable & (pl.col("created_time") >= pl.lit(observation.observed_from))
+        recordable = recordable & (begin >= pl.lit(observation.observed_from))
+    if anchored:
+        # Made at or after its outcome, or after its window: with nothing left to predict it would flatter a model.
+        over = (seen & (pl.col("outcome_time") <= pl.col("created_time"))) | (window_end < pl.col("created_time"))
+        over = over.fill_null(False)
+        positive, recordable = positive & ~over, recordable & ~over
     return labels.with_columns(
         pl.when(positive)
         .then(pl.lit("positive"))
@@ -144,6 +162,14 @@ def with_status(labels: pl.LazyFrame, *, observation: Observation, labelled: boo
         mature.alias("mature"),
         pl.when(mature & recordable).then(positive.cast(pl.Int8)).alias("y"),
     )
+
+
+def _seen(moment: str, observation: Observation) -> pl.Expr:
+    """Whether what was recorded then is known to the observer; recorded at the origin is not seen."""
+    seen = pl.col(moment) <= observation.observed_until
+    if observation.origin is not None:
+        seen = seen & (pl.col(moment) < observation.origin)
+    return seen.fill_null(False)
 
 
 def label_counts_by_week(status: pl.DataFrame) -> pl.DataFrame:

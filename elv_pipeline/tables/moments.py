@@ -10,11 +10,13 @@ later neither moves a moment nor removes one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import polars as pl
 
+from elv_pipeline.problems.event_specs import TOUCHES
 from elv_pipeline.tables.known_attributes import as_known
 
 MOMENT_COLUMNS = (
@@ -47,20 +49,25 @@ def known_time() -> pl.Expr:
     return pl.max_horizontal("event_time", "recorded_time")
 
 
-def timetable(steps: pl.LazyFrame) -> pl.LazyFrame:
+def timetable(steps: pl.LazyFrame, *, also: Sequence[str] = ()) -> pl.LazyFrame:
     """Every state of every campaign: its steps as they were known from a time on.
 
     Args:
         steps: ``step_id, campaign_id, position, template_id, wait_days, valid_from, recorded_time`` (both nullable:
             always): any number of versions a step, whose campaign never changes. Which one counts is the rule of
             ``as_known``.
+        also: further columns of the version that counts, such as ``channel``, or ``valid_from`` itself.
 
     Returns:
-        ``campaign_id, since, step_id, position, template_id, wait_days``, one row for each step of a state.
+        ``campaign_id, since, step_id, position, template_id, wait_days`` and those of ``also``, one row for each step
+        of a state.
     """
+    times = ("valid_from", "recorded_time")
+    further = [name for name in also if name not in (*times, *_STEP)]
     versions = (
-        steps.select("campaign_id", "step_id", *_STEP, "valid_from", pl.col("recorded_time").alias("recorded_at"))
-        .sort("campaign_id", "step_id", *_STEP, "valid_from", "recorded_at")
+        steps.select("campaign_id", "step_id", *_STEP, *further, *times)
+        .with_columns(pl.col("recorded_time").alias("recorded_at"))
+        .sort("campaign_id", "step_id", *_STEP, *further, "valid_from", "recorded_at")
         .with_columns(
             pl.int_range(pl.len(), dtype=pl.Int64).alias("version"),
             pl.max_horizontal("valid_from", "recorded_at").fill_null(_ALWAYS).alias(SINCE),
@@ -78,7 +85,7 @@ def timetable(steps: pl.LazyFrame) -> pl.LazyFrame:
         asked.join(found, on="lead_id", validate="1:1")
         .select(SINCE, "version")
         .join(versions.drop(SINCE), on="version", validate="m:1")
-        .select("campaign_id", SINCE, "step_id", *_STEP)
+        .select("campaign_id", SINCE, "step_id", *_STEP, *(name for name in also if name not in _STEP))
     )
 
 
@@ -102,27 +109,31 @@ def with_state(rows: pl.LazyFrame, states: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def reaches(
-    enrollments: pl.LazyFrame, steps: pl.LazyFrame, events: pl.LazyFrame, *, sent: str = "sent"
+    enrollments: pl.LazyFrame,
+    steps: pl.LazyFrame,
+    events: pl.LazyFrame,
+    *,
+    also: Sequence[str] = (),
 ) -> pl.LazyFrame:
     """When each enrollment reached its campaign and each step that was sent to it.
 
     Args:
         enrollments: ``org_id, enrollment_id`` (unique), ``contact_id, campaign_id, enrolled_time``.
         steps: see ``timetable``.
-        events: ``enrollment_id, step_id, event, event_time, recorded_time``.
-        sent: kind of event that begins a step.
+        events: ``enrollment_id, step_id, event, event_time, recorded_time``; those of ``TOUCHES`` begin a step.
+        also: further columns of the step's version; null at position 0. See ``timetable``.
 
     Returns:
-        ``org_id, enrollment_id, contact_id, campaign_id, step_id, template_id, position, prediction_time, sent_time``:
-        one row for each enrollment (position 0, without step and template), and one for each step that was sent to it,
-        at its first known send. A send of a step that its campaign never had is left out; the contract of the events
-        names such rows.
+        ``org_id, enrollment_id, contact_id, campaign_id, step_id, template_id, position, prediction_time, sent_time``
+        and those of ``also``: one row for each enrollment (position 0, without step and template), and one for each
+        step that was sent to it, at its first known send. A send of a step that its campaign never had is left out;
+        the contract of the events names such rows.
     """
     people = enrollments.select("org_id", "enrollment_id", "contact_id", "campaign_id", "enrolled_time")
-    states = timetable(steps)
+    states = timetable(steps, also=also)
     first_known = states.group_by("campaign_id", "step_id").agg(pl.col(SINCE).min().alias("step_known"))
     sends = (
-        events.filter((pl.col("event") == sent) & pl.col("step_id").is_not_null())
+        events.filter(pl.col("event").is_in(TOUCHES) & pl.col("step_id").is_not_null())
         .select("enrollment_id", "step_id", known_time().alias("known"), pl.col("event_time").alias(SENT_TIME))
         .sort("enrollment_id", "step_id", "known", SENT_TIME)
         .unique(["enrollment_id", "step_id"], keep="first", maintain_order=True)
@@ -138,6 +149,7 @@ def reaches(
         pl.lit(0, pl.Int64).alias("position"),
         pl.col("enrolled_time").alias("prediction_time"),
         pl.col("enrolled_time").alias(SENT_TIME),
+        *(pl.lit(None, states.collect_schema()[name]).alias(name) for name in also),
     )
     return pl.concat([began, placed.select(began.collect_schema().names())])
 

@@ -5,7 +5,7 @@ Belongs here: joining the two and refusing stale labels. Does not belong here: s
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -86,7 +86,7 @@ def _refuse_unlabelled(table: pl.DataFrame) -> None:
 
 
 def _refuse_stale(labels: pl.LazyFrame, observation: Observation) -> None:
-    window_end = pl.col("created_time") + timedelta(days=observation.window_days)
+    window_end = pl.col("created_time") + observation.decided_after
     should_be_known = window_end <= observation.horizon
     stale = (
         labels.filter(should_be_known & (pl.col("labels_observed_until") < window_end))
@@ -97,6 +97,7 @@ def _refuse_stale(labels: pl.LazyFrame, observation: Observation) -> None:
     if stale["rows"]:
         raise TrainingRefusedError(
             f"matured_labels: {stale['rows']} lead(s) of {stale['first']} to {stale['last']} were labelled before "
-            f"their {observation.window_days}-day window had passed; training on them would take late outcomes for "
-            f"negatives. Run 'elv build-table', or materialise matured_labels for those days, then train again."
+            f"their {observation.decided_after.days}-day window had passed; training on them would take late "
+            f"outcomes for negatives. Run 'elv build-table', or materialise matured_labels for those days, then train "
+            f"again."
         )

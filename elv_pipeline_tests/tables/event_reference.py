@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from elv_pipeline.problems.event_specs import (
+    TOUCHES,
     AnchoredTarget,
     ElementHistory,
     EngagementClock,
@@ -69,7 +70,7 @@ def reaches_of(world: OutreachWorld) -> list[Row]:
         found.append(
             {**base, "step_id": None, "template_id": None, "position": 0, "prediction_time": start, "sent_time": start}
         )
-        sends = [e for e in world.events if e["enrollment_id"] == person["enrollment_id"] and e["event"] == "sent"]
+        sends = [e for e in world.events if e["enrollment_id"] == person["enrollment_id"] and e["event"] in TOUCHES]
         for step in {send["step_id"] for send in sends}:
             known, sent = min(
                 (max(e["event_time"], e["recorded_time"]), e["event_time"]) for e in sends if e["step_id"] == step
@@ -118,7 +119,7 @@ def features_of(world: OutreachWorld, moment: Row, specs: Sequence[EventSpec], r
         elif isinstance(spec, EngagementClock):
             found |= _clock(spec, events)
         elif isinstance(spec, StepPosition):
-            found |= _step(world, moment, events, person)
+            found |= _step(spec, world, moment, events, person)
         elif isinstance(spec, EngagementScore):
             found[spec.name] = _score(spec, events, now)
         elif isinstance(spec, ReplyContent):
@@ -153,12 +154,15 @@ def _latency(spec: ReplyLatency, events: Sequence[Row]) -> Row:
     found = {}
     for response in spec.responses:
         waits = []
-        for step in {e["step_id"] for e in events if e["event"] == spec.sent}:
-            sent = min(e["event_time"] for e in events if e["step_id"] == step and e["event"] == spec.sent)
+        begins = [kind for kind in spec.sent if kind != response]
+        for step in {e["step_id"] for e in events if e["event"] in begins}:
+            sent = min(e["event_time"] for e in events if e["step_id"] == step and e["event"] in begins)
             answers = [e["event_time"] - sent for e in events if e["step_id"] == step and e["event"] == response]
             waits += sorted(wait for wait in answers if wait >= timedelta(0))[:1]
         total = microseconds(sum(waits, timedelta(0)))
-        found[f"hours_from_sent_to_{response}_mean"] = total / (len(waits) * 3_600_000_000) if waits else None
+        found[f"hours_from_{'_or_'.join(spec.sent)}_to_{response}_mean"] = (
+            total / (len(waits) * 3_600_000_000) if waits else None
+        )
     return found
 
 
@@ -179,7 +183,7 @@ def _clock(spec: EngagementClock, events: Sequence[Row]) -> Row:
     return found
 
 
-def _step(world: OutreachWorld, moment: Row, events: Sequence[Row], person: Row) -> Row:
+def _step(spec: StepPosition, world: OutreachWorld, moment: Row, events: Sequence[Row], person: Row) -> Row:
     now, position = moment["prediction_time"], moment["position"]
     names = {row["step_id"] for row in world.steps if row["campaign_id"] == moment["campaign_id"]}
     plan = [version for name in names if (version := version_at(world, name, now)) is not None]
@@ -188,7 +192,7 @@ def _step(world: OutreachWorld, moment: Row, events: Sequence[Row], person: Row)
     waits = [s["wait_days"] for s in behind if s["position"] == nearest and s["wait_days"] is not None]
     mine = version_at(world, moment["step_id"], now) if moment["step_id"] else None
     planned = mine["wait_days"] * 24.0 if mine and mine["wait_days"] is not None else None
-    sends = [e for e in events if e["event"] == "sent"]
+    sends = [e for e in events if e["event"] in spec.sent]
     sent = min((e["event_time"] for e in sends if e["step_id"] == moment["step_id"]), default=None)
     actual = None
     if sent is not None:

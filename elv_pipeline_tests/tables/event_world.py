@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from elv_pipeline.problems.event_specs import (
+    TOUCHES,
     ElementHistory,
     EngagementClock,
     EngagementScore,
@@ -60,9 +61,9 @@ SPECS: tuple[EventSpec, ...] = (
     EventCounts(kinds=KINDS, window_days=(1, 4)),
     EventRecency(kinds=("sent", "opened", "replied")),
     EventIntervals(name="touch", kinds=("sent", "called")),
-    ReplyLatency(responses=("replied", "opened")),
+    ReplyLatency(responses=("replied", "opened", "called"), sent=TOUCHES),
     EngagementClock(kinds=ENGAGED),
-    StepPosition(),
+    StepPosition(sent=TOUCHES),
     EngagementScore(
         name="engagement_score",
         weights=(("opened", 1.0), ("replied", 5.0), ("called", 3.0), ("bounced", -2.0)),

@@ -13,6 +13,7 @@ import pytest
 from elv_pipeline.problems.event_specs import AnchoredTarget
 from elv_pipeline.tables.anchored_labels import (
     anchored_label_times,
+    labels_of_moments,
     with_anchored_status,
     with_exclusion_at_prediction,
 )
@@ -32,7 +33,7 @@ from elv_pipeline_tests.tables.event_world import (
 BOOKED = AnchoredTarget(name="booked_call_within_3d", outcome="booked_call", window_days=3, anchor_events=ENGAGED)
 QUALIFIED = AnchoredTarget(name="qualified_within_3d", outcome="qualified", window_days=3)
 LATE = START + timedelta(days=60)
-STATUS = ("label_status", "mature", "y", "exclusion")
+STATUS = ("label_status", "mature", "y")
 
 
 def labels(world: OutreachWorld, target: AnchoredTarget, *, until: datetime = LATE) -> pl.LazyFrame:
@@ -63,9 +64,10 @@ def test_status_is_that_of_the_reference(seed: int, target: AnchoredTarget) -> N
         )
         found = with_anchored_status(times, target=target, observation=looked).collect()
         for row in found.iter_rows(named=True):
-            assert tuple(row[name] for name in STATUS) == status_of(world, row, target, looked, LATE), row
+            *expected, reason = status_of(world, row, target, looked, LATE)
+            assert [row[name] for name in STATUS] == expected, row
             seen[row["label_status"]] += 1
-            seen[str(row["exclusion"])] += 1
+            seen[str(reason)] += 1
     assert set(seen) >= {"positive", "negative", "unknown", "outcome has happened"}
     if target is BOOKED:
         assert seen["window has ended"]
@@ -84,7 +86,7 @@ def test_anchored_at_the_prediction_time_it_is_the_status_of_the_core() -> None:
         label_times(leads.lazy(), rows.lazy(), observed_until=LATE),
         observation=replace(observation(LATE), window_days=3),
     ).collect()
-    scored = found["exclusion"].is_null()
+    scored = ~(found["outcome_time"] <= found["prediction_time"]).fill_null(False)
     assert found["moment_id"].to_list() == core["lead_id"].to_list()
     assert found.filter(scored)["y"].to_list() == core.filter(scored)["y"].to_list()
     assert found.filter(scored)["label_status"].to_list() == core.filter(scored)["label_status"].to_list()
@@ -111,19 +113,19 @@ def one_enrollment(*, opened: float | None, booked: float | None, recorded: floa
 @pytest.mark.parametrize(
     ("opened", "booked", "until", "expected"),
     [
-        (None, None, 60, ("unknown", False, None, None)),  # no anchor: nothing is known, however old
-        (None, 2, 60, ("unknown", False, None, None)),
-        (5, 8, 60, ("positive", True, 1, None)),  # at the very end of the window
-        (5, 8.001, 60, ("negative", True, 0, None)),
-        (5, None, 8, ("negative", True, 0, None)),
-        (5, None, 7.9, ("unknown", False, None, None)),
-        (5, 6, 7.9, ("positive", False, None, None)),  # shown as positive, and not trained before it is mature
-        (5, None, 4, ("unknown", False, None, None)),  # the engagement lies after what was observed
-        (5, 0, 60, ("unknown", True, None, "outcome has happened")),
+        (None, None, 60, ("unknown", False, None)),  # no anchor: nothing is known, however old
+        (None, 2, 60, ("unknown", False, None)),
+        (5, 8, 60, ("positive", True, 1)),  # at the very end of the window
+        (5, 8.001, 60, ("negative", True, 0)),
+        (5, None, 8, ("negative", True, 0)),
+        (5, None, 7.9, ("unknown", False, None)),
+        (5, 6, 7.9, ("positive", False, None)),  # shown as positive, and not trained before it is mature
+        (5, None, 4, ("unknown", False, None)),  # the engagement lies after what was observed
+        (5, 0, 60, ("unknown", True, None)),  # nothing is left to predict
     ],
 )
 def test_the_window_begins_at_the_first_engagement(
-    opened: float | None, booked: float | None, until: float, expected: tuple[str, bool, int | None, str | None]
+    opened: float | None, booked: float | None, until: float, expected: tuple[str, bool, int | None]
 ) -> None:
     world, seen = one_enrollment(opened=opened, booked=booked), observation(START + timedelta(days=until))
     found = with_anchored_status(labels(world, BOOKED), target=BOOKED, observation=seen).collect()
@@ -156,18 +158,13 @@ def test_an_outcome_that_was_withdrawn_gives_way_to_one_that_stands() -> None:
         assert found["y"].item() == expected
 
 
-def test_unobserved_enrollments_and_missing_outcomes_label_nothing() -> None:
+def test_unobserved_enrollments_label_nothing() -> None:
     world = one_enrollment(opened=1, booked=None)
     tables = (world.moments().lazy(), frame(world.events, EVENTS_SCHEMA).lazy())
     outcomes = frame(world.outcomes, OUTCOMES_SCHEMA).lazy()
     unobserved = anchored_label_times(*tables, outcomes, target=BOOKED, observed_until=LATE, unobserved=["e"])
-    none = anchored_label_times(*tables, None, target=BOOKED, observed_until=LATE)
-    seen = observation(LATE)
-    for found in (
-        with_anchored_status(unobserved, target=BOOKED, observation=seen),
-        with_anchored_status(none, target=BOOKED, observation=seen, labelled=False),
-    ):
-        assert found.collect().select("label_status", "y").row(0) == ("unknown", None)
+    found = with_anchored_status(unobserved, target=BOOKED, observation=observation(LATE)).collect()
+    assert found.select("label_status", "y").rows() == [("unknown", None)]
 
 
 @pytest.mark.parametrize("target", [BOOKED, QUALIFIED], ids=lambda target: target.name)
@@ -221,3 +218,45 @@ def test_what_is_recorded_after_a_moment_does_not_exclude_it() -> None:
         after = with_exclusion_at_prediction(moments, mixed.lazy(), planted.lazy(), target=BOOKED).collect()
         mine = pl.col("moment_id") == moment["moment_id"]
         assert after.filter(mine)["exclusion"].to_list() == before.filter(mine)["exclusion"].to_list()
+
+
+def test_a_window_that_begins_too_late_after_a_moment_labels_nothing() -> None:
+    world = one_enrollment(opened=5, booked=6)
+    within = {days: replace(BOOKED, anchor_within_days=days) for days in (4, 5)}
+    found = {
+        days: with_anchored_status(labels(world, target), target=target, observation=observation(LATE)).collect()
+        for days, target in within.items()
+    }
+    assert found[4].select("label_status", "y").rows() == [("unknown", None)]
+    assert found[5].select("label_status", "y").rows() == [("positive", 1)]
+    assert (within[5].reach_days, BOOKED.reach_days) == (8, 3)
+    # Whoever observes it: the end of the wait does not depend on when it is looked at.
+    early = observation(START + timedelta(days=5.5))
+    assert (
+        with_anchored_status(labels(world, within[4]), target=within[4], observation=early).collect()["y"].item()
+        is None
+    )
+
+
+def test_a_row_matures_by_its_age_and_not_by_how_soon_somebody_engaged() -> None:
+    """Else the newest labelled rows would be those that engaged first, who are not like the others."""
+    target = replace(BOOKED, anchor_within_days=10)
+    for opened, booked in ((0.5, None), (0.5, 1), (9, 10)):
+        world = one_enrollment(opened=opened, booked=booked)
+        for days, mature in ((12.9, False), (13, True)):
+            looked = replace(observation(START + timedelta(days=days)), reach_days=target.reach_days)
+            found = with_anchored_status(labels(world, target), target=target, observation=looked).collect()
+            assert found["mature"].to_list() == [mature]
+            assert found["y"].to_list() == [int(booked is not None) if mature else None]
+
+
+def test_labels_of_moments_are_those_of_the_core() -> None:
+    world = random_outreach(3)
+    events, outcomes = frame(world.events, EVENTS_SCHEMA).lazy(), frame(world.outcomes, OUTCOMES_SCHEMA).lazy()
+    named = labels_of_moments(world.moments().lazy(), events, outcomes, target=BOOKED, observed_until=LATE)
+    looked = replace(observation(LATE), window_days=BOOKED.window_days)
+    status = with_status(named, observation=looked).collect()
+    own = with_anchored_status(labels(world, BOOKED), target=BOOKED, observation=observation(LATE)).collect()
+    assert status["lead_id"].to_list() == own["moment_id"].to_list()
+    assert status["y"].to_list() == own["y"].to_list()
+    assert status["y"].sum() > 0

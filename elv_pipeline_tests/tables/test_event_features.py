@@ -18,8 +18,8 @@ import pytest
 from elv_pipeline.contracts.outreach import CANONICAL
 from elv_pipeline.errors import ContractError
 from elv_pipeline.lake import content_checksum
-from elv_pipeline.problems.event_specs import EventIntervals, StepPosition
-from elv_pipeline.tables import day_blocks, event_features
+from elv_pipeline.problems.event_specs import TOUCHES, EventIntervals, ReplyLatency, StepPosition
+from elv_pipeline.tables import day_blocks, event_features, pair_chunks
 from elv_pipeline.tables.moments import MOMENT_COLUMNS
 from elv_pipeline_tests.tables.event_reference import features_of, moments_of, reaches_of
 from elv_pipeline_tests.tables.event_world import (
@@ -205,7 +205,7 @@ def test_blocks_batches_and_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) 
     world, before = world_and_features(3)
     monkeypatch.setattr(day_blocks, "BLOCK_DAYS", 2)
     monkeypatch.setattr(day_blocks, "BATCH_ROWS", 7)
-    monkeypatch.setattr(event_features, "PAIRS_AT_ONCE", 20)
+    monkeypatch.setattr(pair_chunks, "PAIRS_AT_ONCE", 20)
     assert content_checksum(world.features()) == content_checksum(before)
 
 
@@ -247,6 +247,27 @@ def test_intervals_of_equal_length_have_no_spread() -> None:
     later = moment.with_columns(pl.lit(times[-1], pl.Datetime("us", "UTC")).alias("prediction_time"))
     found = replace(world, events=events).features(later, specs=[spec, StepPosition()])
     assert found.select("touch_interval_hours_mean", "touch_interval_hours_spread").row(0) == (7.0, 0.0)
+
+
+def test_a_call_answers_what_was_sent_and_never_itself() -> None:
+    """Called two hours after the send: two hours. Called alone, once or twice: nobody answered yet."""
+    world = random_outreach(0)
+    person = world.enrollments[0]
+    step = next(row["step_id"] for row in world.steps if row["campaign_id"] == person["campaign_id"])
+    event = {"enrollment_id": person["enrollment_id"], "step_id": step}
+    times = [person["enrolled_time"] + timedelta(hours=hours) for hours in (1, 3, 4)]
+    sent, called, again = (
+        {**event, "event": kind, "event_time": time, "recorded_time": time}
+        for kind, time in zip(("sent", "called", "called"), times, strict=True)
+    )
+    spec = ReplyLatency(responses=("called",), sent=TOUCHES)
+    moment = world.moments().filter(pl.col("moment_id") == f"{person['enrollment_id']}@0")
+    later = moment.with_columns(pl.lit(times[-1], pl.Datetime("us", "UTC")).alias("prediction_time"))
+    found = [
+        replace(world, events=events).features(later, specs=[spec])["hours_from_sent_or_called_to_called_mean"].item()
+        for events in ((sent, called), (called,), (called, again))
+    ]
+    assert found == [2.0, None, None]
 
 
 def test_of_replies_that_differ_in_their_tokens_alone_the_same_one_is_the_last_in_any_order() -> None:

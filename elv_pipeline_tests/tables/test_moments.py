@@ -9,9 +9,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from elv_pipeline.tables.moments import MOMENT_COLUMNS, MomentChoice, timetable
+from elv_pipeline.tables.moments import MOMENT_COLUMNS, MomentChoice, reaches, timetable
 from elv_pipeline_tests.tables.event_reference import moments_of, version_at
 from elv_pipeline_tests.tables.event_world import (
+    ENROLLMENTS_SCHEMA,
+    EVENTS_SCHEMA,
     MICROSECOND,
     START,
     STEPS_SCHEMA,
@@ -85,6 +87,31 @@ def test_a_second_send_or_a_rearranged_campaign_does_not_move_a_moment() -> None
     known_now = plain_world(steps=(*world.steps, {**moved, "recorded_time": sent}))
     assert known_now.moments()["moment_id"].to_list() == ["e@0", "e@2"]
     assert known_now.moments()["template_id"].to_list() == [None, "t9"]
+
+
+def test_a_call_alone_begins_its_step_and_a_call_after_the_send_moves_nothing() -> None:
+    world = plain_world()
+    sent = START + timedelta(days=1)
+    alone = {**world.events[0], "event": "called"}
+    assert plain_world(events=(alone,)).moments().equals(world.moments())
+    answered = {**alone, "event_time": sent + timedelta(hours=2), "recorded_time": sent + timedelta(hours=2)}
+    assert plain_world(events=(world.events[0], answered)).moments().equals(world.moments())
+
+
+def test_a_reach_can_carry_more_of_its_step() -> None:
+    world = plain_world()
+    channelled = plain_world(steps=({**world.steps[0], "channel": "letter"},))
+    found = (
+        reaches(
+            frame(channelled.enrollments, ENROLLMENTS_SCHEMA).lazy(),
+            frame(channelled.steps, STEPS_SCHEMA).lazy(),
+            frame(channelled.events, EVENTS_SCHEMA).lazy(),
+            also=("channel", "wait_days"),
+        )
+        .sort("position")
+        .collect()
+    )
+    assert found.select("position", "channel", "wait_days").rows() == [(0, None, None), (1, "letter", 1.0)]
 
 
 def test_the_day_is_that_of_the_zone() -> None:
