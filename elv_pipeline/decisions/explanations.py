@@ -15,7 +15,7 @@ from elv_pipeline.decisions.reasons import ReasonSpec
 from elv_pipeline.learning.contributions import ExplanationReference, contribution_slices
 from elv_pipeline.learning.fitting import labels
 from elv_pipeline.learning.insights import InsightSpec, attribute_insights, spoken_words, top_factors
-from elv_pipeline.learning.metrics import day_clusters
+from elv_pipeline.learning.metrics import row_clusters
 from elv_pipeline.learning.partial_dependence import main_features, partial_dependence
 from elv_pipeline.learning.training import TrainingResult
 from elv_pipeline.problems.feature_specs import FeatureColumn
@@ -44,7 +44,13 @@ class Explanations:
 
 
 def explanations(
-    result: TrainingResult, test: pl.DataFrame, *, spec: ReasonSpec, columns: list[FeatureColumn], timezone: str
+    result: TrainingResult,
+    test: pl.DataFrame,
+    *,
+    spec: ReasonSpec,
+    columns: list[FeatureColumn],
+    timezone: str,
+    entity: str | None = None,
 ) -> Explanations:
     """Explain a trained model on the rows that judged it.
 
@@ -54,10 +60,11 @@ def explanations(
         spec: what may be said.
         columns: declarations of the features.
         timezone: in which days are counted.
+        entity: id column of what a row is one of several of; None where each row stands for itself.
     """
     bundle, y = result.bundle, labels(test)
     p = bundle.predict(test)
-    clusters = day_clusters(test["created_time"], timezone=timezone)
+    clusters = row_clusters(test, timezone=timezone, column=entity)
     scale = GradeScale.of(p, known_rate=float(bundle.metadata["base_rate"]))
     graded = with_grades(test.select("lead_id").with_columns(pl.Series(P, p)), scale=scale, probability_column=P)
     spoken = spoken_columns(spec.phrases, denied=spec.denied)
@@ -77,7 +84,7 @@ def explanations(
     words = {phrase.group: phrase.group_words for phrase in spec.phrases.values()}
     return Explanations(
         scale=scale,
-        grades=grade_evidence(p, y, scale=scale, clusters=clusters),
+        grades=grade_evidence(p, y, scale=scale, clusters=clusters, words=spec.words),
         insights=attribute_insights(test, y, attributes=told, spec=InsightSpec(denied=spec.denied), clusters=clusters),
         factors=top_factors(slices, graded["grade"], grouping=grouping, words=spoken_words(words, denied=spec.denied)),
         partial_dependence=partial_dependence(bundle, test, features=main),

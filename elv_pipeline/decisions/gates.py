@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
 from elv_pipeline.decisions.verdict import READY_GATE
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.settings_model import Promotion
 
 _OWN_NAMES = {"logreg": "logistic_regression"}
@@ -50,7 +51,11 @@ class Gate:
 
 
 def evaluate_gates(
-    metrics: Mapping[str, Any], settings: Promotion, *, against_champion: ChampionComparison | None
+    metrics: Mapping[str, Any],
+    settings: Promotion,
+    *,
+    against_champion: ChampionComparison | None,
+    words: Words = QUALIFIED_LEADS,
 ) -> list[Gate]:
     """Judge a candidate.
 
@@ -58,17 +63,20 @@ def evaluate_gates(
         metrics: the candidate's metrics document.
         settings: thresholds.
         against_champion: the comparison with the champion; None where there is none.
+        words: what the problem calls its rows.
 
     Returns:
         Every gate that is on, in the order in which people should read them.
     """
     gates = [
-        _positives(metrics, settings),
+        _positives(metrics, settings, words),
         _leaks(metrics, settings),
         _baseline(metrics, settings),
+        _brier(metrics, settings),
+        _lift(metrics, settings, words),
         _champion(against_champion, settings),
-        _calibration(metrics, settings),
-        _segments(metrics, settings),
+        _calibration(metrics, settings, words),
+        _segments(metrics, settings, words),
         *_absolute(metrics, settings),
     ]
     return [gate for gate in gates if gate is not None]
@@ -80,6 +88,8 @@ def gate_names(settings: Promotion) -> list[str]:
         "test_positives": settings.min_test_positives is not None,
         "leakage": settings.forbid_leaks,
         "baseline": settings.min_pr_auc_gain is not None,
+        "brier": settings.max_brier_increase is not None,
+        "lift": settings.min_lift_at_10pct is not None,
         "champion": settings.max_champion_log_loss is not None,
         "calibration": settings.max_calibration_error is not None,
         "segment_calibration": settings.max_miscalibrated_share is not None,
@@ -96,13 +106,13 @@ def failed(gates: Sequence[Gate]) -> list[Gate]:
     return [gate for gate in gates if gate.verdict == "fail"]
 
 
-def _positives(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
+def _positives(metrics: Mapping[str, Any], settings: Promotion, words: Words) -> Gate | None:
     if settings.min_test_positives is None:
         return None
     found = int(metrics["test"]["positives"])
     return _judged(
         "test_positives",
-        "enough positives among the later leads to judge by",
+        f"enough positives among the later {words.rows} to judge by",
         {"value": float(found)},
         at_least=float(settings.min_test_positives),
         remedy="Wait for more outcomes, or enlarge model.test_fraction",
@@ -173,6 +183,36 @@ def _baseline(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
     )
 
 
+def _brier(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
+    """Not judged where there is no such baseline: the gate above it fails then."""
+    name = settings.baseline
+    if settings.max_brier_increase is None or name not in metrics["models"]:
+        return None
+    return _judged(
+        "brier",
+        f"Brier score not above the {_words(name)} baseline's beyond the margin, on the same rows",
+        _relative(metrics["differences"][name]["brier"], to=metrics["models"][name]["brier"]["value"]),
+        at_most=settings.max_brier_increase,
+        shown_as="+.1%",
+        remedy=f"The {_words(name)} has the better probabilities: retrain with newer outcomes, or use it",
+        settings=settings,
+    )
+
+
+def _lift(metrics: Mapping[str, Any], settings: Promotion, words: Words) -> Gate | None:
+    if settings.min_lift_at_10pct is None:
+        return None
+    return _judged(
+        "lift",
+        f"the best tenth of the {words.rows} has so many times the average rate",
+        metrics["models"]["model"]["lift_at_10pct"],
+        at_least=settings.min_lift_at_10pct,
+        shown_as=".2f",
+        remedy="Working the top of this list gains too little; bring features that say more",
+        settings=settings,
+    )
+
+
 def _champion(compared: ChampionComparison | None, settings: Promotion) -> Gate | None:
     if settings.max_champion_log_loss is None:
         return None
@@ -219,7 +259,7 @@ def _champion(compared: ChampionComparison | None, settings: Promotion) -> Gate 
     return gate
 
 
-def _calibration(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
+def _calibration(metrics: Mapping[str, Any], settings: Promotion, words: Words) -> Gate | None:
     if settings.max_calibration_error is None:
         return None
     rate = float(metrics["test"]["base_rate"])
@@ -230,17 +270,18 @@ def _calibration(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None
         metrics["models"]["model"]["calibration_mae"],
         at_most=max(settings.max_calibration_error * rate, by_chance),
         shown_as=".2%",
-        remedy="Probabilities are off on later leads: retrain with newer outcomes, or check whether the rate moved",
+        remedy=f"Probabilities are off on later {words.rows}: retrain with newer outcomes, or check whether the rate "
+        "moved",
         settings=settings,
     )
 
 
-def _segments(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
+def _segments(metrics: Mapping[str, Any], settings: Promotion, words: Words) -> Gate | None:
     if settings.max_miscalibrated_share is None:
         return None
     judged = metrics["segment_calibration"]
     shares = {column: summary["flagged_share"] for column, summary in judged.items() if summary["judged"]}
-    asks = "leads in segments whose probabilities are surely off"
+    asks = f"{words.rows} in segments whose probabilities are surely off"
     if not shares:
         return Gate(
             name="segment_calibration",
@@ -249,7 +290,7 @@ def _segments(metrics: Mapping[str, Any], settings: Promotion) -> Gate | None:
             threshold=settings.max_miscalibrated_share,
             value=None,
             verdict="not applicable",
-            reason="no segment has enough later leads to be judged alone",
+            reason=f"no segment has enough later {words.rows} to be judged alone",
         )
     worst = max(sorted(shares), key=lambda column: shares[column])
     return _judged(

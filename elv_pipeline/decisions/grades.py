@@ -26,6 +26,7 @@ import numpy.typing as npt
 import polars as pl
 
 from elv_pipeline.learning.metrics import rate_interval
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 FloatArray = npt.NDArray[np.float64]
 GRADES = ("A", "B", "C", "D")
@@ -119,10 +120,11 @@ class GradeScale:
             found = np.where(probability < values[0], 0.0, np.where(probability > values[-1], 1.0, found))
         return np.round(100 * found, 1)
 
-    def meanings(self) -> dict[str, str]:
+    def meanings(self, words: Words = QUALIFIED_LEADS) -> dict[str, str]:
         """Return one sentence a grade, with its figures."""
         best, middle, least = self.lowest
-        average, source = _percent(self.average), "judged leads" if self.from_judged_rows else "leads learned from"
+        average, rows = _percent(self.average), words.rows
+        source = f"judged {rows}" if self.from_judged_rows else f"{rows} learned from"
         return {
             "A": f"Probability of {_percent(best)} or more: at least {best / self.average:.1f} times the average "
             f"of the {source} ({average}).",
@@ -162,7 +164,12 @@ def score_changes(scored: pl.DataFrame, previous: pl.DataFrame | None, *, probab
 
 
 def grade_evidence(
-    p: FloatArray, y: npt.NDArray[np.int8], *, scale: GradeScale, clusters: npt.NDArray[Any] | None = None
+    p: FloatArray,
+    y: npt.NDArray[np.int8],
+    *,
+    scale: GradeScale,
+    clusters: npt.NDArray[Any] | None = None,
+    words: Words = QUALIFIED_LEADS,
 ) -> pl.DataFrame:
     """Show what became of each grade's leads.
 
@@ -171,6 +178,7 @@ def grade_evidence(
         y: their outcomes, 1 or 0.
         scale: the frozen scale.
         clusters: rows that belong together, such as their day; None where each stands for itself.
+        words: what the problem calls its rows.
 
     Returns:
         One row a grade, A first: ``grade, meaning, lowest_probability, rows, share, positives, mean_predicted,
@@ -181,7 +189,7 @@ def grade_evidence(
     grades = pl.DataFrame({"p": p}).select(scale.grade(pl.col("p")).alias("grade"))["grade"].to_numpy()
     overall = float(y.mean()) if len(y) else 0.0
     bounds = zip(GRADES, (*scale.lowest, 0.0), (1.0, *scale.lowest), strict=True)
-    meanings = scale.meanings()
+    meanings = scale.meanings(words)
     rows = []
     for grade, bottom, top in bounds:
         mine = grades == grade

@@ -1,4 +1,4 @@
-"""Leaderboards: where the expected value comes from, and what it costs.
+"""Leaderboards: where the expected value comes from, and what it costs where the problem knows.
 
 Belongs here: sums of expected value and spend by segment, and their intervals. Does not belong here: value
 of a single lead (``value.py``), the order of segments (``segment_ranking.py``) or drawing (``publishing/``).
@@ -6,14 +6,18 @@ of a single lead (``value.py``), the order of segments (``segment_ranking.py``) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from elv_pipeline.contracts.leaderboards import SPEND_COLUMNS, leaderboard_contract
+from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.learning.value_sums import GroupSums, sum_interval
+from elv_pipeline.problems.words import Words
 from elv_pipeline.tables.windows import in_units
 
 CONFIDENCE = 0.95
@@ -29,30 +33,100 @@ MEASURES = (
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardSpec:
-    """One board: which id columns identify a segment, and their names in the ads export.
+    """One board: which id columns identify a segment, what they are called, and what it costs.
 
     Attributes:
+        level: name of the level in names of tables and files, such as ``adset``.
         id_columns: columns of the predictions that identify a segment; the last one is the segment itself.
-        name_columns: the name that belongs to each id.
+        name_columns: id column -> the column with its name, for ids that have one.
+        with_spend: whether the problem knows what a segment costs; without it the board has no column of spend.
+        once_by: column of the predictions of which each value counts once a segment, with its first row; None where
+            every row stands for itself. The moments of one enrollment tell of the same outcome: summed over all, a
+            campaign of eight steps would be worth eight times its calls. The first and not the newest, because an
+            outcome ends the moments of its enrollment, and whether a moment is the last would give it away.
     """
 
+    level: str
     id_columns: tuple[str, ...]
-    name_columns: tuple[str, ...]
+    name_columns: Mapping[str, str] = field(default_factory=dict)
+    with_spend: bool = True
+    once_by: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name columns in the order of their ids."""
+        return tuple(self.name_columns[column] for column in self.id_columns if column in self.name_columns)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is told of each segment."""
+        return MEASURES if self.with_spend else tuple(name for name in MEASURES if name not in SPEND_COLUMNS)
 
     @property
     def columns(self) -> list[str]:
         """The published columns in their order."""
-        ids = [column for pair in zip(self.id_columns, self.name_columns, strict=True) for column in pair]
-        return [*ids, *MEASURES]
+        ids = [
+            name for column in self.id_columns for name in (column, self.name_columns.get(column)) if name is not None
+        ]
+        return [*ids, *self.measures]
 
     @property
     def segment(self) -> str:
         """Id column of the segment."""
         return self.id_columns[-1]
 
+    def contract(self, words: Words) -> TableContract:
+        """Contract of the board as it is published, before the column of its day."""
+        return leaderboard_contract(
+            self.level,
+            id_columns=self.id_columns,
+            name_columns=self.name_columns,
+            with_spend=self.with_spend,
+            words=words,
+        )
 
-CAMPAIGN_BOARD = LeaderboardSpec(id_columns=("campaign_id",), name_columns=("campaign_name",))
-ADSET_BOARD = LeaderboardSpec(id_columns=("campaign_id", "adset_id"), name_columns=("campaign_name", "adset_name"))
+    def counted(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows that count: all, or the first of each ``once_by`` in each segment.
+
+        Args:
+            rows: ``lead_id``, ``created_time``, the id columns and ``once_by``.
+        """
+        if self.once_by is None:
+            return rows
+        return rows.sort("created_time", "lead_id").unique(
+            [*self.id_columns, self.once_by], keep="first", maintain_order=True
+        )
+
+
+CAMPAIGN_BOARD = LeaderboardSpec(
+    level="campaign", id_columns=("campaign_id",), name_columns={"campaign_id": "campaign_name"}
+)
+ADSET_BOARD = LeaderboardSpec(
+    level="adset",
+    id_columns=("campaign_id", "adset_id"),
+    name_columns={"campaign_id": "campaign_name", "adset_id": "adset_name"},
+)
+LEAD_BOARDS = (CAMPAIGN_BOARD, ADSET_BOARD)
+OUTREACH_BOARDS = (
+    LeaderboardSpec(
+        level="campaign",
+        id_columns=("campaign_id",),
+        name_columns={"campaign_id": "campaign_name"},
+        with_spend=False,
+        once_by="enrollment_id",
+    ),
+    # Steps of several campaigns may share a template, so it has no parent but the account.
+    LeaderboardSpec(level="template", id_columns=("template_id",), with_spend=False, once_by="enrollment_id"),
+    LeaderboardSpec(
+        level="step",
+        id_columns=("campaign_id", "step_id"),
+        name_columns={"campaign_id": "campaign_name", "step_id": "step_name"},
+        with_spend=False,
+        once_by="enrollment_id",
+    ),
+)
+BOARDS = {"lead_ads": LEAD_BOARDS, "outreach": OUTREACH_BOARDS}
+"""The boards of each problem, the widest level first."""
 
 
 def leaderboard(
@@ -70,11 +144,13 @@ def leaderboard(
     """Sum expected value and spend by segment; ``segment_ranking.rank_segments`` orders what this returns.
 
     Args:
-        predictions: ``lead_id``, the id columns, the probability and ``elv``.
+        predictions: ``lead_id``, the id columns, the probability and ``elv``; with ``once_by``, that column and
+            ``created_time``, too.
         ads: daily ads rows of the same days with the id columns, the name columns and ``spend_micros``; None without
-            an ads export.
+            an ads export, and for a problem without spend.
         spec: which board.
-        names: result of ``latest_names`` over more days, for segments that did not run on these; default: of ``ads``.
+        names: the id columns that have names and those names, unique by these ids, such as the result of
+            ``latest_names`` over more days, for segments that did not run on these; default: of ``ads``.
         probability_column: name of the probability.
         value_spread: standard deviation of the realised value of an outcome relative to its prediction; 0 where every
             outcome is worth the same.
@@ -86,18 +162,19 @@ def leaderboard(
     Returns:
         One row a segment: ids, names, ``lead_count, spend, predicted_elv, elv_low, elv_high`` (95 % interval of the
         value that will be realised: chance and the model's own error), ``elv_per_lead, mean_p, elv_per_spend`` with its
-        interval, ``low_volume``, sorted by the ids. Segments that spent without a lead are listed too; leads without an
-        id form one row with a null id. None when no lead has the segment's id.
+        interval, ``low_volume``, sorted by the ids; no column of spend where the board has none. Segments that spent
+        without a lead are listed too; leads without an id form one row with a null id. None when no lead has the
+        segment's id.
     """
     if predictions[spec.segment].null_count() == predictions.height:
         return None
     segments = _with_interval(
-        _sums(predictions, by=spec.id_columns, probability_column=probability_column),
+        _sums(spec.counted(predictions), by=spec.id_columns, probability_column=probability_column),
         spread=value_spread,
         segment_error=segment_error,
         size_errors=size_errors,
     )
-    board = _with_spend(segments, ads, spec=spec, names=names)
+    board = _with_spend(segments, ads, spec=spec, names=names) if spec.with_spend else _named(segments, names, spec)
     return _with_ratios(board, spec=spec, min_segment_leads=min_segment_leads)
 
 
@@ -162,10 +239,22 @@ def _sum_errors(
 def latest_names(ads: pl.DataFrame, *, spec: LeaderboardSpec) -> pl.DataFrame:
     """The newest name of each segment: id columns and name columns, unique by the ids."""
     return (
-        ads.sort("day", *spec.name_columns)  # names too: which of two names on one day wins must not depend on order
+        ads.sort("day", *spec.names)  # names too: which of two names on one day wins must not depend on order
         .group_by(list(spec.id_columns))
-        .agg(pl.col(name).last() for name in spec.name_columns)
+        .agg(pl.col(name).last() for name in spec.names)
     )
+
+
+def _named(segments: pl.DataFrame, names: pl.DataFrame | None, spec: LeaderboardSpec) -> pl.DataFrame:
+    """Add the names; each name column by its own id, so that a level without a name does not keep its parent's away."""
+    for column, name in spec.name_columns.items():
+        known = None if names is None or name not in names.columns else names.select(column, name).unique()
+        segments = (
+            segments.with_columns(pl.lit(None, pl.String).alias(name))
+            if known is None
+            else segments.join(known.drop_nulls(), on=column, how="left", validate="m:1")
+        )
+    return segments
 
 
 def _with_spend(
@@ -174,7 +263,7 @@ def _with_spend(
     keys = list(spec.id_columns)
     if ads is None:
         return segments.with_columns(
-            *(pl.lit(None, pl.String).alias(name) for name in spec.name_columns),
+            *(pl.lit(None, pl.String).alias(name) for name in spec.names),
             pl.lit(None, pl.Float64).alias("spend"),
         )
     spent = (
@@ -197,13 +286,16 @@ def _with_ratios(board: pl.DataFrame, *, spec: LeaderboardSpec, min_segment_lead
         return pl.when(pl.col(divisor) > 0).then(pl.col(column) / pl.col(divisor))
 
     known = spec.columns[: spec.columns.index("low_volume") + 1]
+    of_spend = (
+        ("elv_per_spend", "predicted_elv"),
+        ("elv_per_spend_low", "elv_low"),
+        ("elv_per_spend_high", "elv_high"),
+    )
     return (
         board.with_columns(
             per("predicted_elv", "lead_count").alias("elv_per_lead"),
             per("expected", "lead_count").alias("mean_p"),
-            per("predicted_elv", "spend").alias("elv_per_spend"),
-            per("elv_low", "spend").alias("elv_per_spend_low"),
-            per("elv_high", "spend").alias("elv_per_spend_high"),
+            *(per(column, "spend").alias(name) for name, column in of_spend if spec.with_spend),
             (pl.col("lead_count") < min_segment_leads).alias("low_volume"),
         )
         .select(known)

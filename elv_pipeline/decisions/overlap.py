@@ -13,19 +13,30 @@ import numpy.typing as npt
 import polars as pl
 from scipy.stats import binomtest, spearmanr
 
-from elv_pipeline.learning.metrics import day_clusters, evaluate
+from elv_pipeline.learning.metrics import evaluate, row_clusters
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 FloatArray = npt.NDArray[np.float64]
 SHARES = (0.05, 0.10, 0.20)
 
 
-def overlap(both: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> dict[str, Any]:
+def overlap(
+    both: pl.DataFrame,
+    *,
+    timezone: str,
+    seed: int,
+    samples: int,
+    entity: str | None = None,
+    words: Words = QUALIFIED_LEADS,
+) -> dict[str, Any]:
     """Compare what two models say about the same leads.
 
     Args:
         both: one row a lead: ``lead_id``, ``created_time``, ``champion`` and ``challenger`` (probabilities), ``y`` (1,
             0, null while the outcome is open). Row order does not matter.
         timezone: of the days and weeks.
+        entity: id column of what a row is one of several of; None where each row stands for itself.
+        words: what the problem calls its rows.
         seed: of the bootstrap.
         samples: of the bootstrap.
 
@@ -40,10 +51,10 @@ def overlap(both: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> di
     rows = both.sort("created_time", "lead_id")
     champion, challenger = (rows[name].to_numpy() for name in ("champion", "challenger"))
     if rows.is_empty():
-        return {"leads": 0, "sentence": "No lead has been scored by both models yet."}
+        return {"leads": 0, "sentence": f"No {words.row} has been scored by both models yet."}
     ranks = [_ranks(p) for p in (champion, challenger)]
     shift = np.abs(ranks[0] - ranks[1]) / len(rows)
-    proof = _proof(rows.filter(pl.col("y").is_not_null()), timezone=timezone, seed=seed, samples=samples)
+    proof = _proof(rows.filter(pl.col("y").is_not_null()), timezone=timezone, seed=seed, samples=samples, entity=entity)
     document = {
         "leads": rows.height,
         "top": [_top(rows, *ranks, share=share) for share in SHARES],
@@ -59,7 +70,7 @@ def overlap(both: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> di
         },
         "proof": proof,
     }
-    return {**document, "sentence": _sentence(document)}
+    return {**document, "sentence": _sentence(document, words)}
 
 
 def _ranks(p: FloatArray) -> npt.NDArray[np.int64]:
@@ -98,7 +109,9 @@ def _results(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> dict[str, int
     return {"leads": y.len(), "mature": known.len(), "positives": int(known.sum())}
 
 
-def _proof(mature: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> dict[str, Any] | None:
+def _proof(
+    mature: pl.DataFrame, *, timezone: str, seed: int, samples: int, entity: str | None
+) -> dict[str, Any] | None:
     positives = int(mature["y"].sum()) if mature.height else 0
     if not 0 < positives < mature.height:
         return None
@@ -109,7 +122,7 @@ def _proof(mature: pl.DataFrame, *, timezone: str, seed: int, samples: int) -> d
         reference_rate=float(y.mean()),
         seed=seed,
         samples=samples,
-        clusters=day_clusters(mature["created_time"], timezone=timezone),
+        clusters=row_clusters(mature, timezone=timezone, column=entity),
     )
     weeks = _by_week(mature, timezone=timezone)
     differing = [week for week in weeks if week["difference"] != 0]  # a tie is neither won nor lost
@@ -142,11 +155,13 @@ def _by_week(mature: pl.DataFrame, *, timezone: str) -> list[dict[str, Any]]:
     return found.to_dicts()
 
 
-def _sentence(document: dict[str, Any]) -> str:
+def _sentence(document: dict[str, Any], words: Words) -> str:
     tenth, proof = document["top"][1], document["proof"]
-    agreed = f"Of the best tenth of {document['leads']:,} leads both models name {tenth['agreement']:.0%} in common"
+    agreed = (
+        f"Of the best tenth of {document['leads']:,} {words.rows} both models name {tenth['agreement']:.0%} in common"
+    )
     if proof is None:
-        return f"{agreed}; no outcome of these leads has matured yet, so nothing tells who is right."
+        return f"{agreed}; no outcome of these {words.rows} has matured yet, so nothing tells who is right."
     gap = proof["difference"]["log_loss"]
     span = "" if gap["low"] is None else f", 95 % interval {gap['low']:+.4f} to {gap['high']:+.4f}"
     word = (
@@ -155,6 +170,6 @@ def _sentence(document: dict[str, Any]) -> str:
         else ("the challenger is better" if gap["high"] < 0 else "the champion is better")
     )
     return (
-        f"{agreed}; on {proof['rows']:,} mature leads the challenger's log loss differs by {gap['value']:+.4f}{span}, "
-        f"and it was lower in {proof['weeks_won']} of {len(proof['weeks'])} weeks: {word}."
+        f"{agreed}; on {proof['rows']:,} mature {words.rows} the challenger's log loss differs by "
+        f"{gap['value']:+.4f}{span}, and it was lower in {proof['weeks_won']} of {len(proof['weeks'])} weeks: {word}."
     )

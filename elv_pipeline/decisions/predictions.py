@@ -5,6 +5,7 @@ Belongs here: the columns of the ``predictions`` table and their order. Does not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from elv_pipeline.contracts.outputs import LEAD_ADS_IDS
 from elv_pipeline.decisions.grades import GradeScale, score_changes, with_grades
 from elv_pipeline.decisions.reasons import ReasonSpec, reasons
 from elv_pipeline.decisions.value import ranked
@@ -25,9 +27,10 @@ REASONS = ("reason_1", "reason_2", "reason_3")
 COLUMNS = (
     *("run_id", "lead_id", "created_time", "split", "value", "elv", "elv_low", "elv_high", "rank", "decile"),
     *("grade", "percentile", "score_change", *REASONS),
-    *("cutoff", "calibration_method", "model_version", "scored_at", "campaign_id", "adset_id", "ad_id"),
+    *("cutoff", "calibration_method", "model_version", "scored_at"),
 )
-"""The published columns in their order; the probability, named after its outcome window, stands after ``split``."""
+"""The published columns in their order; the probability, named after its outcome window, stands after ``split``, and
+where the row belongs stands last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class ScoringRun:
         probability_column: name of the probability.
         value_per_qualified: value of one outcome where the model has not learned it.
         reasons: what may be said about a lead; None gives no reasons.
+        id_columns: where a row belongs, in their published order.
     """
 
     run_id: str
@@ -49,6 +53,7 @@ class ScoringRun:
     probability_column: str
     value_per_qualified: float
     reasons: ReasonSpec | None = None
+    id_columns: tuple[str, ...] = LEAD_ADS_IDS
 
 
 def predictions(
@@ -64,15 +69,16 @@ def predictions(
             ``model_version`` and ``score_change``; None for the first run.
 
     Returns:
-        One row a lead, best first: ``COLUMNS`` with the probability after ``split``, and ``day``. ``split`` is the
-        role that the lead had when the model was made; it learned from ``train`` and ``calibration`` rows only.
+        One row a lead, best first: ``COLUMNS`` with the probability after ``split``, the id columns, and ``day``.
+        ``split`` is the role that the lead had when the model was made; it learned from ``train`` and ``calibration``
+        rows only.
 
     Raises:
         ScoringRefusedError: the features differ from those of the training.
     """
     plan = SplitPlan.from_dict(model.metadata["split"])
     probability = pl.Series(run.probability_column, model.predict(features), dtype=pl.Float64)
-    scored = features.select("lead_id", "created_time", "day", "campaign_id", "adset_id", "ad_id").with_columns(
+    scored = features.select("lead_id", "created_time", "day", *run.id_columns).with_columns(
         probability,
         plan.split_names(pl.col("created_time")),
         value=pl.Series(_value(features, model, run), dtype=pl.Float64),
@@ -89,12 +95,15 @@ def predictions(
             _moment(run.scored_at).alias("scored_at"),
         ),
         probability_column=run.probability_column,
+        id_columns=run.id_columns,
     )
 
 
-def rank_predictions(scored: pl.DataFrame, *, probability_column: str) -> pl.DataFrame:
+def rank_predictions(
+    scored: pl.DataFrame, *, probability_column: str, id_columns: Sequence[str] = LEAD_ADS_IDS
+) -> pl.DataFrame:
     """Rank scored rows among each other, whatever run or day they come from; columns in the published order."""
-    return ranked(scored).select(*COLUMNS[:4], probability_column, *COLUMNS[4:], "day")
+    return ranked(scored).select(*COLUMNS[:4], probability_column, *COLUMNS[4:], *id_columns, "day")
 
 
 def _value(features: pl.DataFrame, model: ModelBundle, run: ScoringRun) -> npt.NDArray[np.float64]:

@@ -13,14 +13,19 @@ from typing import Any
 from elv_pipeline.decisions.champion_comparison import ChampionComparison
 from elv_pipeline.decisions.gates import Gate, failed
 from elv_pipeline.decisions.verdict import READY_GATE, PlainVerdict, plain_verdict
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 
 def verdict_of(
-    gates: Sequence[Gate], metrics: Mapping[str, Any], *, findings: Sequence[Mapping[str, Any]]
+    gates: Sequence[Gate],
+    metrics: Mapping[str, Any],
+    *,
+    findings: Sequence[Mapping[str, Any]],
+    words: Words = QUALIFIED_LEADS,
 ) -> PlainVerdict:
     """The plain verdict on a candidate whose gates are judged; ``findings``: about its exports."""
     judged = {"failed": [gate.name for gate in failed(gates)], "gates": [asdict(gate) for gate in gates]}
-    return plain_verdict(metrics, validation=judged, alerts=findings)
+    return plain_verdict(metrics, validation=judged, alerts=findings, words=words)
 
 
 def ready_gate(verdict: PlainVerdict) -> Gate:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from elv_pipeline.learning.contributions import ExplanationReference
-from elv_pipeline.problems.reason_phrases import ReasonPhrase
+from elv_pipeline.problems.phrases import ReasonPhrase
 from elv_pipeline.problems.sensitive import is_sensitive
 
 MOST_CHARACTERS = 140
@@ -21,6 +21,7 @@ MOST_CHARACTERS = 140
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _STEADY = 0.1  # a trend of 0.1: the newer half holds 55 % of both halves
 _LONGEST_VALUE = 40
+_HOURS_AT_MOST = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +65,12 @@ class Facts:
         """The fact about one value; ``count`` is the number of rows behind it, or None."""
         phrase = self.phrase
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
-            return phrase.missing
+            return self._joined(phrase.missing, count)
         if phrase.unit in ("value", "silent"):
             return self._category(str(value))
         number = float(str(value))
+        if number == 0 and phrase.zero:
+            return self._joined(phrase.zero, count)
         match phrase.unit:
             case "trend":
                 return phrase.high if number > _STEADY else phrase.low if number < -_STEADY else phrase.usual
@@ -86,6 +89,7 @@ class Facts:
             is_category = phrase.column.startswith("category_")
             return phrase.missing if is_category and value not in self.common else phrase.high
         shown = _shown_value(value, denied=self.denied) if value in self.common else ""
+        shown = value if value in self.common and value in phrase.vocabulary else shown
         return f"{phrase.high} {shown}" if shown else phrase.group_words
 
     def _with_figures(self, number: float, count: object) -> str:
@@ -96,6 +100,8 @@ class Facts:
         usually = _figure(middle, phrase, currency=currency)
         if said != phrase.usual and usually != figures[0]:
             figures.append(f"usually {usually.removeprefix('est. ')}")
+        if phrase.companion_joins:
+            said, count = self._joined(said, count), None
         rows = None if count is None or not phrase.companion_words else round(float(str(count)))
         if rows == 0 and phrase.companion_none:
             return f"{phrase.companion_none} ({'; '.join(figures)})"
@@ -103,6 +109,16 @@ class Facts:
             figures.append(f"{rows:,} {phrase.companion_one if rows == 1 else phrase.companion_words}")
         text = f"{said} ({'; '.join(figures)})"
         return text if len(text) <= MOST_CHARACTERS else said
+
+    def _joined(self, text: str, count: object) -> str:
+        """The text with the number of rows behind it, where the phrase joins it to whatever is said."""
+        phrase = self.phrase
+        rows = 0 if count is None or not phrase.companion_joins else round(float(str(count)))
+        if not rows:
+            return text
+        return (
+            f"{text} {phrase.companion_joins} {rows:,} {phrase.companion_one if rows == 1 else phrase.companion_words}"
+        )
 
 
 def _figure(number: float, phrase: ReasonPhrase, *, currency: str) -> str:
@@ -113,10 +129,18 @@ def _figure(number: float, phrase: ReasonPhrase, *, currency: str) -> str:
             return f"est. {_percent(number)}"
         case "money":
             return f"{number:,.{2 if abs(number) < 1_000 else 0}f} {currency}".rstrip()
+        case "hours":
+            return _duration(number)
         case "decimal":
             return f"{number:,.{2 if abs(number) < 100 else 0}f}"
         case _:
             return f"{number:,.0f}"
+
+
+def _duration(hours: float) -> str:
+    """Hours up to two days, then days."""
+    unit, number = ("day", round(hours / 24)) if abs(hours) >= _HOURS_AT_MOST else ("hour", round(hours))
+    return f"{number:,} {unit}{'' if abs(number) == 1 else 's'}"
 
 
 def _percent(share: float) -> str:

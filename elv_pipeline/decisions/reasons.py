@@ -25,8 +25,10 @@ from elv_pipeline.learning.contributions import (
     Grouping,
     contribution_slices,
 )
-from elv_pipeline.problems.reason_phrases import ReasonPhrase, spoken_columns
+from elv_pipeline.problems.phrases import ReasonPhrase
+from elv_pipeline.problems.reason_phrases import spoken_columns
 from elv_pipeline.problems.sensitive import SENSITIVE
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,6 +44,7 @@ class ReasonSpec:
         min_share: share of all absolute contributions that a group needs.
         min_margin: absolute contribution that a group needs; 0.02 changes the odds by 2 %.
         currency: shown after amounts of money.
+        words: what the problem calls its rows.
     """
 
     phrases: Mapping[str, ReasonPhrase]
@@ -50,6 +53,7 @@ class ReasonSpec:
     min_share: float = 0.05
     min_margin: float = 0.02
     currency: str = ""
+    words: Words = QUALIFIED_LEADS
 
     def grouping(self, features: Sequence[str]) -> Grouping:
         """Group a model's features as their phrases do."""
@@ -130,12 +134,12 @@ def explanation(
     every = replace(spec, count=len(grouping.groups), min_share=0.0, min_margin=tiny)
     sides = _sides(part, bundle, lead.head(1), reference, spec)
     chosen = _choose(part, grouping=grouping, spoken=spoken, spec=every, sides=sides, with_contradictions=True)
-    said = _sentences(chosen, bundle.schema.names, lead, reference, spec)
+    said = _sentences(chosen, bundle, lead, reference, spec, base=part.base)
     words = {phrase.group: phrase.group_words for phrase in spec.phrases.values()}
     keys = [grouping.groups[group] for group in chosen.group]
     rest = float(part.features[0, ~spoken].sum())
     rows = [
-        ("average", "the average lead", part.base, None),
+        ("average", f"the average {spec.words.row}", part.base, None),
         *zip(
             keys,
             [words[key] for key in keys],
@@ -225,16 +229,24 @@ def _columns(
     spec: ReasonSpec,
 ) -> pl.DataFrame:
     texts = np.full((len(part.groups), spec.count), None, dtype=object)
-    texts[chosen.row - part.first_row, chosen.place] = _sentences(chosen, bundle.schema.names, table, reference, spec)
+    said = _sentences(chosen, bundle, table, reference, spec, base=part.base)
+    texts[chosen.row - part.first_row, chosen.place] = said
     return pl.DataFrame(
         {f"reason_{place + 1}": pl.Series(texts[:, place].tolist(), dtype=pl.String) for place in range(spec.count)}
     )
 
 
 def _sentences(
-    chosen: _Chosen, features: Sequence[str], table: pl.DataFrame, reference: ExplanationReference, spec: ReasonSpec
+    chosen: _Chosen,
+    bundle: ModelBundle,
+    table: pl.DataFrame,
+    reference: ExplanationReference,
+    spec: ReasonSpec,
+    *,
+    base: float,
 ) -> list[str]:
-    texts = np.empty(len(chosen.row), dtype=object)
+    texts, features = np.empty(len(chosen.row), dtype=object), bundle.schema.names
+    effects = _effects(chosen.contribution, bundle, spec, base=base)
     for feature in np.unique(chosen.feature):
         phrase = spec.phrases[features[feature]]
         mine = np.flatnonzero(chosen.feature == feature)
@@ -245,5 +257,20 @@ def _sentences(
             table[phrase.column].gather(rows).to_list(), None if count is None else table[count].gather(rows).to_list()
         )
         signs = np.where(chosen.contribution[mine] > 0, "raises: ", "lowers: ")
-        texts[mine] = [f"{sign}{fact}" for sign, fact in zip(signs, facts, strict=True)]
+        texts[mine] = [f"{sign}{fact}{effects[at]}" for sign, fact, at in zip(signs, facts, mine, strict=True)]
     return [str(text) for text in texts]
+
+
+def _effects(contribution: FloatArray, bundle: ModelBundle, spec: ReasonSpec, *, base: float) -> list[str]:
+    """How often the outcome comes with each contribution alone, against the average row, where the problem tells it."""
+    if not spec.words.effect or not len(contribution):
+        return [""] * len(contribution)
+    usual, moved = bundle.calibrator.predict(np.array([base])), bundle.calibrator.predict(base + contribution)
+    ratios = np.divide(moved, usual[0], out=np.ones(len(moved)), where=usual[0] > 0)
+    return [f"; {spec.words.effect.format(times=said)}" if (said := _times(ratio)) else "" for ratio in ratios]
+
+
+def _times(ratio: float) -> str:
+    """A factor as people say it; empty where rounding leaves nothing to say."""
+    shown = f"{ratio:.2f}" if ratio < 0.095 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:,.0f}"
+    return "" if shown == "1.0" else shown

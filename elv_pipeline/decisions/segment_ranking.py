@@ -130,7 +130,9 @@ def rank_segments(
         The board in its order with ``rank`` and ``own_rows, own_positives, own_weight`` (0..1, share of
         the own outcomes in the estimate), ``evidence``, ``shrunk_mean_p, shrunk_low, shrunk_high`` (expected rate of a
         lead and its credible interval), ``shrunk_elv_per_lead, shrunk_elv, shrunk_elv_per_spend`` with the interval of
-        the latter. Segments without leads and leads without an id come last, whatever their parents say.
+        the latter, without spend per lead. Segments without leads and leads without an id come last, whatever their
+        parents say. The order is that of value per spend, then of value; on a board that has no spend, of value per
+        lead: its sum says how large a segment is, not how good.
     """
     keys = board.select(levels)
     account, *known = (
@@ -203,21 +205,26 @@ def _with_values(shrunk: pl.DataFrame) -> pl.DataFrame:
     def valued(rate: str) -> pl.Expr:
         return pl.when(pl.col("mean_p") > 0).then(pl.col("predicted_elv") * (pl.col(rate) / pl.col("mean_p")))
 
-    def per_spend(rate: str) -> pl.Expr:
-        return pl.when(pl.col("spend") > 0).then(valued(rate) / pl.col("spend"))
-
+    per_spend = {
+        "shrunk_elv_per_spend": "shrunk_mean_p",
+        "shrunk_elv_per_spend_low": "shrunk_low",
+        "shrunk_elv_per_spend_high": "shrunk_high",
+    }
     return shrunk.with_columns(
         shrunk_elv_per_lead=pl.when(pl.col("lead_count") > 0).then(valued("shrunk_mean_p") / pl.col("lead_count")),
         shrunk_elv=valued("shrunk_mean_p"),
-        shrunk_elv_per_spend=per_spend("shrunk_mean_p"),
-        shrunk_elv_per_spend_low=per_spend("shrunk_low"),
-        shrunk_elv_per_spend_high=per_spend("shrunk_high"),
+        **{
+            name: pl.when(pl.col("spend") > 0).then(valued(rate) / pl.col("spend"))
+            for name, rate in per_spend.items()
+            if "spend" in shrunk.columns
+        },
     )
 
 
 def _ordered(shrunk: pl.DataFrame, levels: Sequence[str]) -> pl.DataFrame:
     last = pl.any_horizontal(pl.col(levels).is_null()), pl.col("lead_count") == 0
-    order = ["_unidentified", "_empty", "shrunk_elv_per_spend", "shrunk_elv", *levels]
+    per = "shrunk_elv_per_spend" if "spend" in shrunk.columns else "shrunk_elv_per_lead"
+    order = ["_unidentified", "_empty", per, "shrunk_elv", *levels]
     return (
         shrunk.with_columns(_unidentified=last[0], _empty=last[1])
         .sort(order, descending=[False, False, True, True, *(False for _ in levels)], nulls_last=True)

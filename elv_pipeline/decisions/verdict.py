@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
+
 Level = Literal["ready", "usable with care", "not ready", "not judged"]
 Document = Mapping[str, Any]
 
@@ -21,16 +23,8 @@ BLOCKING = frozenset({"error", "critical"})
 LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece", "calibration_mae"})
 JUDGED_BY = {"roc_auc": "overall ranking", "lift_at_10pct": "the top tenth", "log_loss": "probabilities"}
 """A simpler rule that is surely better in one of these is reason for care."""
-RATES = {"constant": "one rate for all leads", "campaign_rate": "the campaign's past rate"}
+RATES = ("constant", "campaign_rate")
 """What everybody has without a model: the model must surely beat them by log loss to be ready."""
-SIMPLER = {
-    **RATES,
-    "cost_per_lead": "the campaign's cost per lead",
-    "logistic_regression": "logistic regression",
-    "boosted_trees": "boosted trees",
-    "without_young_leads": "the model without young leads",
-    "rule": "your own rule",
-}
 FEW_POSITIVES = 30
 SURE = 0.01
 """p-value of the reliability curve: its band takes leads as independent, so it is not read at the usual 0.05."""
@@ -60,8 +54,25 @@ class PlainVerdict:
         return {"level": self.level, "reasons": list(self.reasons)}
 
 
+def simpler_rules(words: Words) -> dict[str, str]:
+    """What a model is compared with, as it reads inside a sentence."""
+    return {
+        "constant": f"one rate for all {words.rows}",
+        "campaign_rate": "the campaign's past rate",
+        "cost_per_lead": f"the campaign's cost per {words.row}",
+        "logistic_regression": "logistic regression",
+        "boosted_trees": "boosted trees",
+        "without_young_leads": f"the model without young {words.rows}",
+        "rule": "your own rule",
+    }
+
+
 def plain_verdict(
-    metrics: Document | None, *, validation: Document | None, alerts: Sequence[Mapping[str, Any]]
+    metrics: Document | None,
+    *,
+    validation: Document | None,
+    alerts: Sequence[Mapping[str, Any]],
+    words: Words = QUALIFIED_LEADS,
 ) -> PlainVerdict:
     """Say whether a model may be acted on.
 
@@ -69,19 +80,20 @@ def plain_verdict(
         metrics: the model's metrics document; None where nothing was judged.
         validation: its gates (``gates.validation_document``); None where it has none.
         alerts: of the run and its data: ``severity`` and ``message``.
+        words: what the problem calls its rows.
     """
     blocking = [*_open_alerts(alerts), *_failed_gates(validation)]
     model = ((metrics or {}).get("models") or {}).get("model") or {}
     if metrics is None or _value(model.get("lift_at_10pct")) is None:
-        unjudged = "No outcome of a later lead was judged, so nothing is known about how good these scores are."
+        unjudged = f"No outcome of a later {words.row} was judged, so nothing is known about how good these scores are."
         return PlainVerdict(level="not ready" if blocking else "not judged", reasons=(*blocking, unjudged))
-    blocking += [*_leaks(metrics, validation), *_no_skill(metrics, model)]
+    blocking += [*_leaks(metrics, validation), *_no_skill(metrics, model, words)]
     care = [
-        *_better_rules(metrics),
-        *_not_above_rates(metrics),
-        *_level_off(metrics, model),
-        *_segments_off(metrics),
-        *_few_positives(metrics),
+        *_better_rules(metrics, words),
+        *_not_above_rates(metrics, words),
+        *_level_off(metrics, model, words),
+        *_segments_off(metrics, words),
+        *_few_positives(metrics, words),
         *_ungated(validation),
         *_warnings(alerts),
     ]
@@ -89,33 +101,34 @@ def plain_verdict(
         return PlainVerdict(level="not ready", reasons=(*blocking, *care))
     if care:
         return PlainVerdict(level="usable with care", reasons=tuple(care))
-    return PlainVerdict(level="ready", reasons=_strengths(metrics, model))
+    return PlainVerdict(level="ready", reasons=_strengths(metrics, model, words))
 
 
-def backtest_verdict(document: Document) -> PlainVerdict:
+def backtest_verdict(document: Document, *, words: Words = QUALIFIED_LEADS) -> PlainVerdict:
     """Say whether the models of past origins held up on the weeks that followed them.
 
     Args:
         document: of ``learning.backtest.backtest``.
+        words: what the problem calls its rows.
     """
     pooled = document["pooled"]
     if pooled is None:
         return PlainVerdict(level="not judged", reasons=(document["sentence"],))
     model = pooled["models"]["model"]
-    blocking = list(_no_skill(pooled, model))
+    blocking = list(_no_skill(pooled, model, words))
     care = [
-        *_better_rules(pooled),
-        *_not_above_rates(pooled),
+        *_better_rules(pooled, words),
+        *_not_above_rates(pooled, words),
         *_ratio_off(pooled["calibration"]),
         *_unstable(document["stability"]),
         *_single_origin(document["origins"]),
-        *_few_positives(pooled),
+        *_few_positives(pooled, words),
     ]
     if blocking:
         return PlainVerdict(level="not ready", reasons=(*blocking, *care))
     if care:
         return PlainVerdict(level="usable with care", reasons=tuple(care))
-    return PlainVerdict(level="ready", reasons=_strengths(pooled, model))
+    return PlainVerdict(level="ready", reasons=_strengths(pooled, model, words))
 
 
 def _open_alerts(alerts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -151,28 +164,28 @@ def _leaks(metrics: Document, validation: Document | None) -> Iterator[str]:
         yield f"A column may know the future: {_sentence(finding['sentence'])}"
 
 
-def _no_skill(metrics: Document, model: Document) -> Iterator[str]:
+def _no_skill(metrics: Document, model: Document, words: Words) -> Iterator[str]:
     lift, loss = model.get("lift_at_10pct") or {}, _difference(metrics, "constant").get("log_loss") or {}
     if lift.get("low") is None or lift["low"] <= 1:
         yield (
-            f"It is not shown to rank better than chance: the best tenth qualifies {_number(lift.get('value'))} times "
-            f"as often as the average lead{_span(lift)}, and 1 is chance."
+            f"It is not shown to rank better than chance: the best tenth {words.happens} {_number(lift.get('value'))} "
+            f"times as often as the average {words.row}{_span(lift)}, and 1 is chance."
         )
     elif loss.get("low") is not None and loss["low"] > 0:
-        yield "Its probabilities are surely further from what happened than one rate for all leads."
+        yield f"Its probabilities are surely further from what happened than one rate for all {words.rows}."
 
 
-def _better_rules(metrics: Document) -> Iterator[str]:
+def _better_rules(metrics: Document, words: Words) -> Iterator[str]:
     """Rules that are better in the same ways share a sentence."""
     better: dict[tuple[str, ...], list[str]] = {}
-    for name, words in SIMPLER.items():
+    for name, rule in simpler_rules(words).items():
         worse = tuple(
             said
             for metric, said in JUDGED_BY.items()
             if _sure(_difference(metrics, name).get(metric), metric=metric) == -1
         )
         if worse:
-            better.setdefault(worse, []).append(words)
+            better.setdefault(worse, []).append(rule)
     for worse, rules in better.items():
         named, verb, which = _listed(rules), "is" if len(rules) == 1 else "are", "it" if len(rules) == 1 else "one"
         yield (
@@ -180,11 +193,11 @@ def _better_rules(metrics: Document) -> Iterator[str]:
         )
 
 
-def _not_above_rates(metrics: Document) -> Iterator[str]:
+def _not_above_rates(metrics: Document, words: Words) -> Iterator[str]:
     """Rates that the model is not surely better than by log loss, where their difference is known."""
     known = {name: _difference(metrics, name).get("log_loss") for name in RATES}
     level = [
-        RATES[name]
+        simpler_rules(words)[name]
         for name, difference in known.items()
         if difference is not None and _sure(difference, metric="log_loss") == 0
     ]
@@ -192,7 +205,7 @@ def _not_above_rates(metrics: Document) -> Iterator[str]:
         yield f"It is not shown to predict better than {' or '.join(level)}: the difference may be chance."
 
 
-def _level_off(metrics: Document, model: Document) -> Iterator[str]:
+def _level_off(metrics: Document, model: Document, words: Words) -> Iterator[str]:
     """The level, and only where that is right the curve: it is off for the same reason where the level is."""
     shift, test = metrics.get("prevalence"), metrics.get("test") or {}
     if shift is not None:
@@ -203,39 +216,39 @@ def _level_off(metrics: Document, model: Document) -> Iterator[str]:
         expected = _value(model.get("mean_prediction"))
         off = expected is not None and low is not None and high is not None and not low <= expected <= high
     if not off:
-        yield from _curve_off(metrics)
+        yield from _curve_off(metrics, words)
         return
     yield (
-        f"Its probabilities run {'high' if expected > rate else 'low'}: {expected:.1%} expected on the later leads, "
-        f"{rate:.1%} observed (95% interval {low:.1%} to {high:.1%}); correct money figures for that."
+        f"Its probabilities run {'high' if expected > rate else 'low'}: {expected:.1%} expected on the later "
+        f"{words.rows}, {rate:.1%} observed (95% interval {low:.1%} to {high:.1%}); correct money figures for that."
     )
 
 
-def _curve_off(metrics: Document) -> Iterator[str]:
+def _curve_off(metrics: Document, words: Words) -> Iterator[str]:
     found = metrics.get("reliability")
     if found is None or found["p_value"] >= SURE:
         return
     excess = found["brier"]["miscalibration"] - found["miscalibration_by_chance"]
     if excess > WORTH_RECALIBRATING * found["brier"]["discrimination"]:
         yield (
-            f"Its probabilities are bent: for {found['share_outside_band']:.0%} of the leads, what happened lies where "
-            f"a calibrated model would hardly put it."
+            f"Its probabilities are bent: for {found['share_outside_band']:.0%} of the {words.rows}, what happened "
+            f"lies where a calibrated model would hardly put it."
         )
 
 
-def _segments_off(metrics: Document) -> Iterator[str]:
+def _segments_off(metrics: Document, words: Words) -> Iterator[str]:
     for column, found in (metrics.get("segment_calibration") or {}).items():
         if found.get("judged") and found.get("flagged_share", 0) > MISCALIBRATED_SHARE:
             yield (
-                f"{found['flagged_share']:.0%} of the judged leads lie in segments of {column} whose probabilities are "
-                f"surely off."
+                f"{found['flagged_share']:.0%} of the judged {words.rows} lie in segments of {column} whose "
+                f"probabilities are surely off."
             )
 
 
-def _few_positives(metrics: Document) -> Iterator[str]:
+def _few_positives(metrics: Document, words: Words) -> Iterator[str]:
     positives = (metrics.get("test") or {}).get("positives")
     if positives is not None and positives < FEW_POSITIVES:
-        yield f"Only {positives} of the judged leads qualified, so every figure is rough."
+        yield f"Only {positives} of the judged {words.rows} {words.happened}, so every figure is rough."
 
 
 def _ratio_off(ratio: Mapping[str, float]) -> Iterator[str]:
@@ -263,16 +276,16 @@ def _single_origin(origins: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{count} has enough outcomes after it to be judged alone, so nothing is known about stability."
 
 
-def _strengths(metrics: Document, model: Document) -> tuple[str, ...]:
+def _strengths(metrics: Document, model: Document, words: Words) -> tuple[str, ...]:
     lift = model["lift_at_10pct"]
     beaten = [
-        words
-        for name, words in SIMPLER.items()
+        rule
+        for name, rule in simpler_rules(words).items()
         if _sure(_difference(metrics, name).get("log_loss"), metric="log_loss") > 0
     ]
     found = [
-        f"The best tenth of the leads qualifies {_number(lift['value'])} times as often as the average lead"
-        f"{_span(lift)}."
+        f"The best tenth of the {words.rows} {words.happens} {_number(lift['value'])} times as often as the average "
+        f"{words.row}{_span(lift)}."
     ]
     if beaten:
         found.append(f"Its probabilities are surely closer to what happened than {_listed(beaten)}.")

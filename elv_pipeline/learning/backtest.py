@@ -20,9 +20,10 @@ import polars as pl
 from scipy.stats import chi2
 
 from elv_pipeline.learning.fitting import labels
-from elv_pipeline.learning.metrics import day_clusters, rate_interval
+from elv_pipeline.learning.metrics import rate_interval, row_clusters
 from elv_pipeline.learning.proof import judged
 from elv_pipeline.learning.spec import LearningSpec
+from elv_pipeline.problems.words import Words
 
 FloatArray = npt.NDArray[np.float64]
 LEAST_POSITIVES = 5
@@ -80,7 +81,7 @@ def backtest(origins: Sequence[OriginRows], spec: LearningSpec, *, refused: Mapp
         "pooled": pooled,
         "stability": {metric: _stability(measured, metric) for metric in SHOWN},
         "wins": _wins(measured),
-        "sentence": _sentence(pooled, single, refused),
+        "sentence": _sentence(pooled, single, refused, spec.words),
     }
 
 
@@ -116,7 +117,7 @@ def _origin(found: OriginRows, spec: LearningSpec) -> dict[str, Any]:
 def _ratio(rows: pl.DataFrame, p: FloatArray, spec: LearningSpec) -> dict[str, float]:
     """Return expected and observed outcomes and observed / expected with what the observed rate's interval leaves."""
     y = labels(rows)
-    low, high = rate_interval(y, clusters=day_clusters(rows["created_time"], timezone=spec.timezone))
+    low, high = rate_interval(y, clusters=row_clusters(rows, timezone=spec.timezone, column=spec.cluster_column))
     expected = float(np.sort(p).sum())
     scale = len(y) / expected
     return {
@@ -227,15 +228,15 @@ def _counted(differences: Sequence[Mapping[str, float | None]], *, sign: int) ->
 
 
 def _sentence(
-    pooled: Mapping[str, Any] | None, single: Sequence[Mapping[str, Any]], refused: Mapping[date, str]
+    pooled: Mapping[str, Any] | None, single: Sequence[Mapping[str, Any]], refused: Mapping[date, str], words: Words
 ) -> str:
     counted = f"{len(single)} origin(s) with a model, {len(refused)} refused"
     if pooled is None:
-        return f"{counted}; the weeks after them hold no matured leads of both classes yet."
+        return f"{counted}; the weeks after them hold no matured {words.rows} of both classes yet."
     auc, ratio = pooled["models"]["model"]["roc_auc"], pooled["calibration"]
     span = "" if auc["low"] is None else f" ({auc['low']:.3f} to {auc['high']:.3f})"
     return (
-        f"{counted}: on {pooled['test']['rows']:,} leads, each scored by the newest model before it, ROC-AUC is "
+        f"{counted}: on {pooled['test']['rows']:,} {words.rows}, each scored by the newest model before it, ROC-AUC is "
         f"{auc['value']:.3f}{span}, and {ratio['observed']:.0f} outcomes were observed where {ratio['expected']:.1f} "
         f"were expected."
     )

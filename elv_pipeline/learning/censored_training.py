@@ -26,6 +26,7 @@ from elv_pipeline.learning.estimators import Estimator
 from elv_pipeline.learning.fitting import CalibratedEstimator
 from elv_pipeline.learning.soft_labels import FitWeighted, Labels, SoftLabelled, known_at_origin, soft_labels
 from elv_pipeline.learning.splits import SplitPlan
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.tables.labels import Observation
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,6 +58,7 @@ def fit_censored(
     observation: Observation,
     fit: FitEstimator,
     expect: FitWeighted | None = None,
+    words: Words = QUALIFIED_LEADS,
 ) -> CensoredFit:
     """Train on every lead before the observation's origin; calibrate on rows that earlier such models had not seen.
 
@@ -72,13 +74,14 @@ def fit_censored(
         fit: fits an estimator on rows sorted by time with labels and weights; called once, and once a stretch.
         expect: fits the models that only estimate the soft labels, about 17 times as often: a plainer one saves time.
             None for ``fit``.
+        words: what rows are called in sentences.
 
     Raises:
         TrainingRefusedError: no stretch can calibrate, or the rows to train on lack a class.
     """
     known = known_at_origin(table, observation=observation)
-    labelled = soft_labels(known, window_days=observation.window_days, fit=expect or fit)
-    _require_classes(labelled, observation)
+    labelled = soft_labels(known, window_days=observation.window_days, fit=expect or fit, words=words)
+    _require_classes(labelled, observation, words)
     predicted = [
         _predicted(table, known, stretch=stretch, observation=observation, fit=fit, expect=expect or fit)
         for stretch in _stretches(plan)
@@ -87,8 +90,8 @@ def fit_censored(
     if not parts:
         raise TrainingRefusedError(
             "censoring-aware training refused: at none of the starts of the calibration stretches "
-            f"({', '.join(start.date().isoformat() for start, _ in _stretches(plan))}) had enough leads matured to "
-            "train on, so nothing can calibrate the model. Bring a longer history"
+            f"({', '.join(start.date().isoformat() for start, _ in _stretches(plan))}) had enough {words.rows} matured "
+            "to train on, so nothing can calibrate the model. Bring a longer history"
         )
     estimator = fit(labelled.table, labelled.y, labelled.weight)
     young = estimator.margin(known.filter(~pl.col("mature"))) if labelled.reason is None else np.empty(0)
@@ -166,9 +169,10 @@ def _has_both_classes(labelled: SoftLabelled) -> bool:
     return bool((labelled.y == 1).any() and (labelled.y == 0).any())
 
 
-def _require_classes(labelled: SoftLabelled, observation: Observation) -> None:
+def _require_classes(labelled: SoftLabelled, observation: Observation, words: Words) -> None:
     if not _has_both_classes(labelled):
         raise TrainingRefusedError(
-            f"censoring-aware training refused: {len(labelled.y)} leads mature at {observation.horizon.isoformat()} "
-            f"with {int(labelled.y.sum())} positives; both classes are needed. Bring a longer history"
+            f"censoring-aware training refused: {len(labelled.y)} {words.rows} mature at "
+            f"{observation.horizon.isoformat()} with {int(labelled.y.sum())} positives; both classes are needed. Bring "
+            "a longer history"
         )

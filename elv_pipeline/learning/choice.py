@@ -103,7 +103,7 @@ def _with_young(
         return build_estimator(plain).fit(rows, y, weight=weight)
 
     at = replace(observation, origin=plan.test_from)
-    found = fit_censored(table, plan=plan, observation=at, fit=fit, expect=expect)
+    found = fit_censored(table, plan=plan, observation=at, fit=fit, expect=expect, words=spec.words)
     return found.fitted, found.evidence
 
 

@@ -128,7 +128,7 @@ def leakage_probes(
     for name in (name for name in lagged if name not in named):
         findings += _collapsed(probes[name], lagged[name], rows, limits)
     if auc := _beyond(model, limits.model_auc, rows, limits):
-        findings.append(model_too_good(model, auc=auc, threshold=limits.model_auc))
+        findings.append(model_too_good(model, auc=auc, threshold=limits.model_auc, words=limits.words))
     lines = [(*probe.figures, lagged[name].auc if name in lagged else None) for name, probe in probes.items()]
     return _report(findings, accepted, _frame(lines), rows, model_auc=model.auc, features=len(features))
 
@@ -199,13 +199,13 @@ def _beyond(judged: Judged, threshold: float, rows: ProbeRows, limits: LeakageRu
 def _single(probe: _Probe, model: Judged, rows: ProbeRows, limits: LeakageRules) -> list[LeakageFinding]:
     """Judge one column: where it is empty first, because that says more about the cause."""
     if auc := _beyond(probe.missing, limits.missing_auc, rows, limits):
-        return [missing_tells(probe.feature, probe.missing, auc=auc, threshold=limits.missing_auc)]
+        return [missing_tells(probe.feature, probe.missing, auc=auc, threshold=limits.missing_auc, words=limits.words)]
     threshold = limits.alone_auc
     if model.auc is not None and model.auc >= limits.suspicious_auc:
         as_good_as_the_model = 0.5 + limits.share_of_model * (model.auc - 0.5)
         threshold = min(threshold, max(limits.suspicious_auc, as_good_as_the_model))
     if auc := _beyond(probe.alone, threshold, rows, limits):
-        return [too_good_alone(probe.feature, probe.alone, auc=auc, threshold=threshold)]
+        return [too_good_alone(probe.feature, probe.alone, auc=auc, threshold=threshold, words=limits.words)]
     return []
 
 
@@ -217,7 +217,7 @@ def _pattern(masks: list[npt.NDArray[np.bool_]], rows: ProbeRows, limits: Leakag
     codes = np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_inverse=True)[1].astype(np.int64)
     judged = rows.judge(codes, least_rows=LEAST_PATTERN_ROWS)
     auc = _beyond(judged, limits.missing_auc, rows, limits)
-    return [missing_together_tells(judged, auc=auc, threshold=limits.missing_auc)] if auc else []
+    return [missing_together_tells(judged, auc=auc, threshold=limits.missing_auc, words=limits.words)] if auc else []
 
 
 def _to_lag(importance: pl.DataFrame, features: Sequence[str]) -> list[str]:
@@ -266,7 +266,7 @@ def _collapsed(probe: _Probe, lagged: _Lagged, rows: ProbeRows, limits: LeakageR
         threshold = limits.lost_of_suspicious
     if not lagged.lost_surely(threshold):
         return []
-    return [collapses(probe.feature, full=lagged.full, lagged=lagged.auc, threshold=threshold)]
+    return [collapses(probe.feature, full=lagged.full, lagged=lagged.auc, threshold=threshold, words=limits.words)]
 
 
 def _overlaps(labelled: pl.DataFrame, person_columns: Sequence[str], limits: LeakageRules) -> list[LeakageFinding]:
@@ -280,7 +280,10 @@ def _overlaps(labelled: pl.DataFrame, person_columns: Sequence[str], limits: Lea
         if shared.height <= threshold * test.height:
             continue
         examples = shared["lead_id"].cast(pl.String).unique().sort().head(3).to_list()
-        findings.append(overlap(column, shared=shared.height, rows=test.height, examples=examples, threshold=threshold))
+        count, rows = shared.height, test.height
+        findings.append(
+            overlap(column, shared=count, rows=rows, examples=examples, threshold=threshold, words=limits.words)
+        )
     return findings
 
 

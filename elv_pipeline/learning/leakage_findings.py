@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from elv_pipeline.learning.single_feature import Judged
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 ALONE, MISSING, LAGGED, OVERLAP, MODEL = (
     "predicts_too_well_alone",
@@ -33,6 +34,7 @@ class LeakageRules:
         lost_when_lagged: share of a suspicious model's excess over 0.5 that hangs on one column's value of the lead.
         lost_of_suspicious: the same for a column that is suspicious alone.
         person_overlap: share of test rows whose person is among the training rows.
+        words: what rows are called in the sentences.
     """
 
     alone_auc: float = 0.95
@@ -44,6 +46,7 @@ class LeakageRules:
     lost_when_lagged: float = 0.5
     lost_of_suspicious: float = 0.25
     person_overlap: float = 0.10
+    words: Words = QUALIFIED_LEADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,33 +61,33 @@ class LeakageFinding:
     remedy: str
 
 
-def too_good_alone(name: str, alone: Judged, *, auc: float, threshold: float) -> LeakageFinding:
+def too_good_alone(name: str, alone: Judged, *, auc: float, threshold: float, words: Words) -> LeakageFinding:
     """One column separates the outcomes as hardly any honest one does."""
     return LeakageFinding(
         code=ALONE,
         feature=name,
         figure=auc,
         threshold=threshold,
-        sentence=f"{name} alone separates later outcomes with a ROC-AUC of {auc:.3f}{_lagged(alone)}; values known at "
-        f"the prediction time hardly ever reach {threshold:.2f}.",
+        sentence=f"{name} alone separates later outcomes with a ROC-AUC of {auc:.3f}{_lagged(alone, words)}; values "
+        f"known at the prediction time hardly ever reach {threshold:.2f}.",
         remedy=_remedy(name),
     )
 
 
-def missing_tells(name: str, missing: Judged, *, auc: float, threshold: float) -> LeakageFinding:
+def missing_tells(name: str, missing: Judged, *, auc: float, threshold: float, words: Words) -> LeakageFinding:
     """Whether one column is empty tells the outcome."""
     return LeakageFinding(
         code=MISSING,
         feature=name,
         figure=auc,
         threshold=threshold,
-        sentence=f"Whether {name} is empty tells later outcomes with a ROC-AUC of {auc:.3f}{_lagged(missing)}: it "
-        "seems to be filled in because of the outcome.",
+        sentence=f"Whether {name} is empty tells later outcomes with a ROC-AUC of {auc:.3f}{_lagged(missing, words)}: "
+        "it seems to be filled in because of the outcome.",
         remedy=_remedy(name),
     )
 
 
-def missing_together_tells(pattern: Judged, *, auc: float, threshold: float) -> LeakageFinding:
+def missing_together_tells(pattern: Judged, *, auc: float, threshold: float, words: Words) -> LeakageFinding:
     """Which columns are empty tells the outcome, though none of them does alone."""
     return LeakageFinding(
         code=MISSING,
@@ -92,55 +95,57 @@ def missing_together_tells(pattern: Judged, *, auc: float, threshold: float) -> 
         figure=auc,
         threshold=threshold,
         sentence=f"Which of the features are empty tells later outcomes with a ROC-AUC of {auc:.3f}"
-        f"{_lagged(pattern)}, though none of them does alone.",
+        f"{_lagged(pattern, words)}, though none of them does alone.",
         remedy="Find the features that are filled in after the prediction time, by their definitions in the feature "
         "list, and leave them out.",
     )
 
 
-def collapses(name: str, *, full: float, lagged: float, threshold: float) -> LeakageFinding:
+def collapses(name: str, *, full: float, lagged: float, threshold: float, words: Words) -> LeakageFinding:
     """The model lives on one column's value of the very lead."""
     return LeakageFinding(
         code=LAGGED,
         feature=name,
         figure=(full - lagged) / (full - 0.5),
         threshold=threshold,
-        sentence=f"With {name} of the previous lead instead of the lead's own, the model's ROC-AUC falls from "
-        f"{full:.3f} to {lagged:.3f}: much of an unusually good model hangs on this one value.",
+        sentence=f"With {name} of the previous {words.row} instead of the {words.row}'s own, the model's ROC-AUC falls "
+        f"from {full:.3f} to {lagged:.3f}: much of an unusually good model hangs on this one value.",
         remedy=_remedy(name),
     )
 
 
-def model_too_good(model: Judged, *, auc: float, threshold: float) -> LeakageFinding:
+def model_too_good(model: Judged, *, auc: float, threshold: float, words: Words) -> LeakageFinding:
     """The model as a whole separates the outcomes as no honest one does."""
     return LeakageFinding(
         code=MODEL,
         feature=None,
         figure=auc,
         threshold=threshold,
-        sentence=f"The model separates later outcomes with a ROC-AUC of {auc:.3f}{_lagged(model)}; honest models of "
-        "this kind lie far below.",
+        sentence=f"The model separates later outcomes with a ROC-AUC of {auc:.3f}{_lagged(model, words)}; honest "
+        "models of this kind lie far below.",
         remedy="Look through the most predictive features for values recorded after the prediction time.",
     )
 
 
-def overlap(column: str, *, shared: int, rows: int, examples: Sequence[str], threshold: float) -> LeakageFinding:
+def overlap(
+    column: str, *, shared: int, rows: int, examples: Sequence[str], threshold: float, words: Words
+) -> LeakageFinding:
     """Test rows share a key with training rows; the examples are ids of leads, never the key."""
     return LeakageFinding(
         code=OVERLAP,
         feature=column,
         figure=shared / rows,
         threshold=threshold,
-        sentence=f"{shared} of {rows} test rows share their {column} with a training row (leads {', '.join(examples)}"
-        "): what was learned of them is judged on them.",
-        remedy="Remove the repeated leads from the export."
+        sentence=f"{shared} of {rows} test rows share their {column} with a training row ({words.rows} "
+        f"{', '.join(examples)}): what was learned of them is judged on them.",
+        remedy=f"Remove the repeated {words.rows} from the export."
         if column == "lead_id"
-        else "Keep one lead a person, or judge the model on persons that training has not seen.",
+        else f"Keep one {words.row} a person, or judge the model on persons that training has not seen.",
     )
 
 
-def _lagged(judged: Judged) -> str:
-    return "" if judged.lagged is None else f", but with the previous lead's value only of {judged.lagged:.3f}"
+def _lagged(judged: Judged, words: Words) -> str:
+    return "" if judged.lagged is None else f", but with the previous {words.row}'s value only of {judged.lagged:.3f}"
 
 
 def _remedy(name: str) -> str:

@@ -119,6 +119,19 @@ def day_clusters(created_time: pl.Series, *, timezone: str) -> npt.NDArray[np.in
     return days.to_physical().cast(pl.Int64).to_numpy() if days.n_unique() >= LEAST_DAYS else None
 
 
+def row_clusters(rows: pl.DataFrame, *, timezone: str, column: str | None = None) -> npt.NDArray[np.int64] | None:
+    """Return what is resampled as a whole: rows of one entity where there are several of each, else those of one day.
+
+    Args:
+        rows: ``created_time`` and the column.
+        timezone: in which days are counted.
+        column: entity of a row, such as the enrollment whose moments share an outcome; None where each row has its own.
+    """
+    if column is None:
+        return day_clusters(rows["created_time"], timezone=timezone)
+    return rows[column].rank("dense").cast(pl.Int64).to_numpy() if rows[column].n_unique() >= LEAST_DAYS else None
+
+
 def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS) -> pl.DataFrame:
     """Compare predicted with observed rates in bins of about equal rows, lowest predictions first.
 

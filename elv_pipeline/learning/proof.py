@@ -20,10 +20,10 @@ from elv_pipeline.learning.interval_coverage import measured_coverage
 from elv_pipeline.learning.metrics import (
     calibration_bins,
     calibration_mae_by_chance,
-    day_clusters,
     evaluate,
     gains,
     rate_interval,
+    row_clusters,
 )
 from elv_pipeline.learning.reliability import reliability
 from elv_pipeline.learning.segment_calibration import AS_PREDICTED, segment_calibration
@@ -77,7 +77,7 @@ def prove(
         realised: what each row brought.
     """
     y, p = labels(rows), predictions["model"]
-    clusters = day_clusters(rows["created_time"], timezone=spec.timezone)
+    clusters = _clusters(rows, spec)
     diagram = reliability(y, p, seed=spec.seed)
     segments = segment_calibration(rows, p, y, columns=spec.calibration_columns)
     budget = value_at_budget(
@@ -112,7 +112,7 @@ def judged(
     rows: pl.DataFrame, predictions: Predictions, spec: LearningSpec, *, reference_rate: float
 ) -> dict[str, Any]:
     """Metrics of every model with intervals and differences, and what the rows are; arguments as in ``prove``."""
-    y, clusters = labels(rows), day_clusters(rows["created_time"], timezone=spec.timezone)
+    y, clusters = labels(rows), _clusters(rows, spec)
     low, high = rate_interval(y, clusters=clusters)
     measured = evaluate(
         y,
@@ -129,7 +129,7 @@ def judged(
             "base_rate": float(y.mean()),
             "base_rate_low": low,
             "base_rate_high": high,
-            "resampled": "leads" if clusters is None else "days",
+            "resampled": "leads" if clusters is None else "days" if spec.cluster_column is None else "enrollments",
             "reference_rate": reference_rate,
         },
         **measured,
@@ -158,7 +158,8 @@ def prevalence(labelled: pl.DataFrame, p: FloatArray, spec: LearningSpec) -> dic
     ratio = {end: test[name] / expected for end, name in (("value", "rate"), ("low", "low"), ("high", "high"))}
     shift = not ratio["low"] <= 1 <= ratio["high"]
     before = splits.get("calibration", splits["train"])
-    said = f"The rate was {before['rate']:.1%} where the level was learned and {test['rate']:.1%} on the later leads; "
+    said = f"The rate was {before['rate']:.1%} where the level was learned and {test['rate']:.1%} on the later "
+    said += f"{spec.words.rows}; "
     said += (
         f"the model expected {expected:.1%} there, "
         + (f"surely too {'many' if ratio['high'] < 1 else 'few'}: " if shift else "within chance: ")
@@ -212,8 +213,12 @@ def _segment(rows: pl.DataFrame, spec: LearningSpec) -> pl.Expr:
 
 def _rate(rows: pl.DataFrame, spec: LearningSpec) -> dict[str, Any]:
     y = labels(rows)
-    low, high = rate_interval(y, clusters=day_clusters(rows["created_time"], timezone=spec.timezone))
+    low, high = rate_interval(y, clusters=_clusters(rows, spec))
     return {"rows": len(y), "positives": int(y.sum()), "rate": float(y.mean()), "low": low, "high": high}
+
+
+def _clusters(rows: pl.DataFrame, spec: LearningSpec) -> npt.NDArray[np.int64] | None:
+    return row_clusters(rows, timezone=spec.timezone, column=spec.cluster_column)
 
 
 def _flagged_share(segments: pl.DataFrame, column: str) -> float:

@@ -39,7 +39,7 @@ def segment_error(test: pl.DataFrame, p: FloatArray, y: npt.NDArray[np.int8], sp
     rows = test.with_columns(
         stretch_of(test, days=spec.segment_error_days, timezone=spec.timezone), p=pl.Series(p), y=pl.Series(y)
     )
-    return {column: relative_error(*_sums(rows, column)) for column in spec.segment_error_columns}
+    return {column: relative_error(*_sums(_once(rows, column, spec), column)) for column in spec.segment_error_columns}
 
 
 def relative_error(expected: FloatArray, variance: FloatArray, observed: FloatArray) -> float:
@@ -67,6 +67,17 @@ def relative_error(expected: FloatArray, variance: FloatArray, observed: FloatAr
         + count * np.log(mean / (shape + mean))
     ).sum(axis=0)
     return float(_CANDIDATES[np.argmax(log_likelihood + np.log(_CANDIDATES))])
+
+
+def _once(rows: pl.DataFrame, column: str, spec: LearningSpec) -> pl.DataFrame:
+    """The rows that a leaderboard sums: of the moments of one enrollment the first in each segment and stretch.
+
+    All of them are won or lost together, which would pass for an error of the model.
+    """
+    if spec.cluster_column is None:
+        return rows
+    by = ["stretch", spec.cluster_column, *([column] if column in rows.columns else [])]
+    return rows.sort("created_time", "lead_id").unique(by, keep="first", maintain_order=True)
 
 
 def _sums(rows: pl.DataFrame, column: str) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -25,6 +25,7 @@ import polars as pl
 from scipy.special import expit
 
 from elv_pipeline.learning.delay_distribution import MIN_CONVERSIONS, DelayDistribution
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.tables.labels import Observation, with_status
 
 FloatArray = npt.NDArray[np.float64]
@@ -153,7 +154,13 @@ def known_at_origin(table: pl.DataFrame, *, observation: Observation) -> pl.Data
 
 
 def soft_labels(
-    leads: pl.DataFrame, *, window_days: int, fit: FitWeighted, iterations: int = ITERATIONS, folds: int = FOLDS
+    leads: pl.DataFrame,
+    *,
+    window_days: int,
+    fit: FitWeighted,
+    iterations: int = ITERATIONS,
+    folds: int = FOLDS,
+    words: Words = QUALIFIED_LEADS,
 ) -> SoftLabelled:
     """Share each open lead between the two labels, by expectation-maximisation.
 
@@ -164,13 +171,14 @@ def soft_labels(
         iterations: rounds at most.
         folds: parts of the young leads, by a hash of ``lead_id``; each is predicted by a fit on the others. Mature
             leads take part in every fit: their labels are facts and cannot feed on themselves.
+        words: what rows are called in the reason.
 
     Returns:
         The training rows; hard ones of the mature leads alone, with the reason, where the evidence for a
         distribution of the delay is too thin.
     """
     known = _Known.of(leads, window_days=window_days)
-    reason = known.too_little()
+    reason = known.too_little(words)
     if reason is not None:
         rows = np.flatnonzero(known.mature)
         y = known.converted[rows].astype(np.int8)
@@ -229,18 +237,18 @@ class _Known:
     def open(self) -> BoolArray:
         return self.young & ~self.converted
 
-    def too_little(self) -> str | None:
+    def too_little(self, words: Words) -> str | None:
         """Why a distribution of the delay would be no more than a guess; None where it is not."""
         conversions, mature = int((self.converted & self.mature).sum()), int(self.mature.sum())
         if conversions < MIN_CONVERSIONS:
             return (
-                f"The delay of outcomes cannot be estimated from {conversions} conversions of mature leads; at least "
-                f"{MIN_CONVERSIONS} are needed, so leads with an open window were left out."
+                f"The delay of outcomes cannot be estimated from {conversions} conversions of mature {words.rows}; at "
+                f"least {MIN_CONVERSIONS} are needed, so {words.rows} with an open window were left out."
             )
         if conversions == mature:
-            return f"All {mature} mature leads converted; without negatives no probability can be learned."
+            return f"All {mature} mature {words.rows} converted; without negatives no probability can be learned."
         if not self.open.any():
-            return "No lead has an open window, so every label is known already."
+            return f"No {words.row} has an open window, so every label is known already."
         return None
 
     def delay(self, positive: FloatArray, *, among: BoolArray | None = None) -> DelayDistribution:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from elv_pipeline.errors import ConfigError
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.tables.labels import Observation, with_status
 
 STEP_DAYS = 7
@@ -82,6 +83,7 @@ def choose_window(
     windows: Sequence[int],
     min_positives: int,
     min_rows: int,
+    words: Words = QUALIFIED_LEADS,
 ) -> WindowChoice:
     """Find the smallest window with enough mature positives.
 
@@ -92,6 +94,7 @@ def choose_window(
             ones never.
         min_positives: positives that learning takes.
         min_rows: labelled rows that learning takes.
+        words: what rows are called.
     """
     requested = observation.window_days
     considered = sorted({requested, *(days for days in windows if days > requested)})
@@ -105,7 +108,9 @@ def choose_window(
         min_rows=min_rows,
         min_positives=min_positives,
         counts=counts,
-        sentence=_sentence(counts, chosen, enough=bool(sufficient), min_rows=min_rows, min_positives=min_positives),
+        sentence=_sentence(
+            counts, chosen, enough=bool(sufficient), min_rows=min_rows, min_positives=min_positives, words=words
+        ),
     )
 
 
@@ -115,7 +120,13 @@ def _counts(labels: pl.DataFrame, observation: Observation) -> WindowCounts:
 
 
 def _sentence(
-    counts: tuple[WindowCounts, ...], chosen: WindowCounts, *, enough: bool, min_rows: int, min_positives: int
+    counts: tuple[WindowCounts, ...],
+    chosen: WindowCounts,
+    *,
+    enough: bool,
+    min_rows: int,
+    min_positives: int,
+    words: Words,
 ) -> str:
     first = counts[0]
     held = f"The outcome window of {first.window_days} days holds {_held(first)}"
@@ -128,7 +139,7 @@ def _sentence(
     return (
         f"{held}; {needed}. A window of {chosen.window_days} days holds {_held(chosen)}: set label_window_days: "
         f"{chosen.window_days}. Probabilities and values then mean outcomes within {chosen.window_days} days: do not "
-        f"compare them with those of {first.window_days} days, and expect leads to mature "
+        f"compare them with those of {first.window_days} days, and expect {words.rows} to mature "
         f"{chosen.window_days - first.window_days} days later."
     )
 

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from elv_pipeline.errors import ConfigError
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 ValueChoice = Literal["constant", "segment", "learned"]
 ModelType = Literal["auto", "lgbm", "logreg"]
@@ -47,6 +48,9 @@ class LearningSpec:
         value_per_outcome: what one outcome is worth, in the configured currency, where nothing is learned about it.
         value_model: the richest way in which realised values may be used: ``constant``, ``segment`` or ``learned``.
         segment_error_columns: segments whose sums of probabilities will be read, so their error is measured.
+        entity_columns: ids of what rows belong to; a leakage probe replaces a value by that of the row before it there.
+        cluster_column: entity of which a row is one of several; these are resampled together. None: rows of a day are.
+        value_segment_columns: nested segments whose mean values may be learned, the parent first.
         segment_error_days: days that such a sum covers.
         bootstrap_samples: resamples behind every interval.
         threads: threads for fitting trees; the result does not depend on it.
@@ -54,6 +58,7 @@ class LearningSpec:
             none.
         monotone: (numeric feature or pattern such as ``*_ctr_*``, +1 or -1): the margin may only rise or only fall
             with it.
+        words: what rows and their outcome are called in sentences.
         learn_from_young: leads whose outcome window is still open take part with soft labels.
     """
 
@@ -79,12 +84,16 @@ class LearningSpec:
     value_per_outcome: float = 1.0
     value_model: ValueChoice = "learned"
     segment_error_columns: tuple[str, ...] = ("campaign_id", "adset_id")
+    entity_columns: tuple[str, ...] = ("campaign_id", "adset_id", "ad_id")
+    cluster_column: str | None = None
+    value_segment_columns: tuple[str, ...] = ("campaign_id", "adset_id")
     segment_error_days: int = 28
     bootstrap_samples: int = 300
     threads: int = 1
     search_candidates: int = 8
     monotone: tuple[tuple[str, int], ...] = ()
     learn_from_young: bool = False
+    words: Words = QUALIFIED_LEADS
 
     def __post_init__(self) -> None:
         """Refuse a declaration that no data could satisfy."""

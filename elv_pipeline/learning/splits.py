@@ -158,7 +158,8 @@ def _test_slice(
     test = counts.between(test_from, test_until)
     first_day = local_day(test_from, timezone=spec.timezone)
     if not test.has_both_classes:
-        stopped = "" if test.positive_count else "; outcomes seem to have stopped: check their export and its lead ids"
+        ids = f"{spec.words.row} ids"
+        stopped = "" if test.positive_count else f"; outcomes seem to have stopped: check their export and its {ids}"
         _refuse(counts, spec, f"the test slice from {first_day} holds {_described(test)}; it needs both{stopped}")
     if test.positive_count < FEW_TEST_POSITIVES:
         notes.append(f"The test slice holds only {test.positive_count} positives: read the intervals, not the values.")
@@ -227,7 +228,7 @@ def _require_evidence(counts: DayCounts, spec: LearningSpec) -> None:
 
 def _refuse(counts: DayCounts, spec: LearningSpec, reason: str) -> NoReturn:
     first_day = local_day(counts.starts[0], timezone=spec.timezone) if counts.starts else None
-    period = f" from {first_day} on over {len(counts.starts)} days with leads" if first_day else ""
+    period = f" from {first_day} on over {len(counts.starts)} days with {spec.words.rows}" if first_day else ""
     raise TrainingRefusedError(
         f"training of {spec.target} refused: {counts.row_count} labelled (mature) rows with {counts.positive_count} "
         f"positives{period}; {reason}. Required: at least {spec.min_labelled_rows} labelled rows "

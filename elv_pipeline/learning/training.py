@@ -23,6 +23,7 @@ from elv_pipeline.learning.contributions import ExplanationReference
 from elv_pipeline.learning.fitting import labels
 from elv_pipeline.learning.importance import permutation_importance
 from elv_pipeline.learning.leakage import leakage_probes
+from elv_pipeline.learning.leakage_findings import LeakageRules
 from elv_pipeline.learning.outcome_value import is_learned, learn_value, realised, value_of
 from elv_pipeline.learning.proof import Proof, prevalence, prove, value_ranges
 from elv_pipeline.learning.segment_error import segment_error
@@ -181,7 +182,9 @@ def _findings(
         features=spec.features,
         predict=bundle.predict,
         importance=importance,
+        entity_columns=spec.entity_columns,
         accepted=spec.accepted_leaks,
+        rules=LeakageRules(words=spec.words),
     )
     return {
         "prevalence": prevalence(labelled, judged.p, spec),

@@ -28,6 +28,7 @@ from elv_pipeline.learning.columns import microseconds
 from elv_pipeline.learning.metrics import day_clusters
 from elv_pipeline.learning.value_segments import SegmentValue, cap_of
 from elv_pipeline.learning.value_trees import TreeSpec, TwoPartValue
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -86,6 +87,7 @@ class ValueSpec:
         min_segment_values: realised values that segment means take.
         min_learned_values: realised values above 0 that a learned value takes.
         seed: of the trees.
+        words: what rows are called in an error.
     """
 
     allow: ValueChoice
@@ -98,6 +100,7 @@ class ValueSpec:
     min_segment_values: int = 30
     min_learned_values: int = 300
     seed: int = 7
+    words: Words = QUALIFIED_LEADS
 
     def __post_init__(self) -> None:
         """Refuse what no data could satisfy."""
@@ -142,7 +145,7 @@ def fit_value_model(table: pl.DataFrame, values: FloatArray, spec: ValueSpec) ->
     Raises:
         ContractError: a value is negative or infinite.
     """
-    known, realised = _known(table, values)
+    known, realised = _known(table, values, spec.words)
     described = _described(values, realised)
     if spec.allow == "constant" or len(realised) < spec.min_segment_values or not (realised > 0).any():
         reason = "as configured" if spec.allow == "constant" else _too_few(realised, spec)
@@ -168,13 +171,14 @@ def fit_value_model(table: pl.DataFrame, values: FloatArray, spec: ValueSpec) ->
 Fit = Callable[[pl.DataFrame, FloatArray], ValueModel]
 
 
-def _known(table: pl.DataFrame, values: FloatArray) -> tuple[pl.DataFrame, FloatArray]:
+def _known(table: pl.DataFrame, values: FloatArray, words: Words) -> tuple[pl.DataFrame, FloatArray]:
     """Keep the outcomes whose value is known, in an order that depends on nothing but their content."""
     wrong = np.flatnonzero((values < 0) | np.isinf(values))
     if wrong.size:
         raise ContractError(
-            f"{wrong.size} realised values are negative or infinite, first of lead {table['lead_id'][int(wrong[0])]}; "
-            "a value must be 0 or more. Net refunds against the sale they belong to, or leave the value empty"
+            f"{wrong.size} realised values are negative or infinite, first of {words.row} "
+            f"{table['lead_id'][int(wrong[0])]}; a value must be 0 or more. Net refunds against the sale they belong "
+            "to, or leave the value empty"
         )
     named = table.with_columns(pl.Series("_realised", values)).filter(pl.Series(~np.isnan(values)))
     ordered = named.sort("created_time", "lead_id")

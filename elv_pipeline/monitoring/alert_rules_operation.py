@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from elv_pipeline.monitoring.alert import Alert
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 FAILING_WEEKS = 3
 """One bad week happens; three candidates in a row mean that the champion is not going to be replaced."""
@@ -112,18 +113,22 @@ def undelivered_alerts(waiting: Mapping[str, int], *, expired: int = 0) -> list[
 
 
 def registry_alerts(
-    *, overlap: Mapping[str, Any] | None = None, validations: Sequence[Mapping[str, Any]] = ()
+    *,
+    overlap: Mapping[str, Any] | None = None,
+    validations: Sequence[Mapping[str, Any]] = (),
+    words: Words = QUALIFIED_LEADS,
 ) -> list[Alert]:
     """What the registry asks a person to decide.
 
     Args:
         overlap: champion and challenger on the same leads (``decisions.overlap.overlap``).
         validations: the judged candidates (``gates.validation_document``), the newest origin last.
+        words: what the problem calls its rows.
     """
-    return [*_challenger(overlap), *_never_in(validations)]
+    return [*_challenger(overlap, words), *_never_in(validations)]
 
 
-def _challenger(overlap: Mapping[str, Any] | None) -> list[Alert]:
+def _challenger(overlap: Mapping[str, Any] | None, words: Words) -> list[Alert]:
     proof = (overlap or {}).get("proof")
     if not proof:
         return []
@@ -134,8 +139,8 @@ def _challenger(overlap: Mapping[str, Any] | None) -> list[Alert]:
         Alert(
             severity="info",
             code="challenger_better",
-            message=f"The challenger is better than the champion on {proof['rows']:,} mature leads that both scored: "
-            f"log loss differs by {gap['value']:+.4f} (95 % interval {gap['low']:+.4f} to {gap['high']:+.4f}).",
+            message=f"The challenger is better than the champion on {proof['rows']:,} mature {words.rows} that both "
+            f"scored: log loss differs by {gap['value']:+.4f} (95 % interval {gap['low']:+.4f} to {gap['high']:+.4f}).",
             action="Look at challenger_report and promote it.",
             figure=gap["value"],
             threshold=0.0,

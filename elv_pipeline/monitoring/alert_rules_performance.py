@@ -10,24 +10,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from elv_pipeline.monitoring.alert import Alert
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 WORSE = frozenset({"too optimistic", "getting worse"})
 """Verdicts of ``reconciliation.reconcile`` that a retraining answers."""
 
 
 def performance_alerts(
-    *, reconciled: Mapping[str, Any] | None = None, calibration: Mapping[str, Any] | None = None
+    *,
+    reconciled: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    words: Words = QUALIFIED_LEADS,
 ) -> list[Alert]:
     """Alert where realised figures differ from estimates, or where probabilities mean something else than they did.
 
     Args:
         reconciled: result of ``reconciliation.reconcile``.
         calibration: result of ``prevalence.calibration_drift``.
+        words: what the problem calls its rows.
     """
-    return [*_reconciled(reconciled), *_calibration(calibration)]
+    return [*_reconciled(reconciled, words), *_calibration(calibration, words)]
 
 
-def _reconciled(document: Mapping[str, Any] | None) -> list[Alert]:
+def _reconciled(document: Mapping[str, Any] | None, words: Words) -> list[Alert]:
     verdict = (document or {}).get("verdict", "too few")
     if document is None or verdict not in WORSE | {"too pessimistic"}:
         return []
@@ -42,15 +47,15 @@ def _reconciled(document: Mapping[str, Any] | None) -> list[Alert]:
             "monitoring.retrain_on_drift is on."
             if verdict in WORSE
             else "Look at the cohorts on the monitoring page and retrain.",
-            cause="Leads of a kind are worth something else than they were (concept drift), which no comparison of "
-            "features can see.",
+            cause=f"{words.title_rows} of a kind are worth something else than they were (concept drift), which no "
+            "comparison of features can see.",
             figure=max(surprises, key=abs, default=None),
             threshold=0.0,
         )
     ]
 
 
-def _calibration(document: Mapping[str, Any] | None) -> list[Alert]:
+def _calibration(document: Mapping[str, Any] | None, words: Words) -> list[Alert]:
     if document is None or not document["drifted"]:
         return []
     return [
@@ -59,7 +64,7 @@ def _calibration(document: Mapping[str, Any] | None) -> list[Alert]:
             code="calibration_drift",
             message=str(document["sentence"]),
             action="Do not take probabilities at face value; the ranking may still hold. Retrain.",
-            cause="The rate of outcomes, or how it differs between leads, has changed since the training.",
+            cause=f"The rate of outcomes, or how it differs between {words.rows}, has changed since the training.",
             figure=document["slope"],
             threshold=0.0,
         )

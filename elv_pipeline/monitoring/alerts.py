@@ -14,6 +14,7 @@ import polars as pl
 from elv_pipeline.monitoring.alert import Alert, documents
 from elv_pipeline.monitoring.alert_rules_drift import drift_alerts
 from elv_pipeline.monitoring.alert_rules_scoring import scoring_alerts
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 
 def alerts(
@@ -23,6 +24,7 @@ def alerts(
     predictions: pl.DataFrame,
     further: Sequence[Alert] = (),
     currency: str = "",
+    words: Words = QUALIFIED_LEADS,
 ) -> list[dict[str, Any]]:
     """Everything a person should know before acting on a run.
 
@@ -32,9 +34,11 @@ def alerts(
         predictions: the scored rows.
         further: alerts of other rules, about inputs, performance, runs and the registry.
         currency: of the money in ``drift``.
+        words: what the problem calls its rows.
 
     Returns:
         Dictionaries with ``severity``, ``code``, ``message``, ``action`` and, where known, ``cause``, ``subject``,
         ``figure``, ``threshold``, ``day``, ``money`` and ``currency``; the gravest first.
     """
-    return documents([*scoring_alerts(metrics, predictions), *drift_alerts(drift, currency=currency), *further])
+    scoring = scoring_alerts(metrics, predictions, words=words)
+    return documents([*scoring, *drift_alerts(drift, currency=currency, words=words), *further])

@@ -23,6 +23,7 @@ from scipy.stats import chi2, f, norm, t
 from elv_pipeline.learning.metrics import calibration_bins
 from elv_pipeline.monitoring.drift import in_currency, not_compared
 from elv_pipeline.monitoring.usual import cohens_h, false_alarms
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 
 FloatArray = NDArray[np.float64]
 
@@ -32,15 +33,16 @@ MATERIAL_SLOPE = 0.2
 LEAST_EXPECTED = 5.0
 """Expected outcomes below which nothing is said."""
 _LEAST_CLUSTERS = 5
-_CLUSTERS = ("day", "campaign_id")
+_CLUSTERS = ("day", "campaign_id", "enrollment_id")
+"""Columns whose equal values make rows alike; those that the rows have count."""
 
 
 def prevalence(matured: pl.DataFrame, *, comparisons: int = 1) -> dict[str, Any]:
     """Compare the outcomes of mature leads with what their published probabilities promised.
 
     Args:
-        matured: ``p``, ``y`` (1 or 0), ``day``; with ``campaign_id`` its leads are taken as alike; with ``value``, the
-            shortfall is told in money.
+        matured: ``p``, ``y`` (1 or 0), ``day``; with ``campaign_id`` or ``enrollment_id``, rows of one are taken as
+            alike; with ``value``, the shortfall is told in money.
         comparisons: all comparisons of that day, which share the chance of a false alarm.
 
     Returns:
@@ -86,7 +88,7 @@ def calibration(matured: pl.DataFrame) -> dict[str, Any] | None:
     """Recalibrate published probabilities: the line that their logits would need, and whether they need one.
 
     Args:
-        matured: ``p``, ``y``, ``day``, ``campaign_id`` where known.
+        matured: ``p``, ``y``, ``day``, ``campaign_id`` and ``enrollment_id`` where known.
 
     Returns:
         ``rows, positives``; ``slope, intercept`` of the recalibration (1 and 0 are right); ``level``, the log odds to
@@ -115,7 +117,11 @@ def calibration(matured: pl.DataFrame) -> dict[str, Any] | None:
 
 
 def calibration_drift(
-    reference: Mapping[str, Any] | None, current: Mapping[str, Any] | None, *, chance: float
+    reference: Mapping[str, Any] | None,
+    current: Mapping[str, Any] | None,
+    *,
+    chance: float,
+    words: Words = QUALIFIED_LEADS,
 ) -> dict[str, Any]:
     """Compare a recalibration with that of the rows that judged the model.
 
@@ -123,13 +129,14 @@ def calibration_drift(
         reference: ``calibration`` of the test rows of the training.
         current: ``calibration`` of published scores that matured.
         chance: of a false alarm.
+        words: what the problem calls its rows.
 
     Returns:
         ``slope``, ``level`` (current minus reference), ``p_value`` of "both are the same", ``drifted`` (that is
         surely wrong, and the slope moved by 0.2 or the odds by a fifth) and ``sentence``.
     """
     if reference is None or current is None:
-        which = "the training's test rows" if reference is None else "the matured leads"
+        which = "the training's test rows" if reference is None else f"the matured {words.rows}"
         return {
             "slope": None,
             "level": None,
@@ -145,9 +152,10 @@ def calibration_drift(
     drifted = bool(p_value < chance and material)
     verdict = "surely another line" if drifted else "no sure difference"
     said = (
-        f"On {current['rows']} matured leads the log odds are off by {current['level']:+.2f} and need a slope of "
-        f"{current['slope']:.2f}; on the training's test rows {reference['level']:+.2f} and {reference['slope']:.2f}: "
-        f"{verdict} (p = {p_value:.2g}). Calibration MAE {current['mae']:.3f} against {reference['mae']:.3f}."
+        f"On {current['rows']} matured {words.rows} the log odds are off by {current['level']:+.2f} and need a slope "
+        f"of {current['slope']:.2f}; on the training's test rows {reference['level']:+.2f} and "
+        f"{reference['slope']:.2f}: {verdict} (p = {p_value:.2g}). Calibration MAE {current['mae']:.3f} against "
+        f"{reference['mae']:.3f}."
     )
     return {**moved, "p_value": p_value, "drifted": drifted, "sentence": said}
 
@@ -163,8 +171,9 @@ def _covariance(
 ) -> tuple[FloatArray, int | None]:
     """Return the covariance of the score (design times residual, summed), and the clusters that it comes from.
 
-    The widest of what independent rows, days and campaigns show; None clusters for rows. Sums of clusters are taken
-    about what a shift common to all of them would make, for a real shift must not hide behind the spread it causes.
+    The widest of what independent rows, days, campaigns and enrollments show; None clusters for rows. Sums of clusters
+    are taken about what a shift common to all of them would make, for a real shift must not hide behind the spread it
+    causes.
     """
     weighted = design * (p * (1 - p))[:, None]
     information: FloatArray = weighted.T @ design

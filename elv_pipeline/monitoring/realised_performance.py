@@ -30,7 +30,11 @@ PUBLISHED_AHEAD = "score"
 """Split of a score that was made by a model which had seen nothing of the lead's time."""
 LEAST_ROWS = 20
 RESAMPLES = 200
-_KEPT = ("lead_id", "day", "split", "value", "model_version", "campaign_id")
+LEAST_CLUSTERS = 8
+"""Enrollments or days below which rows are resampled alone."""
+_KEPT = ("lead_id", "day", "split", "value", "model_version")
+_CLUSTERS = ("campaign_id", "enrollment_id")
+"""Columns whose equal values make rows alike; those that the predictions have are kept."""
 
 
 def judgeable(
@@ -51,9 +55,10 @@ def judgeable(
         learned_value: whether the model learned values; else the configured value counts for what was realised, too.
 
     Returns:
-        ``lead_id, day, cohort`` (Monday of the prediction day), ``p, value, model_version, campaign_id, mature, y``
-        (null while unknown), ``brought`` (what the lead brought, null while unknown), by day and lead. Leads older than
-        the model that scored them are not among them, nor leads created at or after ``origin``.
+        ``lead_id, day, cohort`` (Monday of the prediction day), ``p, value, model_version``, ``campaign_id`` and
+        ``enrollment_id`` where there, ``mature, y`` (null while unknown), ``brought`` (what the lead brought, null
+        while unknown), by day and lead. Leads older than the model that scored them are not among them, nor leads
+        created at or after ``origin``.
     """
     if observation.origin is not None:
         published = published.filter(pl.col("created_time") < observation.origin)
@@ -61,7 +66,11 @@ def judgeable(
     worth = pl.col(VALUE_MICROS) / MICROS if learned_value else pl.lit(None, pl.Float64)
     return (
         published.filter(pl.col("split") == PUBLISHED_AHEAD)
-        .select(*(name for name in _KEPT if name != "split"), pl.col(probability_column).alias("p"))
+        .select(
+            *(name for name in _KEPT if name != "split"),
+            *(name for name in _CLUSTERS if name in published.columns),
+            pl.col(probability_column).alias("p"),
+        )
         .join(known, on="lead_id", how="left", validate="1:1")
         .with_columns(
             pl.col("day").dt.truncate("1w").alias("cohort"),
@@ -82,9 +91,9 @@ def realised_performance(matured: pl.DataFrame, *, seed: int = 0, resamples: int
         resamples: behind the intervals.
 
     Returns:
-        ``rows``, ``positives``, ``figures`` (name -> ``value``, ``low``, ``high``: 95 % bootstrap of leads, or of days
-        where there are eight or more; with fewer than 20 rows None), ``prevalence`` (see ``prevalence``) and
-        ``calibration`` (see ``calibration``; None with too few outcomes).
+        ``rows``, ``positives``, ``figures`` (name -> ``value``, ``low``, ``high``: 95 % bootstrap of enrollments where
+        rows have them, else of days, each where there are eight or more, else of rows; with fewer than 20 rows None),
+        ``prevalence`` (see ``prevalence``) and ``calibration`` (see ``calibration``; None with too few outcomes).
     """
     rows = matured.filter(pl.col("y").is_not_null()).sort("p", "lead_id", descending=True)
     found = {"rows": rows.height, "positives": int(rows["y"].cast(pl.Int64).sum())}
@@ -103,8 +112,7 @@ def _figures(rows: pl.DataFrame, *, seed: int, resamples: int) -> dict[str, Any]
     p, y = rows["p"].to_numpy(), rows["y"].cast(pl.Float64).to_numpy()
     worth = np.where(y == 1, rows["brought"].fill_null(0.0).to_numpy(), 0.0)
     point = figures(p, worth, y[None, :])
-    many_days = rows["day"].n_unique() >= 8
-    member = group_numbers(len(y), clusters=rows["day"].to_physical().to_numpy() if many_days else None)
+    member = group_numbers(len(y), clusters=_alike(rows))
     tail = tail_share(int(member.max()) + 1)
     parts = [
         figures(p, worth, np.broadcast_to(y, weights.shape), weights=weights)
@@ -114,3 +122,11 @@ def _figures(rows: pl.DataFrame, *, seed: int, resamples: int) -> dict[str, Any]
         name: percentile_interval(float(point[name][0]), np.concatenate([part[name] for part in parts]), tail=tail)
         for name in FIGURES
     }
+
+
+def _alike(rows: pl.DataFrame) -> NDArray[np.int64] | None:
+    """What is resampled as a whole: the moments of one enrollment share its outcome, across all of their days."""
+    for name in ("enrollment_id", "day"):
+        if name in rows.columns and rows[name].n_unique() >= LEAST_CLUSTERS:
+            return rows[name].rank("dense").cast(pl.Int64).to_numpy()
+    return None

@@ -69,22 +69,38 @@ class LanguageModelSettings:
         """
         if not self.enabled:
             return
-        refuse_secret(self.url, place="language_model.url", remedy="Put the key into the variable key_variable names.")
+        refuse_secret(
+            self.url, place="recommend.language_model.url", remedy="Put the key into the variable key_variable names."
+        )
         for rule, message in (
-            (bool(self.model.strip()), "language_model.model is empty. Name the model as its endpoint knows it."),
-            (bool(self.key_variable.strip()), "language_model.key_variable is empty. Name the variable with the key."),
-            (self.timeout_seconds > 0, "language_model.timeout_seconds must be above 0. Give seconds, such as 30."),
-            (self.attempts >= 1, f"language_model.attempts is {self.attempts}; it must be at least 1."),
-            (self.most_tokens >= 1, f"language_model.most_tokens is {self.most_tokens}; it must be at least 1."),
+            (
+                bool(self.model.strip()),
+                "recommend.language_model.model is empty. Name the model as its endpoint knows it.",
+            ),
+            (
+                bool(self.key_variable.strip()),
+                "recommend.language_model.key_variable is empty. Name the variable with the key.",
+            ),
+            (
+                self.timeout_seconds > 0,
+                "recommend.language_model.timeout_seconds must be above 0. Give seconds, such as 30.",
+            ),
+            (self.attempts >= 1, f"recommend.language_model.attempts is {self.attempts}; it must be at least 1."),
+            (
+                self.most_tokens >= 1,
+                f"recommend.language_model.most_tokens is {self.most_tokens}; it must be at least 1.",
+            ),
         ):
             if not rule:
                 raise ConfigError(message)
         try:
-            parts = address(self.url, variable="language_model.url", schemes=("https", "http"))
+            parts = address(self.url, variable="recommend.language_model.url", schemes=("https", "http"))
         except DeliveryError as error:
             raise ConfigError(f"{error}. Give the address of a chat endpoint.") from None
         if parts.scheme == "http" and not is_local(parts):
-            raise ConfigError("language_model.url is not encrypted. Use https:// (http:// only reaches this machine).")
+            raise ConfigError(
+                "recommend.language_model.url is not encrypted. Use https:// (http:// only reaches this machine)."
+            )
 
 
 def language_model(settings: LanguageModelSettings, *, environment: Mapping[str, str]) -> TemplateWriter | None:
@@ -100,7 +116,7 @@ def language_model(settings: LanguageModelSettings, *, environment: Mapping[str,
         state = "does not hold a key" if key else "is not set"
         raise ConfigError(
             f"the environment variable {settings.key_variable} {state}. Set it to the key of the language model, or "
-            f"set language_model.enabled: false; proposals by rules need none."
+            f"set recommend.language_model.enabled: false; proposals by rules need none."
         )
     return ChatModel(settings, _Key(key))
 
@@ -175,13 +191,15 @@ class ChatModel:
         except URLError as error:
             raise _unreachable(error.reason) from None
         except (InvalidURL, ValueError):
-            raise LanguageModelError("language_model.url does not hold a usable address. Correct it.") from None
+            raise LanguageModelError(
+                "recommend.language_model.url does not hold a usable address. Correct it."
+            ) from None
         except (OSError, HTTPException) as error:
             raise _unreachable(error) from None
         return _text_in(answer)
 
     def _opener(self) -> OpenerDirector:
-        parts = address(self.settings.url, variable="language_model.url", schemes=("https", "http"))
+        parts = address(self.settings.url, variable="recommend.language_model.url", schemes=("https", "http"))
         # A proxy for the world outside cannot reach this machine.
         handlers = [ProxyHandler({})] if is_local(parts) else []
         return build_opener(_StayThere(), HTTPSHandler(context=ssl.create_default_context()), *handlers)
@@ -194,7 +212,7 @@ class ChatModel:
             if len(found) > _MOST_BYTES:
                 raise LanguageModelError(
                     f"the language model's answer is longer than {_MOST_BYTES:,} bytes. Lower "
-                    f"language_model.most_tokens."
+                    f"recommend.language_model.most_tokens."
                 )
             if self.clock() > until:
                 raise TimeoutError
@@ -204,7 +222,7 @@ class ChatModel:
         code = error.code
         if 300 <= code < 400:
             return LanguageModelError(
-                f"HTTP {code}: the endpoint redirects. Put its final address into language_model.url."
+                f"HTTP {code}: the endpoint redirects. Put its final address into recommend.language_model.url."
             )
         if code in (401, 403):
             return LanguageModelError(
@@ -218,7 +236,8 @@ class ChatModel:
                 after_seconds=float(asked) if asked.isascii() and asked.isdigit() else 0.0,
             )
         return LanguageModelError(
-            f"HTTP {code}: the endpoint does not take the request. Check language_model.url and language_model.model."
+            f"HTTP {code}: the endpoint does not take the request. Check recommend.language_model.url and the "
+            f"model beside it."
         )
 
 
@@ -244,7 +263,7 @@ def payload(request: TemplateRequest, *, settings: LanguageModelSettings) -> dic
 
 
 def _text_in(answer: bytes) -> str:
-    remedy = "Check that language_model.url is a chat endpoint, or use the proposals made by rules."
+    remedy = "Check that recommend.language_model.url is a chat endpoint, or use the proposals made by rules."
     try:
         choice = json.loads(answer)["choices"][0]
         text, finished = choice["message"]["content"], choice.get("finish_reason")
@@ -254,11 +273,11 @@ def _text_in(answer: bytes) -> str:
     if not isinstance(text, str) or not text.strip():
         raise LanguageModelError(f"the language model's answer holds no text. {remedy}")
     if finished == "length":
-        raise LanguageModelError("the language model's answer was cut off. Raise language_model.most_tokens.")
+        raise LanguageModelError("the language model's answer was cut off. Raise recommend.language_model.most_tokens.")
     if len(text) > MOST_CHARACTERS:
         raise LanguageModelError(
             f"the language model's text has {len(text):,} characters; at most {MOST_CHARACTERS:,} are accepted. Lower "
-            f"language_model.most_tokens."
+            f"recommend.language_model.most_tokens."
         )
     return text.strip()
 
@@ -269,6 +288,6 @@ def _unreachable(reason: object) -> LanguageModelError:
         return LanguageModelError("the certificate of the language model's endpoint is not trusted. Check the address.")
     kind = "it timed out" if isinstance(reason, TimeoutError) else type(reason).__name__
     return _PassingError(
-        f"the language model did not answer ({kind}). Raise language_model.timeout_seconds, try again later, or use "
-        f"the proposals made by rules."
+        f"the language model did not answer ({kind}). Raise recommend.language_model.timeout_seconds, try again later, "
+        f"or use the proposals made by rules."
     )

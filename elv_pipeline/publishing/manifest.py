@@ -67,7 +67,7 @@ def manifest(
         "feature_lag_days": metadata["feature_lag_days"],
         "currency": config.currency,
         "value_per_qualified": config.value_per_qualified,
-        "join_strategy": JOIN_STRATEGY,
+        "join_strategy": JOIN_STRATEGY if config.problem == "lead_ads" else None,
         "problems_scored": [config.label_column],
         "probability_column": config.probability_column,
         "class_balance": {
@@ -101,6 +101,7 @@ def plain_manifest(facts: RunFacts, *, config: PipelineConfig) -> dict[str, Any]
         "kind": facts.kind,
         "name": config.name,
         "problem": config.problem,
+        "target": config.target,
         "org_id": config.org_id,
         "git_sha": git_sha(),
         "utc_timestamp": facts.started_at.isoformat(),

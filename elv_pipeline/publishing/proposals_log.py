@@ -9,7 +9,8 @@ was first. Ids follow from what is proposed: on the next run a proposal is found
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,8 +55,7 @@ def record_drafts(file: Path, proposal_ids: Iterable[str], *, why: str, now: dat
         The last transition of each of these proposals.
     """
     wanted = sorted(set(proposal_ids))
-    with alone(_lock(file), patience_seconds=PATIENCE_SECONDS) as held:
-        _require_held(held, file=file)
+    with locked(file):
         known = proposal_states(file)
         for proposal_id in wanted:
             if proposal_id not in known:
@@ -82,8 +82,7 @@ def record_transition(file: Path, proposal_id: str, *, state: State, who: str, w
     """
     person, reason = require_person(who=who, reason=why, why="what this was decided on")
     made = Transition(proposal_id=proposal_id, state=state, who=person, why=reason, at=_utc(now))
-    with alone(_lock(file), patience_seconds=PATIENCE_SECONDS) as held:
-        _require_held(held, file=file)
+    with locked(file):
         require_legal(proposal_states(file).get(proposal_id), made)
         append(file, _entry(made))
     return made
@@ -95,16 +94,20 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)
 
 
-def _lock(file: Path) -> Path:
-    return file.with_name(f"{file.name}.lock")
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Be alone with the log and with what is kept beside it.
 
-
-def _require_held(held: bool, *, file: Path) -> None:
-    if not held:
-        raise LifecycleError(
-            f"{file.name} was in use by another process for {PATIENCE_SECONDS:.0f} seconds; nothing was recorded. Try "
-            f"again when it has ended."
-        )
+    Raises:
+        LifecycleError: another process holds it for too long.
+    """
+    with alone(file.with_name(f"{file.name}.lock"), patience_seconds=PATIENCE_SECONDS) as held:
+        if not held:
+            raise LifecycleError(
+                f"{file.name} was in use by another process for {PATIENCE_SECONDS:.0f} seconds; nothing was recorded. "
+                f"Try again when it has ended."
+            )
+        yield
 
 
 def _entry(transition: Transition) -> dict[str, Any]:

@@ -19,14 +19,9 @@ from typing import Any
 import polars as pl
 import yaml
 
-from elv_pipeline.contracts.outputs import (
-    ADSET_LEADERBOARD,
-    CALIBRATION_BINS,
-    CAMPAIGN_LEADERBOARD,
-    DRIFT,
-    predictions_contract,
-)
+from elv_pipeline.contracts.outputs import CALIBRATION_BINS, DRIFT, predictions_contract
 from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.decisions.leaderboards import BOARDS
 from elv_pipeline.errors import ContractError
 from elv_pipeline.home import Home, write_atomically
 from elv_pipeline.ingest.review.profile import profile_markdown
@@ -145,17 +140,22 @@ def _staged(home: Home, folder: Path) -> Iterator[Path]:
 
 
 def _tables(content: ReportContent) -> dict[str, tuple[TableContract, pl.DataFrame]]:
-    contract = predictions_contract(content.manifest["probability_column"])
+    words, boards = content.words, content.leaderboards()
+    contract = predictions_contract(content.probability, id_columns=words.id_columns, words=words)
     drift_rows = pl.DataFrame(list(content.drift), schema=DRIFT.schema) if content.drift else DRIFT.empty()
     tables = {"predictions": (contract, content.predictions), "drift": (DRIFT, drift_rows)}
     for name, board, board_contract in (
-        ("leaderboard_campaign", content.campaign_leaderboard, CAMPAIGN_LEADERBOARD),
-        ("leaderboard_adset", content.adset_leaderboard, ADSET_LEADERBOARD),
+        *((board_name(spec.level), boards[spec.level], spec.contract(words)) for spec in BOARDS[words.problem]),
         ("calibration_bins", content.calibration_bins, CALIBRATION_BINS),
     ):
         if board is not None:
             tables[name] = (board_contract, board)
     return tables
+
+
+def board_name(level: str) -> str:
+    """Name of the leaderboard of a level among the files of a bundle."""
+    return f"leaderboard_{level}"
 
 
 def _schema_check(outputs: Mapping[str, tuple[TableContract, pl.DataFrame]]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _write_files(
     _copy_model(inputs.handle, staging)
     for handle in inputs.further:
         _copy_model(handle, staging / folder_of(handle))
-    boards = ("predictions", "leaderboard_campaign", "leaderboard_adset", "calibration_bins")
+    boards = ("predictions", *(board_name(level) for level in content.leaderboards()), "calibration_bins")
     document = {
         **content.manifest,
         "content_checksums": {

@@ -72,3 +72,16 @@ def test_where_a_constant_is_asked_for_the_export_moves_no_money() -> None:
     assert "value_model" not in result.bundle.metadata
     assert result.bundle.metadata["value_intervals"] == plain.bundle.metadata["value_intervals"]
     assert result.metrics["value_at_budget"] == plain.metrics["value_at_budget"]
+
+
+def test_moments_that_share_an_outcome_teach_its_value_once() -> None:
+    table, _ = valued()
+    known = table.drop_nulls("y")
+    moments = pl.concat([known.with_columns(pl.col("lead_id") + f"@{n}", enrollment_id="lead_id") for n in range(4)])
+    spec = make_spec(cluster_column="enrollment_id")
+    fit = learn_value(moments, spec)
+    assert fit is not None
+    assert fit.report["known_values"] == known.filter(pl.col("y") == 1).height
+    shuffled = learn_value(moments.sample(fraction=1.0, shuffle=True, seed=1), spec)
+    assert shuffled is not None
+    assert shuffled.report == fit.report

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -83,3 +84,15 @@ def test_a_long_test_slice_is_cut_into_stretches_as_long_as_a_board() -> None:
     whole, halves = (segment_error(table, p, y, make_spec(segment_error_days=days))["campaign_id"] for days in (28, 14))
     assert whole < 0.2
     assert halves == pytest.approx(0.5, abs=0.15)
+
+
+def test_moments_of_one_enrollment_count_once_as_on_a_board() -> None:
+    """Six moments that are won or lost together would pass for an error of the model."""
+    table, p, y = later_rows(segments=40, error=0.0, seed=5)
+    named = table.with_columns(lead_id=pl.format("e{}", pl.int_range(pl.len())))
+    moments = pl.concat([named.with_columns(pl.col("lead_id") + f"@{n}", enrollment_id="lead_id") for n in range(6)])
+    spec = make_spec(segment_error_columns=("campaign_id",))
+    apart = segment_error(moments, np.tile(p, 6), np.tile(y, 6), spec)["campaign_id"]
+    once = segment_error(moments, np.tile(p, 6), np.tile(y, 6), replace(spec, cluster_column="enrollment_id"))
+    assert once["campaign_id"] == segment_error(table, p, y, spec)["campaign_id"]
+    assert apart > 2 * once["campaign_id"]

@@ -146,3 +146,21 @@ def test_too_few_leads_have_no_figures() -> None:
     assert few["rows"] == 19
     assert few["figures"]["log_loss"]["value"] is None
     assert few["calibration"] is None
+
+
+def test_moments_of_one_enrollment_are_resampled_together() -> None:
+    """Each lead stands five times, on other days: no more is known than of one row each."""
+    rows = judged(SCORES, LABELS, 70).filter(pl.col("mature")).head(300)
+    named = rows.with_columns(enrollment_id=pl.col("lead_id"))
+    five = [named.with_columns(pl.col("lead_id") + f"+{n}", pl.col("day").dt.offset_by(f"{n}d")) for n in range(5)]
+    alone, together, taken_apart = (
+        realised_performance(frame, resamples=400)["figures"]["roc_auc"]
+        for frame in (
+            named,
+            pl.concat(five),
+            pl.concat(five).drop("enrollment_id").with_columns(day=pl.lit(None, pl.Date)),
+        )
+    )
+    widths = [figure["high"] - figure["low"] for figure in (alone, together, taken_apart)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
+    assert widths[2] < 0.6 * widths[0]

@@ -15,6 +15,7 @@ from elv_pipeline.publishing.pages.content import (
     NOT_AVAILABLE,
     ReportContent,
     day_span,
+    joined,
     metric,
     moment,
     money,
@@ -56,6 +57,7 @@ def model_card(content: ReportContent) -> str:
         "MODEL_CARD.md.j2",
         content,
         tables=tables,
+        levels=joined([content.words.level_named(level).plural for level in content.leaderboards()]),
         verdict=verdict(content),
         budget=budget_sentence(content),
         sureness=how_sure(content),
@@ -92,7 +94,9 @@ def _render(template: str, content: ReportContent, **facts: Any) -> str:
     environment.filters["plain"] = plain
     environment.filters["at"] = lambda value: moment(value, timezone=content.timezone)
     environment.filters["count"] = lambda value: number(value, digits=0)
-    text = environment.get_template(template).render(content=content, manifest=content.manifest, **facts)
+    text = environment.get_template(template).render(
+        content=content, manifest=content.manifest, words=content.words, **facts
+    )
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

@@ -6,7 +6,8 @@ layout (report, cards), figures (charts) or computing any of the facts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
@@ -14,20 +15,13 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from elv_pipeline.decisions.leaderboards import BOARDS
+from elv_pipeline.problems.words import Words, words_of_manifest
+
 NOT_AVAILABLE = "not available"
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£"}
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 OPEN_SPLITS = ("young", "score")
-LEVELS = {"campaign": "campaign", "adset": "ad set"}
-BASELINE_NAMES = {
-    "constant": "One rate for all leads",
-    "campaign_rate": "Campaign's past rate",
-    "cost_per_lead": "Campaign's cost per lead",
-    "logistic_regression": "Logistic regression",
-    "boosted_trees": "Boosted trees",
-    "without_young_leads": "Without young leads",
-    "rule": "Your own rule",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +34,8 @@ class ReportContent:
         metrics: the document of ``metrics.json``, every value with its 95% interval.
         calibration_bins: one row per bin of the test slice, ``gains`` one row per tenth.
         predictions: one row per lead; only aggregates and the top 20 leads reach a document.
-        campaign_leaderboard: one row per campaign, ``adset_leaderboard`` one per ad set.
+        campaign_leaderboard: one row per campaign, ``adset_leaderboard`` one per ad set, ``further_leaderboards``
+            those of other levels by the level's name.
         findings: ``code, severity (info|warning), message, remedy`` of the data checks.
         alerts: ``severity, code, message, action`` of the run.
         truth: synthetic data only: metrics of the model and of the true probabilities on the same rows.
@@ -63,6 +58,7 @@ class ReportContent:
     gains: pl.DataFrame | None = None
     campaign_leaderboard: pl.DataFrame | None = None
     adset_leaderboard: pl.DataFrame | None = None
+    further_leaderboards: Mapping[str, pl.DataFrame | None] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     findings: tuple[dict[str, Any], ...] = ()
     alerts: tuple[dict[str, Any], ...] = ()
@@ -83,6 +79,16 @@ class ReportContent:
     overlap: dict[str, Any] | None = None
 
     @property
+    def words(self) -> Words:
+        """What the run's problem and target call things."""
+        return words_of_manifest(self.manifest)
+
+    def leaderboards(self) -> dict[str, pl.DataFrame | None]:
+        """The boards of the problem by level, the widest level first; None where there is none in this run."""
+        given = {"campaign": self.campaign_leaderboard, "adset": self.adset_leaderboard, **self.further_leaderboards}
+        return {spec.level: given.get(spec.level) for spec in BOARDS[self.words.problem]}
+
+    @property
     def currency(self) -> str:
         """Currency code of all money."""
         return str(self.manifest.get("currency") or "")
@@ -98,11 +104,17 @@ class ReportContent:
         return str(self.manifest.get("timezone") or "UTC")
 
     def open_leads(self) -> pl.DataFrame:
-        """Leads that can still be acted on, their outcome being open; all leads where none is open."""
-        if "split" not in self.predictions.columns:
-            return self.predictions
-        still_open = self.predictions.filter(pl.col("split").is_in(OPEN_SPLITS))
-        return self.predictions if still_open.is_empty() else still_open
+        """Leads that can still be acted on, their outcome being open; all leads where none is open.
+
+        Where an entity has several rows, each entity once, with its newest row.
+        """
+        rows, entity = self.predictions, self.words.entity_id
+        if "split" in rows.columns:
+            still_open = rows.filter(pl.col("split").is_in(OPEN_SPLITS))
+            rows = rows if still_open.is_empty() else still_open
+        if entity is None or entity not in rows.columns:
+            return rows
+        return rows.sort("created_time", "lead_id").unique(entity, keep="last", maintain_order=True)
 
     def has(self, *columns: str) -> bool:
         """Whether the predictions hold all of these optional columns, with at least one value in each."""
@@ -110,17 +122,18 @@ class ReportContent:
         return set(columns) <= known and all(self.predictions[name].drop_nulls().len() for name in columns)
 
     def segment_names(self) -> dict[str, str]:
-        """Names of campaigns and ad sets by id, as the leaderboards have them."""
+        """Names of campaigns and what lies below them by id, as the leaderboards have them."""
         names: dict[str, str] = {}
-        for level, board in (("campaign", self.campaign_leaderboard), ("adset", self.adset_leaderboard)):
+        for level, board in self.leaderboards().items():
             if board is not None and {f"{level}_id", f"{level}_name"} <= set(board.columns):
                 known = board.select(f"{level}_id", f"{level}_name").drop_nulls().rows()
                 names |= {str(key): str(name) for key, name in known}
         return names
 
     def value_name(self, column: str, value: str) -> str:
-        """Name of a campaign or ad set where the column holds their ids; else the value itself."""
-        return self.segment_names().get(value, value) if column.endswith(("campaign_id", "adset_id")) else value
+        """Name of a campaign, or of what lies below it, where the column holds their ids; else the value itself."""
+        ids = tuple(spec.segment for spec in BOARDS[self.words.problem])
+        return self.segment_names().get(value, value) if column.endswith(ids) else value
 
     def warnings(self) -> list[dict[str, Any]]:
         """Alerts, then findings, that ask for care; each with ``message`` and ``remedy``."""
@@ -132,6 +145,24 @@ class ReportContent:
 
     def _notices(self) -> list[dict[str, Any]]:
         return [*({**alert, "remedy": alert.get("action")} for alert in self.alerts), *self.findings]
+
+
+def baseline_names(words: Words) -> dict[str, str]:
+    """Every baseline as people call it, in the order of tables and legends."""
+    return {
+        "constant": f"One rate for all {words.rows}",
+        "campaign_rate": "Campaign's past rate",
+        "cost_per_lead": f"Campaign's cost per {words.row}",
+        "logistic_regression": "Logistic regression",
+        "boosted_trees": "Boosted trees",
+        "without_young_leads": f"Without young {words.rows}",
+        "rule": "Your own rule",
+    }
+
+
+def has_values(frame: pl.DataFrame, column: str) -> bool:
+    """Whether a column is there with at least one value, such as spend on the board of a problem that knows it."""
+    return column in frame.columns and frame[column].drop_nulls().len() > 0
 
 
 def number(value: float | None, *, digits: int = 2) -> str:
@@ -156,11 +187,9 @@ def money(value: float | None, *, currency: str, digits: int | None = None) -> s
     return f"{sign}{SYMBOLS[currency]}{amount}" if currency in SYMBOLS else f"{sign}{amount} {currency}".strip()
 
 
-def column_words(column: str) -> str:
+def column_words(column: str, *, words: Words) -> str:
     """A column of the tables as people call it: ``category_ad_type`` is the ad type."""
-    known = {"campaign_id": "campaign", "adset_id": "ad set", "ad_id": "ad"}
-    plain = column.removeprefix("category_")
-    return known.get(plain, plain.replace("_", " "))
+    return words.column(column.removeprefix("category_"))
 
 
 def one_unit(currency: str) -> str:

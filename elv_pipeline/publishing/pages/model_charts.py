@@ -13,7 +13,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from elv_pipeline.publishing.pages.content import BASELINE_NAMES, percent, times
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
+from elv_pipeline.publishing.pages.content import baseline_names, percent, times
 from elv_pipeline.publishing.pages.figure_style import (
     BLUE,
     GREY,
@@ -27,15 +28,19 @@ from elv_pipeline.publishing.pages.figure_style import (
 )
 
 TOP_FEATURES = 20
-METRIC_TITLES = {
-    "lift_at_10pct": ("lift in the top tenth", "1 = chance"),
-    "roc_auc": ("ROC AUC", "0.5 = chance"),
-    "pr_auc": ("PR AUC", "the qualified rate = chance"),
-    "brier_skill": ("Brier skill", "0 = one rate for all leads"),
-}
 
 
-def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
+def _metric_titles(words: Words) -> dict[str, tuple[str, str]]:
+    """Each metric as people call it, and where chance lies."""
+    return {
+        "lift_at_10pct": ("lift in the top tenth", "1 = chance"),
+        "roc_auc": ("ROC AUC", "0.5 = chance"),
+        "pr_auc": ("PR AUC", f"the {words.rate} = chance"),
+        "brier_skill": ("Brier skill", f"0 = one rate for all {words.rows}"),
+    }
+
+
+def reliability(calibration_bins: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """Predicted against observed rate by bin, with intervals and the line of perfect agreement."""
     if calibration_bins.is_empty():
         return nothing("No outcomes were judged, so calibration is not known")
@@ -50,11 +55,11 @@ def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
             alt.Tooltip("observed_rate:Q", title="Observed", format=".1%"),
             alt.Tooltip("observed_low:Q", title="95% interval from", format=".1%"),
             alt.Tooltip("observed_high:Q", title="to", format=".1%"),
-            alt.Tooltip("rows:Q", title="Leads", format=","),
-            alt.Tooltip("positives:Q", title="Qualified", format=","),
+            alt.Tooltip("rows:Q", title=words.title_rows, format=","),
+            alt.Tooltip("positives:Q", title=words.title_happened, format=","),
         ],
     )
-    observed = alt.Y("observed_rate:Q", title="Share that qualified", scale=scale, axis=alt.Axis(format=".0%"))
+    observed = alt.Y("observed_rate:Q", title=words.share_title, scale=scale, axis=alt.Axis(format=".0%"))
     intervals = base.mark_rule(color=BLUE, strokeWidth=2).encode(
         y=alt.Y("observed_low:Q"), y2=alt.Y2("observed_high:Q")
     )
@@ -73,18 +78,19 @@ def reliability(calibration_bins: pl.DataFrame) -> alt.Chart:
     )
 
 
-def lift_chart(gains: pl.DataFrame) -> alt.Chart:
+def lift_chart(gains: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """How much more often each tenth of the ranking qualifies than the average lead."""
     if gains.is_empty():
         return nothing("No outcomes were judged, so lift is not known")
     tenths = _tenths(gains)
     best = tenths["lift"][0]
     base = alt.Chart(inline_frame(tenths)).encode(
-        x=alt.X("tenth:O", title="Tenth of the leads, best first", axis=alt.Axis(labelAngle=0)), tooltip=_gain_tooltip()
+        x=alt.X("tenth:O", title=f"Tenth of the {words.rows}, best first", axis=alt.Axis(labelAngle=0)),
+        tooltip=_gain_tooltip(words),
     )
     scale = alt.Scale(domainMin=0, nice=True)
     bars = base.mark_bar(color=BLUE).encode(
-        y=alt.Y("lift:Q", title="Qualified rate / average rate", scale=scale),
+        y=alt.Y("lift:Q", title=f"{words.title_rate} / average rate", scale=scale),
         opacity=alt.condition("datum.lift >= 1", alt.value(1), alt.value(0.45)),
     )
     labels = base.mark_text(dy=-7, color=INK).encode(y=alt.Y("lift:Q"), text=alt.Text("lift:Q", format=".1f"))
@@ -93,24 +99,24 @@ def lift_chart(gains: pl.DataFrame) -> alt.Chart:
     )
     return finished(
         bars + labels + average,
-        title=f"The best tenth of the leads qualifies {times(best)} as often as the average lead",
-        subtitle="The dashed line is the average lead; a good ranking falls from left to right.",
+        title=f"The best tenth of the {words.rows} {words.happens} {times(best)} as often as the average {words.row}",
+        subtitle=f"The dashed line is the average {words.row}; a good ranking falls from left to right.",
         height=280,
     )
 
 
-def gains_chart(gains: pl.DataFrame) -> alt.Chart:
+def gains_chart(gains: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """Share of all qualified leads reached when only the best part of the ranking is worked."""
     if gains.is_empty():
         return nothing("No outcomes were judged, so gains are not known")
     tenths = _tenths(gains)
     start = {"worked": 0.0, "cumulative_capture": 0.0}
     worked, reached = tenths.select("worked", "cumulative_capture").row(min(1, tenths.height - 1))
-    axis = alt.Axis(format=".0%")
+    axis, title = alt.Axis(format=".0%"), f"{words.title_positives} reached"
     base = alt.Chart(inline([start, *tenths.to_dicts()])).encode(
-        x=alt.X("worked:Q", title="Leads worked, best first", axis=axis, scale=alt.Scale(domain=[0, 1])),
-        y=alt.Y("cumulative_capture:Q", title="Qualified leads reached", axis=axis, scale=alt.Scale(domain=[0, 1.05])),
-        tooltip=_gain_tooltip(),
+        x=alt.X("worked:Q", title=f"{words.title_rows} worked, best first", axis=axis, scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("cumulative_capture:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, 1.05])),
+        tooltip=_gain_tooltip(words),
     )
     curve = base.mark_line(color=BLUE, strokeWidth=2.5) + base.mark_point(color=BLUE, filled=True, size=45, opacity=1)
     marked = alt.Chart(inline_frame(tenths.filter(pl.col("tenth").is_in([1, 2, 3, 5]))))
@@ -125,23 +131,23 @@ def gains_chart(gains: pl.DataFrame) -> alt.Chart:
     )
     return finished(
         line + random + curve + labels,
-        title=f"Working the best {percent(worked, digits=0)} of the leads reaches {percent(reached, digits=0)} of the "
-        "qualified",
+        title=f"Working the best {percent(worked, digits=0)} of the {words.rows} reaches {percent(reached, digits=0)} "
+        f"of the {words.positives}",
         subtitle="The higher the curve above the dashed line, the more the ranking is worth.",
         height=280,
     )
 
 
-def lift_and_gains(gains: pl.DataFrame) -> alt.HConcatChart:
+def lift_and_gains(gains: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.HConcatChart:
     """Both ranking figures beside each other, for a still picture."""
-    parts = [chart(gains).properties(width=480) for chart in (lift_chart, gains_chart)]
+    parts = [chart(gains, words=words).properties(width=480) for chart in (lift_chart, gains_chart)]
     style = parts[0].config
     for part in parts:
         part.config = alt.Undefined  # Altair refuses to join charts that bring their own style
     return alt.hconcat(*parts, spacing=40, config=style)
 
 
-def importance_chart(importance: pl.DataFrame) -> alt.Chart:
+def importance_chart(importance: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """The features whose loss would hurt most, with intervals where known."""
     if importance.is_empty():
         return nothing("No importances were measured")
@@ -162,22 +168,25 @@ def importance_chart(importance: pl.DataFrame) -> alt.Chart:
         alt.layer(*layers),
         title=f"The model leans most on {shown['feature'][0]}",
         subtitle=f"The {shown.height} most important of {importance.height} features: by how much the log loss on "
-        "later leads grows when a feature's values are shuffled.",
+        f"later {words.rows} grows when a feature's values are shuffled.",
         height=alt.Step(20),
         name_pixels=LABEL_PIXELS,
     )
 
 
-def baselines_chart(metrics: dict[str, Any], *, metric: str = "lift_at_10pct") -> alt.Chart:
+def baselines_chart(
+    metrics: dict[str, Any], *, metric: str = "lift_at_10pct", words: Words = QUALIFIED_LEADS
+) -> alt.Chart:
     """One metric of the model and of every baseline on the same leads, with intervals."""
+    names = baseline_names(words)
     rows = [
-        {"name": BASELINE_NAMES.get(model, "This model"), "own": model == "model", **values[metric]}
+        {"name": names.get(model, "This model"), "own": model == "model", **values[metric]}
         for model, values in metrics["models"].items()
         if (values.get(metric) or {}).get("value") is not None
     ]
     if not rows:
         return nothing("No outcomes were judged, so there is nothing to compare")
-    name, chance = METRIC_TITLES.get(metric, (metric, ""))
+    name, chance = _metric_titles(words).get(metric, (metric, ""))
     title = f"{name[0].upper()}{name[1:]} ({chance})" if chance else name
     x = alt.X("value:Q", title=title, scale=alt.Scale(zero=False, nice=True, padding=12))
     base = alt.Chart(inline(rows)).encode(
@@ -199,7 +208,7 @@ def baselines_chart(metrics: dict[str, Any], *, metric: str = "lift_at_10pct") -
     return finished(
         ranges + points + labels,
         title=f"This model {'has' if highest else 'does not have'} the highest {name}",
-        subtitle="Same leads for all; where bars overlap widely, the difference may be chance.",
+        subtitle=f"Same {words.rows} for all; where bars overlap widely, the difference may be chance.",
         height=alt.Step(38),
     )
 
@@ -211,11 +220,11 @@ def _tenths(gains: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _gain_tooltip() -> list[alt.Tooltip]:
+def _gain_tooltip(words: Words) -> list[alt.Tooltip]:
     return [
         alt.Tooltip("tenth:O", title="Tenth, 1 = best"),
         alt.Tooltip("lift:Q", title="Lift", format=".2f"),
-        alt.Tooltip("observed_rate:Q", title="Qualified rate", format=".1%"),
-        alt.Tooltip("cumulative_capture:Q", title="Qualified leads reached so far", format=".1%"),
-        alt.Tooltip("rows:Q", title="Leads", format=","),
+        alt.Tooltip("observed_rate:Q", title=words.title_rate, format=".1%"),
+        alt.Tooltip("cumulative_capture:Q", title=f"{words.title_positives} reached so far", format=".1%"),
+        alt.Tooltip("rows:Q", title=words.title_rows, format=","),
     ]

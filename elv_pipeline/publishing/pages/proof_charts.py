@@ -13,7 +13,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from elv_pipeline.publishing.pages.content import BASELINE_NAMES, money, percent
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
+from elv_pipeline.publishing.pages.content import baseline_names, money, percent
 from elv_pipeline.publishing.pages.figure_style import (
     BASELINE_STYLES,
     BLUE,
@@ -32,32 +33,34 @@ SHOWN_BUDGET = "10pct"
 TOP_SEGMENTS = 20
 OFF = ("more than predicted", "fewer than predicted")
 TOO_FEW = "too few to judge"
-GRADE_VERDICTS = {
-    "kept": "kept",
-    "missed_low": "fewer than promised",
-    "missed_high": "more than promised",
-    "too_few_rows": "too few leads to tell",
-}
 
 
-def budget_chart(value_at_budget: Mapping[str, Any], *, currency: str) -> alt.Chart:
+def grade_verdicts(words: Words) -> dict[str, str]:
+    """What became of the promise of a grade."""
+    return {
+        "kept": "kept",
+        "missed_low": "fewer than promised",
+        "missed_high": "more than promised",
+        "too_few_rows": f"too few {words.rows} to tell",
+    }
+
+
+def budget_chart(value_at_budget: Mapping[str, Any], *, currency: str, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """Value collected when only the best part of the leads is worked, by the model and by each simpler rule."""
     models, total = value_at_budget["models"], value_at_budget["value"]
     if not total:
-        return nothing("No judged lead brought any value, so value at a budget is not known")
+        return nothing(f"No judged {words.row} brought any value, so value at a budget is not known")
     own = _budget_rows(models["model"], total=total)
-    names = [name for name in BASELINE_NAMES if name in models and name != "constant"]
-    others = [
-        {**row, "name": BASELINE_NAMES[name]} for name in names for row in _budget_rows(models[name], total=total)
-    ]
+    names = {name: said for name, said in baseline_names(words).items() if name in models and name != "constant"}
+    others = [{**row, "name": names[name]} for name in names for row in _budget_rows(models[name], total=total)]
     share = alt.Axis(format=".0%")
-    x = alt.X("worked:Q", title="Leads worked, best first", axis=share, scale=alt.Scale(domain=[0, 1]))
+    x = alt.X("worked:Q", title=f"{words.title_rows} worked, best first", axis=share, scale=alt.Scale(domain=[0, 1]))
     title = f"Value collected, {currency}"
     y = alt.Y("value:Q", title=title, axis=alt.Axis(format="~s"), scale=alt.Scale(domainMin=0))
     base = alt.Chart(inline(own)).encode(
         x=x,
         tooltip=[
-            alt.Tooltip("worked:Q", title="Leads worked", format=".0%"),
+            alt.Tooltip("worked:Q", title=f"{words.title_rows} worked", format=".0%"),
             alt.Tooltip("value:Q", title=f"Collected, {currency}", format=",.0f"),
             alt.Tooltip("low:Q", title="95% interval from", format=",.0f"),
             alt.Tooltip("high:Q", title="to", format=",.0f"),
@@ -71,8 +74,9 @@ def budget_chart(value_at_budget: Mapping[str, Any], *, currency: str) -> alt.Ch
     line = random.mark_line(color=INK, strokeDash=[4, 4], opacity=0.5, strokeWidth=1.2).encode(
         x=alt.X("worked:Q"), y=alt.Y("value:Q")
     )
-    layers = [line, *([_budget_baselines(others, names=names)] if others else []), band, curve, points]
-    return finished(alt.layer(*layers), title=_budget_title(value_at_budget, currency), subtitle=_BUDGET, height=300)
+    beside = [_budget_baselines(others, names=names, words=words)] if others else []
+    said = _budget_title(value_at_budget, currency, words)
+    return finished(alt.layer(line, *beside, band, curve, points), title=said, subtitle=_BUDGET, height=300)
 
 
 _BUDGET = (
@@ -81,7 +85,9 @@ _BUDGET = (
 )
 
 
-def reliability_curve(curve: pl.DataFrame, *, summary: Mapping[str, Any] | None) -> alt.Chart:
+def reliability_curve(
+    curve: pl.DataFrame, *, summary: Mapping[str, Any] | None, words: Words = QUALIFIED_LEADS
+) -> alt.Chart:
     """The CORP reliability diagram: what the probabilities should have been, and what chance alone would do."""
     if curve.is_empty():
         return nothing("No outcomes were judged, so reliability is not known")
@@ -98,13 +104,13 @@ def reliability_curve(curve: pl.DataFrame, *, summary: Mapping[str, Any] | None)
             alt.Tooltip("recalibrated:Q", title="Happened there", format=".1%"),
             alt.Tooltip("low:Q", title="Band from", format=".1%"),
             alt.Tooltip("high:Q", title="to", format=".1%"),
-            alt.Tooltip("rows:Q", title="Leads near it", format=","),
+            alt.Tooltip("rows:Q", title=f"{words.title_rows} near it", format=","),
         ],
     )
-    happened = alt.Y("recalibrated:Q", title="Share that qualified", scale=scale, axis=share)
+    happened = alt.Y("recalibrated:Q", title=words.share_title, scale=scale, axis=share)
     # Not a mark over each bin: the curve is defined everywhere, and steps are what it is made of.
     band = base.mark_area(color=GREY, opacity=0.3).encode(
-        y=alt.Y("low:Q", title="Share that qualified"), y2=alt.Y2("high:Q")
+        y=alt.Y("low:Q", title=words.share_title), y2=alt.Y2("high:Q")
     )
     line = base.mark_line(color=BLUE, strokeWidth=2.5, interpolate="step-after").encode(y=happened)
     off = base.transform_filter("datum.outside").mark_point(color=ORANGE, filled=True, size=26, opacity=1)
@@ -112,14 +118,16 @@ def reliability_curve(curve: pl.DataFrame, *, summary: Mapping[str, Any] | None)
     diagonal = even.mark_line(color=INK, strokeDash=[4, 4], opacity=0.55, strokeWidth=1.2)
     return finished(
         band + diagonal + line + off.encode(y=happened),
-        title=_reliability_title(summary),
+        title=_reliability_title(summary, words),
         subtitle="On the dashed line a probability can be taken at face value; a calibrated model's line lies in the "
         "grey band 95 times in 100. Orange points lie outside.",
         height=320,
     )
 
 
-def segments_chart(segments: pl.DataFrame, *, title: str, names: Mapping[str, str]) -> alt.Chart:
+def segments_chart(
+    segments: pl.DataFrame, *, title: str, names: Mapping[str, str], words: Words = QUALIFIED_LEADS
+) -> alt.Chart:
     """Observed over expected outcomes of the largest values of one column, with intervals and a line at 1."""
     known = segments.drop_nulls("ratio")
     if known.is_empty():
@@ -139,7 +147,7 @@ def segments_chart(segments: pl.DataFrame, *, title: str, names: Mapping[str, st
             alt.Tooltip("expected:Q", title="Expected", format=",.1f"),
             alt.Tooltip("low:Q", title="95% interval of the ratio from", format=".2f"),
             alt.Tooltip("high:Q", title="to", format=".2f"),
-            alt.Tooltip("rows:Q", title="Leads", format=","),
+            alt.Tooltip("rows:Q", title=words.title_rows, format=","),
             alt.Tooltip("verdict:N", title="Verdict"),
         ],
     )
@@ -152,32 +160,33 @@ def segments_chart(segments: pl.DataFrame, *, title: str, names: Mapping[str, st
         even + ranges + base.mark_point(filled=True, size=80).encode(x=x),
         title=title,
         subtitle=f"{part}Bars are 95% intervals; orange is off beyond chance and the usual spread between segments, "
-        "pale has too few leads to be judged.",
+        f"pale has too few {words.rows} to be judged.",
         height=alt.Step(24),
         name_pixels=LABEL_PIXELS,
     )
 
 
-def grades_chart(grades: pl.DataFrame) -> alt.Chart:
+def grades_chart(grades: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """What was promised to the leads of each grade, and the rate at which they qualified."""
     known = grades.drop_nulls("observed_rate")
     if known.is_empty():
-        return nothing("No lead with a grade was judged")
-    rows = [row | {"said": GRADE_VERDICTS.get(row["verdict"], row["verdict"])} for row in known.to_dicts()]
+        return nothing(f"No {words.row} with a grade was judged")
+    verdicts = grade_verdicts(words)
+    rows = [row | {"said": verdicts.get(row["verdict"], row["verdict"])} for row in known.to_dicts()]
     average = sum(row["positives"] for row in rows) / sum(row["rows"] for row in rows)
     base = alt.Chart(inline(rows)).encode(
         x=alt.X("grade:O", title="Grade", axis=alt.Axis(labelAngle=0)),
         tooltip=[
             alt.Tooltip("grade:N", title="Grade"),
-            alt.Tooltip("observed_rate:Q", title="Qualified", format=".1%"),
+            alt.Tooltip("observed_rate:Q", title=words.title_happened, format=".1%"),
             alt.Tooltip("observed_low:Q", title="95% interval from", format=".1%"),
             alt.Tooltip("observed_high:Q", title="to", format=".1%"),
             alt.Tooltip("mean_predicted:Q", title="Predicted", format=".1%"),
-            alt.Tooltip("rows:Q", title="Leads", format=","),
+            alt.Tooltip("rows:Q", title=words.title_rows, format=","),
             alt.Tooltip("said:N", title="Promise"),
         ],
     )
-    title = "Share that qualified"
+    title = words.share_title
     y = alt.Y("observed_rate:Q", title=title, axis=alt.Axis(format=".0%"), scale=alt.Scale(domainMin=0))
     bars = base.mark_bar(color=BLUE, size=46).encode(y=y)
     ranges = base.mark_rule(color=INK, strokeWidth=1.5, opacity=0.8).encode(
@@ -188,10 +197,10 @@ def grades_chart(grades: pl.DataFrame) -> alt.Chart:
     first = rows[0]
     return finished(
         bars + ranges + promised + line.encode(y=alt.Y("average:Q")),
-        title=f"{percent(first['observed_rate'])} of the leads graded {first['grade']} qualified, "
+        title=f"{percent(first['observed_rate'])} of the {words.rows} graded {first['grade']} {words.happened}, "
         f"{percent(average)} of all",
         subtitle="Bars with 95% intervals are what happened, orange ticks what was predicted; the dashed line is the "
-        "average lead.",
+        f"average {words.row}.",
         height=280,
     )
 
@@ -205,8 +214,8 @@ def _budget_rows(figures: Mapping[str, Any], *, total: float) -> list[dict[str, 
     return [ends, *rows, {"worked": 1.0, "value": total, "low": total, "high": total, "share": 1.0}]
 
 
-def _budget_baselines(rows: list[dict[str, Any]], *, names: list[str]) -> alt.Chart:
-    titles = [BASELINE_NAMES[name] for name in names]
+def _budget_baselines(rows: list[dict[str, Any]], *, names: Mapping[str, str], words: Words) -> alt.Chart:
+    titles = list(names.values())
     colours = alt.Scale(domain=titles, range=[BASELINE_STYLES[name][1] for name in names])
     dashes = alt.Scale(domain=titles, range=[BASELINE_STYLES[name][0] for name in names])
     legend = alt.Legend(orient="top", labelLimit=200, symbolType="stroke")
@@ -220,14 +229,14 @@ def _budget_baselines(rows: list[dict[str, Any]], *, names: list[str]) -> alt.Ch
             strokeDash=alt.StrokeDash("name:N", title=None, scale=dashes, legend=None),
             tooltip=[
                 alt.Tooltip("name:N", title="Ranked by"),
-                alt.Tooltip("worked:Q", title="Leads worked", format=".0%"),
+                alt.Tooltip("worked:Q", title=f"{words.title_rows} worked", format=".0%"),
                 alt.Tooltip("value:Q", title="Collected", format=",.0f"),
             ],
         )
     )
 
 
-def _budget_title(value_at_budget: Mapping[str, Any], currency: str) -> str:
+def _budget_title(value_at_budget: Mapping[str, Any], currency: str, words: Words) -> str:
     own = value_at_budget["models"]["model"]
     name = SHOWN_BUDGET if SHOWN_BUDGET in own else next(iter(own))
     found = own[name]
@@ -235,7 +244,8 @@ def _budget_title(value_at_budget: Mapping[str, Any], currency: str) -> str:
         money(value, currency=currency) for value in (found["value_captured"]["value"], value_at_budget["value"])
     )
     share = percent(found["value_share"]["value"], digits=0)
-    return f"Working the best {percent(_share(name), digits=0)} of the leads collects {collected} of {total} ({share})"
+    best = f"the best {percent(_share(name), digits=0)} of the {words.rows}"
+    return f"Working {best} collects {collected} of {total} ({share})"
 
 
 def _share(name: str) -> float:
@@ -243,14 +253,14 @@ def _share(name: str) -> float:
     return int(name.removesuffix("pct")) / 100
 
 
-def _reliability_title(summary: Mapping[str, Any] | None) -> str:
+def _reliability_title(summary: Mapping[str, Any] | None, words: Words) -> str:
     if summary is None:
         return "What was predicted, and what happened"
     inside = percent(1 - summary["share_outside_band"], digits=0)
     if summary["p_value"] < 0.01:
         outside = percent(summary["share_outside_band"], digits=0)
-        return f"Predicted and observed rates disagree: the line leaves the band for {outside} of the leads"
-    return f"For {inside} of the leads, what happened lies where a calibrated model would put it"
+        return f"Predicted and observed rates disagree: the line leaves the band for {outside} of the {words.rows}"
+    return f"For {inside} of the {words.rows}, what happened lies where a calibrated model would put it"
 
 
 def _segment_rows(segments: pl.DataFrame, *, names: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.publishing.pages.content import (
-    BASELINE_NAMES,
     NOT_AVAILABLE,
     ReportContent,
+    baseline_names,
     column_words,
     money,
     number,
     percent,
     times,
 )
-from elv_pipeline.publishing.pages.proof_charts import GRADE_VERDICTS, OFF, TOO_FEW
+from elv_pipeline.publishing.pages.proof_charts import OFF, TOO_FEW, grade_verdicts
 from elv_pipeline.publishing.pages.report_tables import SHARE, SPLITS, Cell, Format, Table, interval
 from elv_pipeline.publishing.pages.statements import compared
 
@@ -28,6 +29,8 @@ GATES = {
     "test_positives": "Enough outcomes",
     "leakage": "No leak",
     "baseline": "Better than the baseline",
+    "brier": "Probabilities no worse than the baseline's",
+    "lift": "Enough in the top tenth",
     "champion": "Not worse than the champion",
     "calibration": "Calibrated",
     "segment_calibration": "Calibrated in segments",
@@ -35,7 +38,7 @@ GATES = {
     "absolute_lift_at_10pct": "Lift, absolute",
     "absolute_calibration_mae": "Calibration, absolute",
 }
-SHARES = frozenset({"baseline", "champion", "calibration", "segment_calibration", "absolute_calibration_mae"})
+SHARES = frozenset({"baseline", "brier", "champion", "calibration", "segment_calibration", "absolute_calibration_mae"})
 """Gates whose figure is a share."""
 GATE_TONES = {"pass": "good", "fail": "stop"}
 TOP_SEGMENTS = 40
@@ -43,9 +46,9 @@ BUDGET_BASELINES = ("campaign_rate", "cost_per_lead", "logistic_regression", "ru
 
 
 METRICS: tuple[tuple[str, str, str, Format], ...] = (
-    ("lift_at_10pct", "Lift, top tenth", "qualified rate of the best tenth over the average; 1 is chance", times),
-    ("capture_at_10pct", "Reached, top tenth", "share of all qualified leads in the best tenth", SHARE),
-    ("capture_at_20pct", "Reached, top fifth", "share of all qualified leads in the best fifth", SHARE),
+    ("lift_at_10pct", "Lift, top tenth", "{words.rate} of the best tenth over the average; 1 is chance", times),
+    ("capture_at_10pct", "Reached, top tenth", "share of all {words.positive.plural} in the best tenth", SHARE),
+    ("capture_at_20pct", "Reached, top fifth", "share of all {words.positive.plural} in the best fifth", SHARE),
     ("roc_auc", "ROC AUC", "share of pairs ranked rightly; 0.5 is chance", lambda value: number(value, digits=3)),
     ("pr_auc", "PR AUC", "precision averaged over all cut-offs", lambda value: number(value, digits=3)),
     (
@@ -60,6 +63,7 @@ METRICS: tuple[tuple[str, str, str, Format], ...] = (
     ("calibration_mae", "Calibration error", "typical gap between predicted and observed; lower is better", SHARE),
     ("mean_prediction", "Average prediction", "compare with the rate that happened", SHARE),
 )
+"""Name, title, meaning (with the problem's words to be filled in) and format."""
 
 
 NEITHER = frozenset({"mean_prediction"})
@@ -72,28 +76,30 @@ def metrics_table(content: ReportContent) -> Table | None:
         return None
     return models_table(
         content.metrics,
-        caption="The model beside simpler rules, on the same leads",
+        caption=f"The model beside simpler rules, on the same {content.words.rows}",
+        words=content.words,
         note="Under each value its 95% interval from a bootstrap; 'How sure is this?' says of what. 'Model better' or "
         "'model worse' is said only where the interval of the difference excludes zero; everything else is no clear "
         "difference.",
     )
 
 
-def models_table(judged: Mapping[str, Any], *, caption: str, note: str) -> Table:
+def models_table(judged: Mapping[str, Any], *, caption: str, note: str, words: Words = QUALIFIED_LEADS) -> Table:
     """Every measure of the model and of each baseline from ``models`` and ``differences`` of a judgement."""
     models, differences = judged["models"], judged.get("differences") or {}
-    names = [name for name in (*BASELINE_NAMES, *sorted(set(models) - set(BASELINE_NAMES))) if name in models]
+    said = baseline_names(words)
+    names = [name for name in (*said, *sorted(set(models) - set(said))) if name in models]
     names = [name for name in names if name != "model"]
     rows = []
     for key, title, meaning, show in METRICS:
-        cells = [Cell(text=title, detail=meaning)]
+        cells = [Cell(text=title, detail=meaning.format(words=words))]
         for model in ("model", *names):
             value = {"value": None, "low": None, "high": None, **((models.get(model) or {}).get(key) or {})}
             word = "" if key in NEITHER else compared((differences.get(model) or {}).get(key), name=key)
             detail = interval(value, show) if _spread(value, show) else ""
             cells.append(Cell(text=show(value["value"]), detail=detail, remark=word, muted=value["value"] is None))
         rows.append(tuple(cells))
-    columns = ("Measure", "This model", *(BASELINE_NAMES.get(name, name) for name in names))
+    columns = ("Measure", "This model", *(said.get(name, name) for name in names))
     return Table(caption=caption, columns=columns, rows=tuple(rows), note=note)
 
 
@@ -106,19 +112,20 @@ def truth_table(content: ReportContent) -> Table | None:
     """Synthetic data only: the model beside the true probabilities."""
     if not content.truth:
         return None
-    sides = {"model": "This model", "perfect": "A perfect model"}
+    words, sides = content.words, {"model": "This model", "perfect": "A perfect model"}
     rows = []
     for key, title, meaning, show in METRICS:
         values = [(content.truth.get(side) or {}).get(key) for side in sides]
         if any(value is not None for value in values):
-            rows.append((Cell(text=title, detail=meaning), *(Cell(text=show(value)) for value in values)))
-    caption = "Synthetic data: the model beside the true probabilities, on the same leads"
+            told = Cell(text=title, detail=meaning.format(words=words))
+            rows.append((told, *(Cell(text=show(value)) for value in values)))
+    caption = f"Synthetic data: the model beside the true probabilities, on the same {words.rows}"
     return Table(caption=caption, columns=("Measure", *sides.values()), rows=tuple(rows))
 
 
 def calibration_table(content: ReportContent) -> Table | None:
     """Predicted and observed rate by bin."""
-    bins = content.calibration_bins
+    bins, words = content.calibration_bins, content.words
     if bins is None or bins.is_empty():
         return None
     rows = tuple(
@@ -131,7 +138,7 @@ def calibration_table(content: ReportContent) -> Table | None:
         )
         for row in bins.sort("mean_predicted").iter_rows(named=True)
     )
-    columns = ("Predicted", "Happened", "95% interval", "Leads", "Qualified")
+    columns = ("Predicted", "Happened", "95% interval", words.title_rows, words.title_happened)
     return Table(caption="Predicted and observed rate by group", columns=columns, rows=rows, text_columns=0)
 
 
@@ -170,7 +177,7 @@ def _gate_cells(gate: Mapping[str, Any], *, explained: bool) -> tuple[Cell, ...]
 
 def budget_table(content: ReportContent) -> Table | None:
     """What is collected at each budget, and how much more than by each simpler rule."""
-    frame = content.capture_at_k
+    frame, words = content.capture_at_k, content.words
     if frame is None or frame.is_empty():
         return None
     show = partial(money, currency=content.currency)
@@ -192,12 +199,13 @@ def budget_table(content: ReportContent) -> Table | None:
             known = {"value": None, "low": None, "high": None, **more}
             cells.append(Cell(text=_signed(known["value"], show), detail=interval(known, show), remark=word))
         rows.append(tuple(cells))
-    columns = ("Leads worked", "Leads", "Value collected", "Qualified leads reached")
+    said = baseline_names(words)
+    columns = (f"{words.title_rows} worked", words.title_rows, "Value collected", f"{words.title_positives} reached")
     return Table(
-        caption="What a limited number of calls collects, on the judged leads",
-        columns=(*columns, *(f"More than by {_within(BASELINE_NAMES[name])}" for name in names)),
+        caption=f"What a limited {words.work} collects, on the judged {words.rows}",
+        columns=(*columns, *(f"More than by {_within(said[name])}" for name in names)),
         rows=tuple(rows),
-        note="Under each figure its 95% interval; differences are paired: the same leads, the same resamples.",
+        note=f"Under each figure its 95% interval; differences are paired: the same {words.rows}, the same resamples.",
     )
 
 
@@ -214,7 +222,7 @@ def segments_table(content: ReportContent) -> Table | None:
         (
             Cell(
                 text=names.get(row["segment"], row["segment"]),
-                detail=_segment_kind(row),
+                detail=_segment_kind(row, content.words),
                 muted=row["verdict"] == TOO_FEW,
             ),
             Cell(text=row["verdict"], tone="care" if row["verdict"] in OFF else "", muted=row["verdict"] == TOO_FEW),
@@ -230,7 +238,7 @@ def segments_table(content: ReportContent) -> Table | None:
     part = f"the first {TOP_SEGMENTS} of {len(ranked):,}" if len(ranked) > TOP_SEGMENTS else f"all {len(ranked)}"
     return Table(
         caption=f"Calibration by segment: {part}",
-        columns=("Segment", "Verdict", "Expected", "Observed", "Observed / expected", "Leads"),
+        columns=("Segment", "Verdict", "Expected", "Observed", "Observed / expected", content.words.title_rows),
         rows=rows,
         text_columns=2,
         note="Under the ratio the 95% interval that chance leaves to it. A segment is called off only where chance, "
@@ -240,7 +248,7 @@ def segments_table(content: ReportContent) -> Table | None:
 
 def prevalence_table(content: ReportContent) -> Table | None:
     """How the rate of outcomes moved from the rows learned from to those that judge."""
-    found = (content.metrics or {}).get("prevalence")
+    found, words = (content.metrics or {}).get("prevalence"), content.words
     if not found:
         return None
     rows = tuple(
@@ -254,7 +262,7 @@ def prevalence_table(content: ReportContent) -> Table | None:
     )
     return Table(
         caption="The rate of outcomes by part of the data",
-        columns=("Part", "Leads", "Qualified", "Rate"),
+        columns=("Part", words.title_rows, words.title_happened, "Rate"),
         rows=tuple(sorted(rows, key=lambda row: list(SPLITS).index(row[0].text) if row[0].text in SPLITS else 99)),
         note=found["sentence"],
     )
@@ -262,15 +270,16 @@ def prevalence_table(content: ReportContent) -> Table | None:
 
 def grades_table(content: ReportContent) -> Table | None:
     """What each grade promises, and what became of its judged leads."""
-    grades = content.grades
+    grades, words = content.grades, content.words
     if grades is None or grades.is_empty():
         return None
     leads = content.open_leads()
+    verdicts = grade_verdicts(words)
     counted = dict(leads["grade"].value_counts().iter_rows()) if content.has("grade") else {}
     rows = []
     for row in grades.iter_rows(named=True):
         span = {"low": row["observed_low"], "high": row["observed_high"]}
-        word = GRADE_VERDICTS.get(row["verdict"], row["verdict"])
+        word = verdicts.get(row["verdict"], row["verdict"])
         tone = "good" if row["verdict"] == "kept" else "care" if row["verdict"].startswith("missed") else ""
         cells = [
             Cell(text=row["grade"], detail=row["meaning"]),
@@ -280,9 +289,10 @@ def grades_table(content: ReportContent) -> Table | None:
             Cell(text=f"{row['rows']:,}", detail=percent(row["share"], digits=0)),
         ]
         rows.append(tuple([*cells, Cell(text=f"{counted.get(row['grade'], 0):,}")] if counted else cells))
-    columns = ("Grade", "Predicted", "Qualified", "Promise", "Judged leads", *(("Leads now",) if counted else ()))
+    now = (f"{words.title_entities} now",) if counted else ()
+    columns = ("Grade", "Predicted", words.title_happened, "Promise", f"Judged {words.rows}", *now)
     return Table(
-        caption="What each grade means, and whether it was kept on the judged leads",
+        caption=f"What each grade means, and whether it was kept on the judged {words.rows}",
         columns=columns,
         rows=tuple(rows),
         note="A promise is called missed only where the whole 95% interval lies outside the grade's range.",
@@ -291,6 +301,7 @@ def grades_table(content: ReportContent) -> Table | None:
 
 def leaks_table(content: ReportContent) -> Table | None:
     """The features that predict best alone, which is where a leak would show."""
+    words = content.words
     probes = ((content.metrics or {}).get("leakage") or {}).get("most_predictive") or []
     rows = tuple(
         (
@@ -302,9 +313,10 @@ def leaks_table(content: ReportContent) -> Table | None:
         )
         for probe in probes
     )
-    columns = ("Feature", "ROC AUC alone", "of the lead before", "of being missing", "of the model without it")
+    columns = ("Feature", "ROC AUC alone", f"of the {words.row} before", "of being missing", "of the model without it")
     note = (
-        "A feature that knows the future is far too good alone and worthless when the value of the lead before is used."
+        "A feature that knows the future is far too good alone and worthless when the value of the "
+        f"{words.row} before is used."
     )
     return (
         Table(caption=f"The {len(rows)} most predictive features alone", columns=columns, rows=rows, note=note)
@@ -325,8 +337,8 @@ def _within(name: str) -> str:
     return name.lower().replace("campaign's", "the campaign's")
 
 
-def _segment_kind(row: Mapping[str, Any]) -> str:
-    column = column_words(row["column"])
+def _segment_kind(row: Mapping[str, Any], words: Words) -> str:
+    column = column_words(row["column"], words=words)
     if row["kind"] == "pooled":
         return f"{row['values']:,} small ones of {column} together"
     return f"{column} not known" if row["kind"] == "missing" else column

@@ -13,9 +13,9 @@ from typing import Any
 
 import polars as pl
 
+from elv_pipeline.problems.nouns import capital
 from elv_pipeline.publishing.pages import model_charts, proof_charts, scoring_charts, why_charts
 from elv_pipeline.publishing.pages.content import (
-    LEVELS,
     NOT_AVAILABLE,
     OPEN_SPLITS,
     ReportContent,
@@ -77,6 +77,8 @@ def render_report(content: ReportContent) -> str:
         sureness=how_sure(content),
         absent=missing(content),
         facts=_facts(content),
+        words=content.words,
+        boards=[(level, capital(content.words.level_named(level).plural)) for level in content.leaderboards()],
         timeline=_timeline(content),
         tables=_tables(content),
         overlap=overlap_tables(content),
@@ -96,8 +98,10 @@ def _tables(content: ReportContent) -> dict[str, Table | None]:
         "prevalence": prevalence_table(content),
         "leaks": leaks_table(content),
         "grades": grades_table(content),
-        "campaigns": board_table(content, level="campaign", board=content.campaign_leaderboard),
-        "adsets": board_table(content, level="adset", board=content.adset_leaderboard),
+        **{
+            f"board_{level}": board_table(content, level=level, board=board)
+            for level, board in content.leaderboards().items()
+        },
         "leads": leads_table(content),
         "splits": splits_table(content),
         "labels": labels_table(content),
@@ -111,47 +115,48 @@ def _tables(content: ReportContent) -> dict[str, Table | None]:
 
 def _figures(content: ReportContent) -> Iterable[Figure]:
     """Figures of money, proof and data, or why one is not there."""
-    unproven = "this run judged no outcomes"
+    unproven, words = "this run judged no outcomes", content.words
     scored = content.predictions if content.predictions.is_empty() else content.open_leads()
     scored = scored if scored.is_empty() else scored.drop_nulls(content.probability)
-    for level, board in (("campaign", content.campaign_leaderboard), ("adset", content.adset_leaderboard)):
+    for level, board in content.leaderboards().items():
         ranked = None if board is None else board.drop_nulls("predicted_elv")
-        draw = partial(scoring_charts.leaderboard, level=level, currency=content.currency)
-        yield drawn(f"leaderboard_{level}", "Leaderboard", ranked, draw, reason=f"no {LEVELS[level]}s in this run")
+        draw = partial(scoring_charts.leaderboard, level=level, currency=content.currency, words=words)
+        reason = f"no {words.level_named(level).plural} in this run"
+        yield drawn(f"leaderboard_{level}", "Leaderboard", ranked, draw, reason=reason)
     budget = (content.metrics or {}).get("value_at_budget")
-    collected = partial(proof_charts.budget_chart, currency=content.currency)
+    collected = partial(proof_charts.budget_chart, currency=content.currency, words=words)
     yield drawn("budget", "Value at a budget", budget, collected, reason=unproven)
     yield _calibration(content, reason=unproven)
-    yield drawn("lift", "Lift", content.gains, model_charts.lift_chart, reason=unproven)
-    yield drawn("gains", "Gains", content.gains, model_charts.gains_chart, reason=unproven)
+    yield drawn("lift", "Lift", content.gains, partial(model_charts.lift_chart, words=words), reason=unproven)
+    yield drawn("gains", "Gains", content.gains, partial(model_charts.gains_chart, words=words), reason=unproven)
     for name in ("lift_at_10pct", "roc_auc"):
         known = content.metrics if metric(content, name)["value"] is not None else None
-        yield drawn(
-            f"beside_{name}", "Baselines", known, partial(model_charts.baselines_chart, metric=name), reason=unproven
-        )
-    draw = partial(scoring_charts.score_distribution, probability=content.probability)
-    yield drawn("scores", "Distribution of the scores", scored, draw, reason="no leads were scored")
+        beside = partial(model_charts.baselines_chart, metric=name, words=words)
+        yield drawn(f"beside_{name}", "Baselines", known, beside, reason=unproven)
+    draw = partial(scoring_charts.score_distribution, probability=content.probability, noun=words.entity_noun)
+    yield drawn("scores", "Distribution of the scores", scored, draw, reason=f"no {words.rows} were scored")
     yield from _segments(content)
     if content.grades is not None and content.grades.height:
-        yield drawn("grades", "Grades", content.grades, proof_charts.grades_chart, reason=unproven)
+        yield drawn(
+            "grades", "Grades", content.grades, partial(proof_charts.grades_chart, words=words), reason=unproven
+        )
     weeks = content.label_counts_by_week
-    yield drawn(
-        "maturity", "Label maturity", weeks, scoring_charts.label_maturity, reason="no counts of outcomes by week"
-    )
+    matured = partial(scoring_charts.label_maturity, words=words)
+    yield drawn("maturity", "Label maturity", weeks, matured, reason="no counts of outcomes by week")
     drift = tuple(row for row in content.drift if row.get("psi") is not None)
-    reason = "nothing to compare the scored leads with"
-    yield drawn("drift", "Drift", drift, scoring_charts.drift_chart, reason=reason)
+    reason = f"nothing to compare the scored {words.rows} with"
+    yield drawn("drift", "Drift", drift, partial(scoring_charts.drift_chart, words=words), reason=reason)
 
 
 def _calibration(content: ReportContent, *, reason: str) -> Figure:
     """The reliability curve; bins where a model of an earlier version has no curve."""
-    curve = content.reliability_curve
+    curve, words = content.reliability_curve, content.words
     if curve is None or curve.is_empty():
-        return drawn("calibration", "Calibration", content.calibration_bins, model_charts.reliability, reason=reason)
+        binned = partial(model_charts.reliability, words=words)
+        return drawn("calibration", "Calibration", content.calibration_bins, binned, reason=reason)
     summary = (content.metrics or {}).get("reliability")
-    return drawn(
-        "calibration", "Calibration", curve, partial(proof_charts.reliability_curve, summary=summary), reason=reason
-    )
+    draw = partial(proof_charts.reliability_curve, summary=summary, words=words)
+    return drawn("calibration", "Calibration", curve, draw, reason=reason)
 
 
 def _segments(content: ReportContent) -> Iterable[Figure]:
@@ -162,46 +167,48 @@ def _segments(content: ReportContent) -> Iterable[Figure]:
     judged, names = (content.metrics or {}).get("segment_calibration") or {}, content.segment_names()
     for place, column in enumerate(segments["column"].unique(maintain_order=True).to_list()[:SEGMENT_FIGURES]):
         said = (judged.get(column) or {}).get("sentence") or f"Observed and expected outcomes by {column}"
-        title = said.replace(column, column_words(column))
-        draw = partial(proof_charts.segments_chart, title=title.rstrip("."), names=names)
+        title = said.replace(column, column_words(column, words=content.words))
+        draw = partial(proof_charts.segments_chart, title=title.rstrip("."), names=names, words=content.words)
         rows = segments.filter(pl.col("column") == column)
         yield drawn(f"segments_{place}", "Calibration by segment", rows, draw, reason="no segment was judged")
 
 
 def _explanations(content: ReportContent) -> Iterable[Figure]:
-    reason = "this run measured no importances"
-    yield drawn(
-        "importance", "What the model leans on", content.importance, model_charts.importance_chart, reason=reason
-    )
+    reason, words = "this run measured no importances", content.words
+    leaning = partial(model_charts.importance_chart, words=words)
+    yield drawn("importance", "What the model leans on", content.importance, leaning, reason=reason)
     if content.insights is not None and content.insights.height:
         pairs = content.insights.select("attribute", "value").rows()
         spoken = pl.Series("value", [content.value_name(*pair) for pair in pairs], pl.String)
         named = content.insights.with_columns(spoken)
-        yield drawn("insights", "Insights", named, why_charts.insights_chart, reason="no insights")
+        yield drawn(
+            "insights", "Insights", named, partial(why_charts.insights_chart, words=words), reason="no insights"
+        )
     curves = content.partial_dependence
     if curves is None or curves.is_empty():
         return
     definitions = {feature["name"]: feature["definition"] for feature in content.features}
     for place, name in enumerate(curves["feature"].unique(maintain_order=True).to_list()[:DEPENDENCE_FIGURES]):
-        draw = partial(why_charts.dependence_chart, definition=definitions.get(name, ""))
+        draw = partial(why_charts.dependence_chart, definition=definitions.get(name, ""), words=words)
         curve = curves.filter(pl.col("feature") == name)
         spoken = pl.Series("value", [content.value_name(name, value) for value in curve["value"]], pl.String)
         curve = curve.with_columns(spoken)
-        yield drawn(f"dependence_{place}", name, curve, draw, reason="no later leads")
+        yield drawn(f"dependence_{place}", name, curve, draw, reason=f"no later {words.rows}")
 
 
 def _tiles(content: ReportContent) -> list[tuple[str, str, str]]:
     """The four numbers at the top: label, value, what it is about."""
-    leads, lift = content.open_leads(), metric(content, "lift_at_10pct")
+    leads, lift, words = content.open_leads(), metric(content, "lift_at_10pct"), content.words
     whose = "whose outcome is still open" if set(leads["split"]) <= set(OPEN_SPLITS) else "scored in this run"
-    about, value, expected, rate = "no leads were scored", None, NOT_AVAILABLE, "no leads were scored"
+    none = f"no {words.rows} were scored"
+    about, value, expected, rate = none, None, NOT_AVAILABLE, none
     if not leads.is_empty():
-        about, value = f"of {leads.height:,} leads {whose}", float(leads["elv"].sum())
+        about, value = f"of {leads.height:,} {words.entities} {whose}", float(leads["elv"].sum())
         expected = number(float(leads[content.probability].sum()), digits=0)
-        rate = f"leads, {percent(float(leads[content.probability].to_numpy().mean()))} of them"
+        rate = f"{words.entities}, {percent(float(leads[content.probability].to_numpy().mean()))} of them"
     return [
         ("Expected value", money(value, currency=content.currency), about),
-        ("Expected to qualify", expected, rate),
+        (f"Expected to {words.happen}", expected, rate),
         ("Ranking, top tenth", times(lift["value"]), interval(lift, times) or "no outcomes were judged in this run"),
         _probabilities_tile(content),
     ]
@@ -223,19 +230,19 @@ def _probabilities_tile(content: ReportContent) -> tuple[str, str, str]:
 
 def _facts(content: ReportContent) -> list[tuple[str, str, str]]:
     """What everybody must be able to see at once: label, value, explanation."""
-    of = content.manifest.get
+    of, words = content.manifest.get, content.words
     zone = content.timezone
     lag, window = of("feature_lag_days"), of("outcome_window")
     days = NOT_AVAILABLE if window is None else f"{window} days"
     value = money(of("value_per_qualified"), currency=content.currency)
-    return [
+    facts = [
         ("As of (as_of_date)", moment(of("as_of_date"), timezone=zone), "newest day this run scored"),
         ("Cutoff", moment(of("cutoff"), timezone=zone), "the model learned from nothing recorded later"),
-        ("Outcome window", days, "a lead counts as qualified if it happens within this time"),
+        ("Outcome window", days, f"a {words.row} counts as {words.counts_as} if it happens within this time"),
         (
             "feature_lag_days",
             NOT_AVAILABLE if lag is None else str(lag),
-            "days between the last activity used and the lead",
+            f"days between the last activity used and the {words.row}",
         ),
         (
             "Model",
@@ -243,9 +250,12 @@ def _facts(content: ReportContent) -> list[tuple[str, str, str]]:
             "type and version",
         ),
         ("Calibration", str(of("calibration_method") or NOT_AVAILABLE), "how margins became probabilities"),
-        ("Value per qualified lead", value, "from the configuration"),
-        ("Leads joined", str(of("join_strategy") or NOT_AVAILABLE), "how leads were tied to ads"),
+        (words.value_phrase, value, "from the configuration"),
     ]
+    if words.from_ads:
+        joins = str(of("join_strategy") or NOT_AVAILABLE)
+        facts.append((f"{words.title_rows} joined", joins, f"how {words.rows} were tied to ads"))
+    return facts
 
 
 def _timeline(content: ReportContent) -> list[dict[str, Any]]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import polars as pl
 
+from elv_pipeline.problems.nouns import capital
 from elv_pipeline.publishing.pages.content import (
-    LEVELS,
     NOT_AVAILABLE,
     ReportContent,
+    has_values,
     money,
     number,
     one_unit,
@@ -36,6 +37,7 @@ JOIN_METHODS = {
     "map": "by the lead-to-ad map",
     "none": "not joined",
 }
+"""Only leads from ads are joined to anything."""
 
 
 SPLITS = {
@@ -96,18 +98,22 @@ def interval(value: Mapping[str, float | None], show: Format) -> str:
     return f"{show(value['low'])} to {show(value['high'])}"
 
 
+_NO_SPEND = f" Spend and value per unit of spend: {NOT_AVAILABLE}, because this run has no spend."
+_ONCE = " Of the {rows} of one {entity} the first counts, so that nothing is counted twice."
+
+
 def board_table(content: ReportContent, *, level: str, board: pl.DataFrame | None) -> Table | None:
     """Campaigns or ad sets by rank."""
     if board is None or board.is_empty():
         return None
-    has_spend = board["elv_per_spend"].drop_nulls().len() > 0
-    show = partial(money, currency=content.currency)
+    words, has_spend = content.words, has_values(board, "elv_per_spend")
+    noun, show = words.level_named(level), partial(money, currency=content.currency)
     spend_columns = (f"Expected value per {one_unit(content.currency)} spent", "Spend") if has_spend else ()
     rows = []
     for row in board.sort("rank").head(TOP_ROWS).iter_rows(named=True):
-        few = "too few leads to judge" if row["low_volume"] else ""
+        few = f"too few {words.entities} to judge" if row["low_volume"] else ""
         value = {"low": row["elv_low"], "high": row["elv_high"]}
-        name = str(row[f"{level}_name"] or row[f"{level}_id"] or f"no {LEVELS[level]}")
+        name = str(row.get(f"{level}_name") or row[f"{level}_id"] or f"no {noun.singular}")
         cells = [Cell(text=name, detail=few, muted=row["low_volume"])]
         if has_spend:
             ratio = {"low": row["elv_per_spend_low"], "high": row["elv_per_spend_high"]}
@@ -121,24 +127,25 @@ def board_table(content: ReportContent, *, level: str, board: pl.DataFrame | Non
         rows.append(tuple(cells))
     part = f"the first {TOP_ROWS} of {board.height:,}" if board.height > TOP_ROWS else f"all {board.height}"
     return Table(
-        caption=f"{LEVELS[level].capitalize()}s by rank: {part}",
+        caption=f"{capital(noun.plural)} by rank: {part}",
         columns=(
-            LEVELS[level].capitalize(),
+            capital(noun.singular),
             *spend_columns,
             "Expected value",
-            "Value per lead",
+            f"Value per {words.entity}",
             "Average probability",
-            "Leads",
+            words.title_entities,
         ),
         rows=tuple(rows),
         note="Under each value the 95% interval of what will be realised: chance and the model's own error."
-        + ("" if has_spend else f" Spend and value per unit of spend: {NOT_AVAILABLE}, because this run has no spend."),
+        + (_NO_SPEND if words.from_ads and not has_spend else "")
+        + (_ONCE.format(rows=words.rows, entity=words.entity) if words.entity_id else ""),
     )
 
 
 def leads_table(content: ReportContent) -> Table | None:
     """The best leads whose outcome is open, with grade and reasons where the run has them."""
-    leads = content.open_leads()
+    leads, words = content.open_leads(), content.words
     if leads.is_empty():
         return None
     top, why_so_few = _first_called(leads, content)
@@ -149,15 +156,18 @@ def leads_table(content: ReportContent) -> Table | None:
         _lead_cells({**row, "created": at}, content, names=names, reasons=reasons, graded=graded)
         for row, at in zip(top.iter_rows(named=True), created, strict=True)
     )
-    notes = [why_so_few, f"Under each lead its campaign and when it was created ({content.timezone})."]
+    when = f"when {words.newest} was {words.created} ({content.timezone})"
+    notes = [why_so_few, f"Under each {words.entity} its campaign and {when}."]
     if content.has("elv_low", "elv_high"):
-        notes.append("Under an expected value how far the model may be off for leads like it.")
+        notes.append(f"Under an expected value how far the model may be off for {words.entities} like it.")
     if reasons:
         notes.append("A reason says what the model went by, not what causes an outcome.")
     why, grade = ("Why the model says so",) if reasons else (), ("Grade",) if graded else ()
     return Table(
-        caption=f"The {len(rows)} leads to call first" if len(rows) > 1 else "The lead to call first",
-        columns=("Lead", *grade, "Probability", "Expected value", *why),
+        caption=f"The {len(rows)} {words.entities} to {words.act} first"
+        if len(rows) > 1
+        else f"The {words.entity} to {words.act} first",
+        columns=(words.title_entity, *grade, "Probability", "Expected value", *why),
         rows=rows,
         text_last=reasons,
         note=" ".join(filter(None, notes)),
@@ -166,6 +176,7 @@ def leads_table(content: ReportContent) -> Table | None:
 
 def _first_called(leads: pl.DataFrame, content: ReportContent) -> tuple[pl.DataFrame, str]:
     """The leads to call first, and in a sentence why no more: the best quarter, of which those with a good grade."""
+    words = content.words
     ordered = leads.sort([content.probability, "lead_id"], descending=[True, False], nulls_last=True)
     best = ordered.head(min(TOP_ROWS, max(1, int(FIRST_CALLED * leads.height))))
     good = best.filter(pl.col("grade").is_in(GOOD_GRADES)) if content.has("grade") else best
@@ -173,11 +184,11 @@ def _first_called(leads: pl.DataFrame, content: ReportContent) -> tuple[pl.DataF
     if top.height == leads.height:
         return top, ""
     part = "the best quarter" if best.height < TOP_ROWS else f"the best {TOP_ROWS}"
-    of = f"Of {leads.height:,} leads {part}"
+    of = f"Of {leads.height:,} {words.entities} {part}"
     if good.is_empty():
         return top, f"{of}; none of them is of grade A or B, so they are only the best of what there is."
     if top.height < best.height:
-        return top, f"{of}, without those below grade B, which are worth less than the average lead."
+        return top, f"{of}, without those below grade B, which are worth less than the average {words.row}."
     return top, f"{of}; the others are in predictions.csv."
 
 
@@ -186,7 +197,8 @@ def _lead_cells(
 ) -> tuple[Cell, ...]:
     campaign = str(row.get("campaign_id") or "")
     where = names.get(campaign, campaign) or "no campaign"
-    cells = [Cell(text=str(row["lead_id"]), detail=where, remark=row["created"])]
+    entity = content.words.entity_id
+    cells = [Cell(text=str(row.get(entity or "") or row["lead_id"]), detail=where, remark=row["created"])]
     if graded:
         percentile = row.get("percentile")
         better = "" if percentile is None else f"above {min(int(percentile), 99)}%"
@@ -205,17 +217,18 @@ def _lead_cells(
 
 def splits_table(content: ReportContent) -> Table | None:
     """Leads by their part in the run."""
+    words = content.words
     if content.predictions.is_empty():
         return None
     counts = {str(name): int(rows) for name, rows in content.predictions["split"].value_counts().iter_rows()}
     names = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
     rows = tuple((Cell(text=name, detail=SPLITS.get(name, "")), Cell(text=f"{counts[name]:,}")) for name in names)
-    return Table(caption="Leads by their part in this run", columns=("Part", "Leads"), rows=rows)
+    return Table(caption=f"{words.title_rows} by their part in this run", columns=("Part", words.title_rows), rows=rows)
 
 
 def labels_table(content: ReportContent) -> Table | None:
     """Outcome counts by week, newest first, under their sum."""
-    weeks = content.label_counts_by_week
+    weeks, words = content.label_counts_by_week, content.words
     if weeks is None or weeks.is_empty():
         return None
     names = ("leads", "positive", "negative", "unknown")
@@ -224,13 +237,13 @@ def labels_table(content: ReportContent) -> Table | None:
         (Cell(text=f"{week['week']:%Y-%m-%d}"), *(Cell(text=f"{week[name]:,}") for name in names))
         for week in weeks.sort("week", descending=True).iter_rows(named=True)
     )
-    columns = ("Week from", "Leads", "Qualified", "Did not qualify", "Not known yet")
+    columns = ("Week from", words.title_rows, words.title_happened, words.title_did_not, "Not known yet")
     return Table(caption="Outcomes by week", columns=columns, rows=((Cell(text="All weeks"), *total), *rows))
 
 
 def joins_table(content: ReportContent) -> Table | None:
     """How leads were tied to ads: by method, by id present, by id found in the ads export."""
-    stats = content.join_statistics
+    stats, words = content.join_statistics, content.words
     if not stats:
         return None
     leads = stats["leads"]
@@ -239,14 +252,19 @@ def joins_table(content: ReportContent) -> Table | None:
         for column, value in (stats.get(key) or {}).items():
             counted.append((title.format(column.replace("_", " ")), value["leads"]))
     rows = tuple(
-        (Cell(text=f"Leads {name}"), Cell(text=f"{count:,}"), Cell(text=percent(count / leads if leads else None)))
+        (
+            Cell(text=f"{words.title_rows} {name}"),
+            Cell(text=f"{count:,}"),
+            Cell(text=percent(count / leads if leads else None)),
+        )
         for name, count in (("in all", leads), *((name.lower(), count) for name, count in counted))
     )
-    return Table(caption="How leads were tied to ads", columns=("What", "Leads", "Share"), rows=rows)
+    return Table(caption=f"How {words.rows} were tied to ads", columns=("What", words.title_rows, "Share"), rows=rows)
 
 
 def drift_table(content: ReportContent) -> Table | None:
     """Drift of every column against its own threshold."""
+    words = content.words
     rows = tuple(
         (
             Cell(text=row["column"], detail=row.get("note") or ""),
@@ -258,12 +276,13 @@ def drift_table(content: ReportContent) -> Table | None:
         )
         for row in content.drift
     )
-    columns = ("Column", "Verdict", "Index", "Threshold", "Leads before", "Leads now")
+    columns = ("Column", "Verdict", "Index", "Threshold", f"{words.title_rows} before", f"{words.title_rows} now")
     return Table(caption="Drift of every column", columns=columns, rows=rows, text_columns=2) if rows else None
 
 
 def features_table(content: ReportContent) -> Table | None:
     """Every feature with its definition, source columns and lag."""
+    words = content.words
 
     def sources(feature: dict[str, Any]) -> str:
         return ", ".join(
@@ -275,7 +294,7 @@ def features_table(content: ReportContent) -> Table | None:
             Cell(text=feature["name"]),
             Cell(text=feature["definition"]),
             Cell(text=sources(feature)),
-            Cell(text="the lead itself" if feature.get("lag_days") is None else str(feature["lag_days"])),
+            Cell(text=f"the {words.row} itself" if feature.get("lag_days") is None else str(feature["lag_days"])),
         )
         for feature in content.features
     )

@@ -13,9 +13,10 @@ import polars as pl
 
 from elv_pipeline.decisions.verdict import BLOCKING, JUDGED_BY, LOWER_IS_BETTER, plain_verdict
 from elv_pipeline.publishing.pages.content import (
-    BASELINE_NAMES,
     ReportContent,
+    baseline_names,
     day_span,
+    has_values,
     joined,
     metric,
     money,
@@ -67,7 +68,9 @@ def compared(difference: dict[str, float | None] | None, *, name: str) -> str:
 
 def verdict(content: ReportContent) -> Verdict:
     """What a head of growth should take away about the model, most important first."""
-    plain = plain_verdict(content.metrics, validation=content.validation, alerts=_pointed_to(content.warnings()))
+    plain = plain_verdict(
+        content.metrics, validation=content.validation, alerts=_pointed_to(content.warnings()), words=content.words
+    )
     tone = TONES[plain.level]
     why = plain.reasons if tone in ("care", "stop") else ()
     level_is_off = _level(content) not in ("", "no clear difference")
@@ -84,13 +87,17 @@ def _pointed_to(notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _headline(content: ReportContent, *, tone: str) -> str:
-    lift, failed = metric(content, "lift_at_10pct"), (content.validation or {}).get("failed") or []
+    words, lift, failed = (
+        content.words,
+        metric(content, "lift_at_10pct"),
+        (content.validation or {}).get("failed") or [],
+    )
     if any(alert.get("severity") in BLOCKING for alert in content.alerts):
         return "Do not act on these scores yet: an alert is open."
     if lift["value"] is None:
         return "These scores come without a proof of their own."
     if lift["low"] is None or lift["low"] <= 1:
-        return "Not proven: in the top tenth, the model may rank leads no better than chance."
+        return f"Not proven: in the top tenth, the model may rank {words.rows} no better than chance."
     if failed:
         gates = f"{len(failed)} promotion gates" if len(failed) > 1 else "a promotion gate"
         return f"The model beats chance ({times(lift['value'])} in the top tenth), but failed {gates}."
@@ -99,7 +106,7 @@ def _headline(content: ReportContent, *, tone: str) -> str:
     better = _better_baselines(content)
     if better:
         return f"The model beats chance ({times(lift['value'])} in the top tenth), but not {joined(better)}."
-    return f"The model ranks leads {lift['value']:.1f} times better than chance in the top tenth."
+    return f"The model ranks {words.rows} {lift['value']:.1f} times better than chance in the top tenth."
 
 
 def budget_sentence(content: ReportContent) -> str:
@@ -108,10 +115,11 @@ def budget_sentence(content: ReportContent) -> str:
     own = ((found.get("models") or {}).get("model") or {}).get(BUDGET)
     if not own or own["value_captured"]["value"] is None or not found["value"]:
         return ""
+    words = content.words
     show = {end: money(own["value_captured"][end], currency=content.currency) for end in ("value", "low", "high")}
     span = f" (95% interval {show['low']} to {show['high']})" if own["value_captured"]["low"] is not None else ""
     said = (
-        f"On the judged leads, working only the best tenth would have collected {show['value']}{span} of "
+        f"On the judged {words.rows}, working only the best tenth would have collected {show['value']}{span} of "
         f"{money(found['value'], currency=content.currency)}: {percent(own['value_share']['value'], digits=0)} of the "
         f"value for a tenth of the work."
     )
@@ -121,7 +129,7 @@ def budget_sentence(content: ReportContent) -> str:
         return said
     rival = min(sorted(rivals), key=lambda name: rivals[name]["value"])
     amount, low, high = (rivals[rival][end] for end in ("value", "low", "high"))
-    name = BASELINE_NAMES.get(rival, rival).lower().replace("campaign's", "the campaign's")
+    name = baseline_names(words).get(rival, rival).lower().replace("campaign's", "the campaign's")
     difference = f"{money(abs(amount), currency=content.currency)} {'more' if amount >= 0 else 'less'} than by {name}"
     if low is None or high is None:
         return f"{said} That is {difference}."
@@ -132,10 +140,11 @@ def budget_sentence(content: ReportContent) -> str:
 
 def missing(content: ReportContent) -> tuple[str, ...]:
     """What the run does not have: its own sentences, and optional facts that no step delivered."""
+    words = content.words
     optional = {
         "the promotion gates": content.validation is None,
         "grades": content.grades is None and not content.has("grade"),
-        "reasons of single leads": not content.has("reason_1"),
+        f"reasons of single {words.rows}": not content.has("reason_1"),
         "rates by attribute value": content.insights is None,
         "the effect of single features": content.partial_dependence is None,
         "a challenger to compare with": content.overlap is None,
@@ -145,11 +154,12 @@ def missing(content: ReportContent) -> tuple[str, ...]:
 
 
 def _capture(content: ReportContent) -> str:
-    capture = metric(content, "capture_at_10pct")
+    capture, words = metric(content, "capture_at_10pct"), content.words
     if content.metrics is None or capture["value"] is None:
         model = content.manifest.get("model_version") or "in use"
         return f"This run judged no outcomes. The proof of model {model} is in the report of the run that trained it."
-    return f"The best tenth of the leads held {percent(capture['value'])}{_between(capture)} of all that qualified."
+    held = f"{percent(capture['value'])}{_between(capture)}"
+    return f"The best tenth of the {words.rows} held {held} of all that {words.happened}."
 
 
 def _between(value: dict[str, float | None]) -> str:
@@ -160,9 +170,9 @@ def _between(value: dict[str, float | None]) -> str:
 
 def _differences(content: ReportContent) -> dict[str, dict[str, Any]]:
     """Differences from each baseline, under the baseline's name as it reads inside a sentence."""
-    found = (content.metrics or {}).get("differences") or {}
+    found, names = (content.metrics or {}).get("differences") or {}, baseline_names(content.words)
     return {
-        BASELINE_NAMES.get(name, name).lower().replace("campaign's", "the campaign's"): differences or {}
+        names.get(name, name).lower().replace("campaign's", "the campaign's"): differences or {}
         for name, differences in found.items()
     }
 
@@ -210,40 +220,46 @@ def _calibrated(content: ReportContent) -> str:
     level, predicted = _level(content), metric(content, "mean_prediction")["value"]
     if not level or predicted is None:
         return ""
-    test = (content.metrics or {})["test"]
+    test, words = (content.metrics or {})["test"], content.words
     low, high = test["base_rate_low"], test["base_rate_high"]
     figures = (
         f"expected {percent(predicted)}, observed {percent(test['base_rate'])} (95% interval {percent(low)} to "
-        f"{percent(high)}, {test['positives']:,} qualified)"
+        f"{percent(high)}, {test['positives']:,} {words.happened})"
     )
     if level != "no clear difference":
         return f"Its probabilities run {level}: {figures}. Correct money figures for that."
     if (1 - INFORMATIVE) * predicted <= low and high <= (1 + INFORMATIVE) * predicted:
         return f"On average its probabilities can be taken at face value: {figures}, no clear difference."
-    return f"Average probability: {figures}: no clear difference, but too few qualified to rule one out."
+    return f"Average probability: {figures}: no clear difference, but too few {words.positives} to rule one out."
 
 
 def how_sure(content: ReportContent) -> list[str]:
     """What the evidence is and how far it carries."""
-    sentences = []
+    sentences, words = [], content.words
     test = (content.metrics or {}).get("test") or {}
     if test.get("rows"):
         days = day_span(test.get("from"), test.get("until"), timezone=content.timezone)
+        if words.row_meaning:
+            sentences.append(words.row_meaning)
         sentences.append(
-            f"Judged on {test['rows']:,} leads created {days}, of which {test['positives']:,} qualified. All are later "
-            "than anything the model learned from."
+            f"Judged on {test['rows']:,} {words.rows} {words.created} {days}, of which {test['positives']:,} "
+            f"{words.happened}. All are later than anything the model learned from."
         )
+        whole = {
+            "days": f"whole days, because {words.rows} of one day resemble each other",
+            "enrollments": f"whole {words.entities}, because the {words.rows} of one share its outcome",
+        }.get(str(test.get("resampled")))
         sentences.append(
-            "Intervals of the proof resample whole days, because leads of one day resemble each other."
-            if test.get("resampled") == "days"
-            else "Intervals of the proof resample single leads, because there are too few days; as leads of one day "
-            "resemble each other, they may be too narrow."
+            f"Intervals of the proof resample {whole}."
+            if whole
+            else f"Intervals of the proof resample single {words.rows}, because there are too few days; as "
+            f"{words.rows} of one day resemble each other, they may be too narrow."
         )
     error = ((content.metrics or {}).get("segment_error") or {}).get("campaign_id")
     if error is not None:
         sentences.append(
-            f"Intervals of campaigns and ad sets hold chance and the model's own error: on the judged leads, sums over "
-            f"a campaign were off by {percent(error, digits=0)} beyond chance (one standard deviation)."
+            f"Intervals of {_levels(content)} hold chance and the model's own error: on the judged {words.rows}, sums "
+            f"over a campaign were off by {percent(error, digits=0)} beyond chance (one standard deviation)."
         )
     sentences += list((content.manifest.get("split") or {}).get("notes") or [])
     own, best = ((content.truth or {}).get(side, {}).get("roc_auc") for side in ("model", "perfect"))
@@ -253,9 +269,16 @@ def how_sure(content: ReportContent) -> list[str]:
             "model."
         )
     if content.manifest.get("value_per_qualified") == 1:
-        one = one_unit(content.currency)
-        sentences.append(f"A qualified lead is valued at {one}, the default: read money figures as counts of leads.")
+        sentences.append(
+            f"A {words.outcome} is valued at {one_unit(content.currency)}, the default: read money figures as counts "
+            f"of {words.counted_as}."
+        )
     return sentences
+
+
+def _levels(content: ReportContent) -> str:
+    """The levels that have a board, the widest first."""
+    return joined([content.words.level_named(level).plural for level in content.leaderboards()])
 
 
 def money_advice(content: ReportContent) -> list[str]:
@@ -268,10 +291,11 @@ def money_advice(content: ReportContent) -> list[str]:
     board = content.campaign_leaderboard
     if board is None or board.is_empty():
         return ["No campaign leaderboard: where to put money is not available from this run."]
-    enough = board.filter(~pl.col("low_volume"))
+    enough, words = board.filter(~pl.col("low_volume")), content.words
     if enough.height < 2:
-        return [f"Campaigns with enough leads to judge: {enough.height} of {board.height}. Nothing to compare yet."]
-    has_spend = enough["elv_per_spend"].drop_nulls().len() > 0
+        counted = f"{enough.height} of {board.height}"
+        return [f"Campaigns with enough {words.entities} to judge: {counted}. Nothing to compare yet."]
+    has_spend = has_values(enough, "elv_per_spend")
     value = "elv_per_spend" if has_spend else "elv_per_lead"
     weight = "spend" if has_spend else "lead_count"
     ranked = enough.drop_nulls(value).sort([value, "campaign_id"], descending=[True, False])
@@ -279,14 +303,15 @@ def money_advice(content: ReportContent) -> list[str]:
     low, high = _limits(ranked, has_spend=has_spend)
     above = ranked.filter(low > average)
     below = ranked.filter(high < average).reverse()
-    unit = f"per {one_unit(content.currency)} spent" if has_spend else "per lead"
+    unit = f"per {one_unit(content.currency)} spent" if has_spend else f"per {words.entity}"
     usual = f"{money(average, currency=content.currency)} {unit}"
-    advice = [f"By this model, put money on {_named(above, value, content)}: clearly above the average of {usual}."]
+    said = words.advice
+    advice = [f"By this model, {said.best} {_named(above, value, content)}: clearly above the average of {usual}."]
     if above.is_empty():
-        advice = [f"By this model, no campaign with enough leads is clearly above the average of {usual}."]
+        advice = [f"By this model, no campaign with enough {words.entities} is clearly above the average of {usual}."]
     if not below.is_empty():
-        advice.append(f"By this model, think twice about {_named(below, value, content)}: clearly below it.")
-    return advice
+        advice.append(f"By this model, {said.worst} {_named(below, value, content)}: clearly below it.")
+    return [*advice, *filter(None, [said.reservation])]
 
 
 def _limits(ranked: pl.DataFrame, *, has_spend: bool) -> tuple[pl.Expr, pl.Expr]:

@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.publishing.pages.content import percent, times
 from elv_pipeline.publishing.pages.figure_style import (
     BLUE,
@@ -32,10 +33,10 @@ FLAT = 0.1
 """A curve whose ends differ by less than this share of its mean is called flat."""
 
 
-def dependence_chart(curve: pl.DataFrame, *, definition: str = "") -> alt.Chart:
+def dependence_chart(curve: pl.DataFrame, *, definition: str = "", words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """How the mean probability moves when one feature is set to each of its usual values."""
     if curve.is_empty():
-        return nothing("No later lead, so the effect of the feature is not known")
+        return nothing(f"No later {words.row}, so the effect of the feature is not known")
     rows = curve.sort("position")
     numbers = rows.filter(pl.col("kind") == "number")
     by_number = numbers.height > 1
@@ -54,9 +55,9 @@ def dependence_chart(curve: pl.DataFrame, *, definition: str = "") -> alt.Chart:
         tooltip=[
             alt.Tooltip("value:N", title="Value"),
             alt.Tooltip("mean_probability:Q", title="Average probability", format=".1%"),
-            alt.Tooltip("low:Q", title="Eight in ten leads from", format=".1%"),
+            alt.Tooltip("low:Q", title=f"Eight in ten {words.rows} from", format=".1%"),
             alt.Tooltip("high:Q", title="to", format=".1%"),
-            alt.Tooltip("rows:Q", title="Leads near it", format=","),
+            alt.Tooltip("rows:Q", title=f"{words.title_rows} near it", format=","),
         ],
     )
     y = alt.Y("mean_probability:Q", title=title, axis=share, scale=scale)
@@ -71,12 +72,12 @@ def dependence_chart(curve: pl.DataFrame, *, definition: str = "") -> alt.Chart:
     return finished(
         chart,
         title=_dependence_title(shown, by_number=by_number),
-        subtitle=_dependence_subtitle(definition, missing if by_number else missing.clear()),
+        subtitle=_dependence_subtitle(definition, missing if by_number else missing.clear(), words),
         height=190,
     )
 
 
-def insights_chart(insights: pl.DataFrame) -> alt.Chart:
+def insights_chart(insights: pl.DataFrame, *, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """Rates of the values that stand out, highest first."""
     found = insights.filter("stands_out").drop_nulls("ratio") if insights.height else insights
     if found.is_empty():
@@ -90,13 +91,13 @@ def insights_chart(insights: pl.DataFrame) -> alt.Chart:
         tooltip=[
             alt.Tooltip("words:N", title="Attribute"),
             alt.Tooltip("value:N", title="Value"),
-            alt.Tooltip("rate:Q", title="Qualified", format=".1%"),
+            alt.Tooltip("rate:Q", title=words.title_happened, format=".1%"),
             alt.Tooltip("low:Q", title="95% interval from", format=".1%"),
             alt.Tooltip("high:Q", title="to", format=".1%"),
-            alt.Tooltip("rows:Q", title="Leads", format=","),
+            alt.Tooltip("rows:Q", title=words.title_rows, format=","),
         ],
     )
-    title = "Share that qualified"
+    title = words.share_title
     x = alt.X("rate:Q", title=title, axis=alt.Axis(format=".0%"), scale=alt.Scale(domainMin=0))
     overall = alt.Chart(inline([{"overall": ranked["overall_rate"][0]}]))
     line = overall.mark_rule(color=INK, strokeDash=[4, 4], opacity=0.6).encode(x=alt.X("overall:Q"))
@@ -105,9 +106,10 @@ def insights_chart(insights: pl.DataFrame) -> alt.Chart:
     part = f"The {len(rows)} furthest of {found.height}. " if found.height > len(rows) else ""
     return finished(
         line + ranges + base.mark_point(filled=True, size=80, opacity=1).encode(x=x),
-        title=f"Leads with {best['label']} qualified {times(best['ratio'])} as often as the average lead",
-        subtitle=f"{part}Values that differ from all other leads beyond chance, with 95% intervals; the dashed line is "
-        "the average. It says how often such leads qualified, not why.",
+        title=f"{words.title_rows} with {best['label']} {words.happened} {times(best['ratio'])} as often as the "
+        f"average {words.row}",
+        subtitle=f"{part}Values that differ from all other {words.rows} beyond chance, with 95% intervals; the dashed "
+        f"line is the average. It says how often such {words.rows} {words.happened}, not why.",
         height=alt.Step(24),
         name_pixels=330,
     )
@@ -140,9 +142,10 @@ def _dependence_title(shown: pl.DataFrame, *, by_number: bool) -> str:
     return f"With {feature} the probability {word} from {percent(first)} to {percent(last)}"
 
 
-def _dependence_subtitle(definition: str, missing: pl.DataFrame) -> str:
+def _dependence_subtitle(definition: str, missing: pl.DataFrame, words: Words) -> str:
     said = f"{definition.rstrip('.')}. " if definition else ""
     if missing.height:
         row = missing.row(0, named=True)
-        said += f"Not known for {percent(row['share'], digits=0)} of the leads: {percent(row['mean_probability'])}. "
-    return f"{said}The grey band holds eight in ten leads."
+        unknown = f"{percent(row['share'], digits=0)} of the {words.rows}"
+        said += f"Not known for {unknown}: {percent(row['mean_probability'])}. "
+    return f"{said}The grey band holds eight in ten {words.rows}."

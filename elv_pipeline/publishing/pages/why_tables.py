@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from elv_pipeline.problems.words import Words
 from elv_pipeline.publishing.pages.content import ReportContent, number, percent, times
 from elv_pipeline.publishing.pages.report_tables import SHARE, Cell, Table, interval
 from elv_pipeline.publishing.pages.statements import compared
@@ -19,7 +20,7 @@ TOP_FEATURES = 10
 
 def insights_table(content: ReportContent) -> Table | None:
     """Rates by the values of attributes, those that stand out first."""
-    insights = content.insights
+    insights, words = content.insights, content.words
     if insights is None or insights.is_empty():
         return None
     ranked = sorted(enumerate(insights.iter_rows(named=True)), key=lambda row: (not row[1]["stands_out"], row[0]))
@@ -36,18 +37,18 @@ def insights_table(content: ReportContent) -> Table | None:
     )
     part = f"the first {TOP_INSIGHTS} of {len(ranked):,}" if len(ranked) > TOP_INSIGHTS else f"all {len(ranked)}"
     return Table(
-        caption=f"How often leads with each value qualified: {part}",
-        columns=("Attribute", "Value", "Qualified", "Against the average", "Outcomes", "Leads"),
+        caption=f"How often {words.rows} with each value {words.happened}: {part}",
+        columns=("Attribute", "Value", words.title_happened, "Against the average", "Outcomes", words.title_rows),
         rows=rows,
         text_columns=2,
-        note="'Against the average' is pulled toward 1 where few leads speak. Under a rate its 95% interval. A value "
-        "stands out where chance does not explain it, after correction for the number of values looked at.",
+        note=f"'Against the average' is pulled toward 1 where few {words.rows} speak. Under a rate its 95% interval. A "
+        "value stands out where chance does not explain it, after correction for the number of values looked at.",
     )
 
 
 def factors_table(content: ReportContent) -> Table | None:
     """What moves the leads of each score band away from the average lead."""
-    factors = content.factors
+    factors, words = content.factors, content.words
     if factors is None or factors.is_empty():
         return None
     bands: dict[str, list[dict[str, Any]]] = {}
@@ -56,7 +57,7 @@ def factors_table(content: ReportContent) -> Table | None:
     most = max(len(rows) for rows in bands.values())
     rows = tuple(
         (
-            Cell(text=band, detail=f"{found[0]['leads']:,} leads"),
+            Cell(text=band, detail=f"{found[0]['leads']:,} {words.rows}"),
             *(_factor(found[place]) if place < len(found) else Cell(text="") for place in range(most)),
         )
         for band, found in bands.items()
@@ -67,8 +68,8 @@ def factors_table(content: ReportContent) -> Table | None:
         columns=columns,
         rows=rows,
         text_columns=1 + most,
-        note="Groups of features by how far they move the band's leads away from the average lead. They show what the "
-        "model went by, not what causes an outcome.",
+        note=f"Groups of features by how far they move the band's {words.rows} away from the average {words.row}. They "
+        "show what the model went by, not what causes an outcome.",
     )
 
 
@@ -91,17 +92,18 @@ def importance_table(content: ReportContent) -> Table | None:
         columns=("Feature", "Definition", "Importance"),
         rows=rows,
         text_columns=2,
-        note="Importance is by how much the log loss on later leads grows when the feature's values are shuffled.",
+        note=f"Importance is by how much the log loss on later {content.words.rows} grows when the feature's values "
+        "are shuffled.",
     )
 
 
 def overlap_tables(content: ReportContent) -> list[Table]:
     """The challenger beside the champion: the top of both lists, then what matured outcomes say."""
-    found = content.overlap or {}
-    return [table for table in (_top_table(found), _rivals_table(found)) if table is not None]
+    found, words = content.overlap or {}, content.words
+    return [table for table in (_top_table(found, words), _rivals_table(found, words)) if table is not None]
 
 
-def _top_table(found: Mapping[str, Any]) -> Table | None:
+def _top_table(found: Mapping[str, Any], words: Words) -> Table | None:
     if not found.get("top"):
         return None
     rows = tuple(
@@ -109,21 +111,22 @@ def _top_table(found: Mapping[str, Any]) -> Table | None:
             Cell(text=f"Best {percent(top['share'], digits=0)}"),
             Cell(text=f"{top['leads']:,}"),
             Cell(text=f"{top['common']:,}", detail=percent(top["agreement"], digits=0)),
-            *(_only(top[side]) for side in ("only_champion", "only_challenger")),
+            *(_only(top[side], words) for side in ("only_champion", "only_challenger")),
         )
         for top in found["top"]
     )
     shift = found["rank_shift"]
     return Table(
-        caption=f"The top of both lists, on {found['leads']:,} leads that both models scored",
-        columns=("Part of the list", "Leads", "On both", "Only the champion's", "Only the challenger's"),
+        caption=f"The top of both lists, on {found['leads']:,} {words.rows} that both models scored",
+        columns=("Part of the list", words.title_rows, "On both", "Only the champion's", "Only the challenger's"),
         rows=rows,
-        note=f"The usual lead moves by {percent(shift['median'], digits=1)} of the list between the two, one in ten by "
-        f"more than {percent(shift['ninth_decile'], digits=1)}; rank correlation {number(found['rank_correlation'])}.",
+        note=f"The usual {words.row} moves by {percent(shift['median'], digits=1)} of the list between the two, one in "
+        f"ten by more than {percent(shift['ninth_decile'], digits=1)}; rank correlation "
+        f"{number(found['rank_correlation'])}.",
     )
 
 
-def _rivals_table(found: Mapping[str, Any]) -> Table | None:
+def _rivals_table(found: Mapping[str, Any], words: Words) -> Table | None:
     proof = found.get("proof")
     if not proof:
         return None
@@ -135,7 +138,7 @@ def _rivals_table(found: Mapping[str, Any]) -> Table | None:
         cells += [Cell(text=_four(proof[side][name])) for side in ("champion", "challenger")]
         rows.append((*cells, Cell(text=_four(gap["value"]), detail=interval(gap, _four), remark=word)))
     return Table(
-        caption=f"Who was right, on {proof['rows']:,} matured leads with {proof['positives']:,} outcomes",
+        caption=f"Who was right, on {proof['rows']:,} matured {words.rows} with {proof['positives']:,} outcomes",
         columns=("Measure", "Champion", "Challenger", "Challenger minus champion"),
         rows=tuple(rows),
         note=f"The challenger's log loss was lower in {proof['weeks_won']} of {len(proof['weeks'])} weeks (sign test: "
@@ -143,10 +146,9 @@ def _rivals_table(found: Mapping[str, Any]) -> Table | None:
     )
 
 
-def _only(found: Mapping[str, int]) -> Cell:
-    known = (
-        f"{found['positives']:,} of {found['mature']:,} matured qualified" if found["mature"] else "none matured yet"
-    )
+def _only(found: Mapping[str, int], words: Words) -> Cell:
+    judged = f"{found['positives']:,} of {found['mature']:,} matured {words.happened}"
+    known = judged if found["mature"] else "none matured yet"
     return Cell(text=f"{found['leads']:,}", detail=known if found["leads"] else "")
 
 

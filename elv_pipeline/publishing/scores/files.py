@@ -19,6 +19,7 @@ import polars as pl
 from elv_pipeline.contracts.outputs import predictions_contract
 from elv_pipeline.contracts.spec import UTC_TIME, TableContract
 from elv_pipeline.errors import ContractError
+from elv_pipeline.problems.words import words_of_manifest
 from elv_pipeline.publishing.scores.rows import score_rows
 
 Split = Literal["all", "test", "train"]
@@ -70,14 +71,15 @@ def rows_from_bundle(
     manifest = _manifest(predictions_csv.parent / "metadata.json")
     for file, written_as in ((predictions_csv, "predictions.csv"), (metrics_json, "metrics.json")):
         _require_unchanged(file, written_as, manifest)
-    contract = predictions_contract(str(manifest["probability_column"]))
+    words = words_of_manifest(manifest)
+    contract = predictions_contract(str(manifest["probability_column"]), id_columns=words.id_columns, words=words)
     predictions = contract.validate(_read(predictions_csv, contract), place=predictions_csv.name)
     names = SPLITS_OF[split]
     chosen = predictions if names is None else predictions.filter(pl.col("split").is_in(names))
     if chosen.is_empty():
-        there = ", ".join(sorted(predictions["split"].unique())) or "no lead at all"
+        there = ", ".join(sorted(predictions["split"].unique())) or f"no {words.row} at all"
         raise ContractError(
-            f"{predictions_csv}: no lead is in the split {split} ({', '.join(names or ('any',))}); the file has "
+            f"{predictions_csv}: no {words.row} is in the split {split} ({', '.join(names or ('any',))}); the file has "
             f"{there}. {_NOTHING}; choose another --split."
         )
     model, further = predictions_csv.parent / "model.joblib", predictions_csv.parent / "models"
@@ -89,6 +91,7 @@ def rows_from_bundle(
         written_at=datetime.fromisoformat(manifest["utc_timestamp"]),
         model_path=model_path or (model.as_posix() if model.is_file() and not further.exists() else None),
         scaler_path=scaler_path,
+        entity_id=words.entity_id,
     )
     return BundleScores(
         name=str(manifest["name"]), run_id=str(manifest["run_id"]), org_id=str(manifest["org_id"]), rows=rows

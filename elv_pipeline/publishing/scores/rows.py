@@ -30,6 +30,7 @@ def score_rows(
     written_at: datetime,
     model_path: str | None = None,
     scaler_path: str | None = None,
+    entity_id: str | None = None,
 ) -> pl.DataFrame:
     """Rows of ``dbo.lead_scores`` for scored leads.
 
@@ -42,14 +43,19 @@ def score_rows(
         written_at: moment of writing, UTC.
         model_path: where the model file lies.
         scaler_path: where its preprocessing lies; None where the model carries its own.
+        entity_id: column of ``predictions`` with what is acted on, of which a row is one of several; the newest row of
+            each is its score. None where each row is one.
 
     Returns:
-        One row a lead with the columns ``COLUMNS``; times are naive UTC, as the column type stores no zone.
+        One row a lead or entity with the columns ``COLUMNS``; times are naive UTC, as the column type stores no zone.
     """
     known = [
         name if name in predictions.columns else pl.lit(None, pl.String if name in LENGTHS else pl.Float64).alias(name)
         for name in _OPTIONAL_PREDICTIONS
     ]
+    if entity_id is not None:
+        newest = predictions.sort("created_time", "lead_id").unique(entity_id, keep="last", maintain_order=True)
+        predictions = newest.with_columns(pl.col(entity_id).alias("lead_id"))
     return predictions.select(
         pl.lit(org_id).alias("org_id"),
         # Trailing blanks do not distinguish keys in T-SQL; the same key must mean the same row everywhere. Case stays:

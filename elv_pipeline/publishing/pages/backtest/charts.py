@@ -13,7 +13,8 @@ from typing import Any
 
 import altair as alt
 
-from elv_pipeline.publishing.pages.content import BASELINE_NAMES, money, percent
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
+from elv_pipeline.publishing.pages.content import baseline_names, money, percent
 from elv_pipeline.publishing.pages.figure_style import BASELINE_STYLES, BLUE, INK, ORANGE, finished, inline, nothing
 
 Entries = Sequence[Mapping[str, Any]]
@@ -31,17 +32,20 @@ LOWER_IS_BETTER = frozenset({"log_loss"})
 OVERLAP = "Weeks after neighbouring origins may overlap."
 
 
-def metric_by_origin(origins: Entries, *, metric: str) -> alt.Chart:
+def metric_by_origin(origins: Entries, *, metric: str, words: Words = QUALIFIED_LEADS) -> alt.Chart:
     """One metric of the model with its interval, and of each baseline, at every origin that could be judged."""
     measured = [entry for entry in origins if entry["models"]]
     own = [_at(entry, **entry["models"]["model"][metric]) for entry in measured]
     own = [row for row in own if row["value"] is not None]
     if not own:
         return nothing(f"No origin has enough outcomes after it, so there is no {TITLES[metric]} by origin")
-    names = [name for name in BASELINE_NAMES if any(name in entry["models"] for entry in measured)]
-    names = [name for name in names if not (name == "constant" and metric in CHANCE)]
+    names = {
+        name: said
+        for name, said in baseline_names(words).items()
+        if any(name in entry["models"] for entry in measured) and not (name == "constant" and metric in CHANCE)
+    }
     others = [
-        {**_at(entry, **entry["models"][name][metric]), "name": BASELINE_NAMES[name]}
+        {**_at(entry, **entry["models"][name][metric]), "name": names[name]}
         for name in names
         for entry in measured
         if name in entry["models"] and entry["models"][name][metric]["value"] is not None
@@ -49,7 +53,10 @@ def metric_by_origin(origins: Entries, *, metric: str) -> alt.Chart:
     layers = [_baselines(others, names=names, metric=metric, origins=own)] if others else []
     layers += [*_chance(metric), *_own(own, title=TITLES[metric])]
     return finished(
-        alt.layer(*layers), title=_held(measured, metric=metric), subtitle=_metric_subtitle(origins, own), height=280
+        alt.layer(*layers),
+        title=_held(measured, metric=metric),
+        subtitle=_metric_subtitle(origins, own, words),
+        height=280,
     )
 
 
@@ -154,9 +161,9 @@ def _own(rows: Sequence[dict[str, Any]], *, title: str) -> list[alt.Chart]:
 
 
 def _baselines(
-    rows: Sequence[dict[str, Any]], *, names: Sequence[str], metric: str, origins: Sequence[Mapping[str, Any]]
+    rows: Sequence[dict[str, Any]], *, names: Mapping[str, str], metric: str, origins: Sequence[Mapping[str, Any]]
 ) -> alt.LayerChart:
-    titles = [BASELINE_NAMES[name] for name in names]
+    titles = list(names.values())
     colour = alt.Color(
         "name:N",
         title=None,
@@ -207,8 +214,8 @@ def _held(measured: Entries, *, metric: str) -> str:
     return f"The model has the best {TITLES[metric]} after {won} of {total} origins"
 
 
-def _metric_subtitle(origins: Entries, own: Sequence[Mapping[str, Any]]) -> str:
-    text = "Each blue point is one model, judged on the leads after its origin, with its 95% interval."
+def _metric_subtitle(origins: Entries, own: Sequence[Mapping[str, Any]], words: Words) -> str:
+    text = f"Each blue point is one model, judged on the {words.rows} after its origin, with its 95% interval."
     missing = len(origins) - len(own)
     if missing:
         text += f" {missing} origin{'s' if missing > 1 else ''} had too few outcomes to be judged alone."

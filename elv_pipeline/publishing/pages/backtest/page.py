@@ -15,6 +15,7 @@ import altair as alt
 import polars as pl
 
 from elv_pipeline.decisions.verdict import backtest_verdict
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words, words_of
 from elv_pipeline.publishing.pages.backtest.charts import (
     TITLES,
     metric_by_origin,
@@ -66,9 +67,10 @@ SCHEMA = {
 
 def render_backtest(document: Document, *, config: PipelineConfig) -> str:
     """Return the page of a backtest (``learning.backtest.backtest``); same document, same text."""
-    verdict = backtest_verdict(document)
+    words = words_of(config.problem, config.target)
+    verdict = backtest_verdict(document, words=words)
     tone = TONES[verdict.level]
-    figures = {figure.key: figure for figure in _figures(document, currency=config.currency)}
+    figures = {figure.key: figure for figure in _figures(document, currency=config.currency, words=words)}
     return rendered_page(
         "backtest.html.j2",
         figures,
@@ -77,30 +79,31 @@ def render_backtest(document: Document, *, config: PipelineConfig) -> str:
         span=_span(document),
         tone=tone,
         word=WORDS[tone],
-        headline=_headline(document, tone=tone, currency=config.currency),
+        headline=_headline(document, tone=tone, currency=config.currency, words=words),
+        words=words,
         reasons=verdict.reasons,
         sentence=document["sentence"],
-        tiles=_tiles(document, currency=config.currency),
-        money_sentence=_money_sentence(document, currency=config.currency),
+        tiles=_tiles(document, currency=config.currency, words=words),
+        money_sentence=_money_sentence(document, currency=config.currency, words=words),
         stability=[_stability_sentence(name, found) for name, found in _known_stability(document)],
         tables={
-            "value": value_table(document, currency=config.currency),
-            "origins": origins_table(document),
-            "pooled": pooled_table(document),
-            "wins": wins_table(document),
+            "value": value_table(document, currency=config.currency, words=words),
+            "origins": origins_table(document, words=words),
+            "pooled": pooled_table(document, words=words),
+            "wins": wins_table(document, words=words),
             "stability": stability_table(document),
         },
         refused=[(day(entry["origin"]), entry["reason"]) for entry in document["refused"]],
-        absent=_absent(document, config),
+        absent=_absent(document, config, words),
     )
 
 
-def backtest_charts(document: Document, *, currency: str) -> dict[str, alt.Chart]:
+def backtest_charts(document: Document, *, currency: str, words: Words = QUALIFIED_LEADS) -> dict[str, alt.Chart]:
     """The figures by name, in the order in which they should be read."""
     origins = document["origins"]
     return {
         "value": value_by_origin(origins, currency=currency),
-        **{metric: metric_by_origin(origins, metric=metric) for metric in CHART_METRICS},
+        **{metric: metric_by_origin(origins, metric=metric, words=words) for metric in CHART_METRICS},
         "observed_over_expected": observed_over_expected(origins),
     }
 
@@ -123,26 +126,26 @@ def backtest_table(document: Document) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def _figures(document: Document, *, currency: str) -> Iterable[Figure]:
+def _figures(document: Document, *, currency: str, words: Words) -> Iterable[Figure]:
     judged = [entry for entry in document["origins"] if entry["models"]]
     reason = "no origin has enough outcomes after it to be judged"
     draw = partial(value_by_origin, currency=currency)
     yield drawn("value", "Value by origin", judged, draw, reason=reason)
     for metric in CHART_METRICS:
-        draw = partial(_of_all, document["origins"], metric=metric)
+        draw = partial(_of_all, document["origins"], metric=metric, words=words)
         yield drawn(metric, f"{TITLES[metric]} by origin", judged, draw, reason=reason)
     yield drawn("observed_over_expected", "Calibration over time", judged, observed_over_expected, reason=reason)
 
 
-def _of_all(origins: Sequence[Mapping[str, Any]], _judged: object, *, metric: str) -> alt.Chart:
+def _of_all(origins: Sequence[Mapping[str, Any]], _judged: object, *, metric: str, words: Words) -> alt.Chart:
     """Drawn from all origins, so that the figure can say how many of them have no point."""
-    return metric_by_origin(origins, metric=metric)
+    return metric_by_origin(origins, metric=metric, words=words)
 
 
-def _headline(document: Document, *, tone: str, currency: str) -> str:
+def _headline(document: Document, *, tone: str, currency: str, words: Words) -> str:
     pooled = document["pooled"]
     if pooled is None:
-        return "No lead after these origins has matured enough to judge them."
+        return f"No {words.row} after these origins has matured enough to judge them."
     ratio = pooled["calibration"]
     came = f"{money(pooled['value']['realised'], currency=currency)} came where "
     came += f"{money(pooled['value']['predicted'], currency=currency)} were promised"
@@ -150,10 +153,10 @@ def _headline(document: Document, *, tone: str, currency: str) -> str:
     off = "surely less" if ratio["ratio_high"] < 1 else "surely more" if ratio["ratio_low"] > 1 else level
     if tone == "stop":
         return "Over these origins, the ranking is not shown to be better than chance."
-    return f"The ranking {'held' if tone == 'good' else 'beat chance'} on later leads; {came} ({off})."
+    return f"The ranking {'held' if tone == 'good' else 'beat chance'} on later {words.rows}; {came} ({off})."
 
 
-def _tiles(document: Document, *, currency: str) -> list[tuple[str, str, str]]:
+def _tiles(document: Document, *, currency: str, words: Words) -> list[tuple[str, str, str]]:
     """The numbers at the top: label, value, what it is about."""
     pooled, origins = document["pooled"], document["origins"]
     judged = sum(entry["models"] is not None for entry in origins)
@@ -161,7 +164,7 @@ def _tiles(document: Document, *, currency: str) -> list[tuple[str, str, str]]:
     models = ("Origins with a model", f"{len(origins)}", about)
     if pooled is None:
         waiting = sum(entry["waiting"] for entry in origins)
-        return [models, ("Waiting for their outcome", f"{waiting:,}", "leads of the weeks after the origins")]
+        return [models, ("Waiting for their outcome", f"{waiting:,}", f"{words.rows} of the weeks after the origins")]
     ratio, auc, worth = pooled["calibration"], pooled["models"]["model"]["roc_auc"], pooled["value"]
     promised = money(worth["predicted"], currency=currency)
     span = {"low": ratio["ratio_low"], "high": ratio["ratio_high"]}
@@ -173,16 +176,16 @@ def _tiles(document: Document, *, currency: str) -> list[tuple[str, str, str]]:
     ]
 
 
-def _money_sentence(document: Document, *, currency: str) -> str:
+def _money_sentence(document: Document, *, currency: str, words: Words) -> str:
     pooled = document["pooled"]
     if pooled is None:
-        return "Realised value is not available: no lead of the weeks after these origins has matured."
+        return f"Realised value is not available: no {words.row} of the weeks after these origins has matured."
     ratio, worth = pooled["calibration"], pooled["value"]
     promised, came = (money(worth[side], currency=currency) for side in ("predicted", "realised"))
     low, high = (money(ratio[f"ratio_{end}"] * worth["predicted"], currency=currency) for end in ("low", "high"))
     return (
-        f"Each lead counted once, by the newest model before it: {pooled['test']['rows']:,} leads were predicted to be "
-        f"worth {promised} and brought {came}, give or take chance (95% interval {low} to {high})."
+        f"Each {words.row} counted once, by the newest model before it: {words.row_noun.count(pooled['test']['rows'])} "
+        f"were predicted to be worth {promised} and brought {came}, give or take chance (95% interval {low} to {high})."
     )
 
 
@@ -207,28 +210,33 @@ def _stability_sentence(name: str, found: Mapping[str, Any]) -> str:
     return f"{spread}: {part}, so quality {'really changed' if share >= MUCH else 'may have changed'} over time."
 
 
-def _absent(document: Document, config: PipelineConfig) -> list[str]:
+def _absent(document: Document, config: PipelineConfig, words: Words) -> list[str]:
     found = []
     few = [entry for entry in document["origins"] if entry["models"] is None]
     if few:
         found.append(
             f"Figures of {len(few)} origin(s) alone: too few outcomes followed "
             f"{', '.join(day(entry['origin']) for entry in few[:6])}{' and others' if len(few) > 6 else ''}; their "
-            f"leads count in the pooled figures."
+            f"{words.rows} count in the pooled figures."
         )
     waiting = sum(entry["waiting"] for entry in document["origins"])
     if waiting:
-        found.append(f"The outcome of {waiting:,} leads of the judged weeks: their outcome window is still open.")
+        found.append(
+            f"The outcome of {waiting:,} {words.rows} of the judged weeks: their outcome window is still open."
+        )
     if document["pooled"] is None:
-        found.append("Pooled figures: no matured leads of both classes after the origins.")
+        found.append(f"Pooled figures: no matured {words.rows} of both classes after the origins.")
     names = set((document["pooled"] or {}).get("models") or {})
     if names and "rule" not in names:
         found.append("A rule of your own to compare with: proof.rule is not set.")
-    if names and "cost_per_lead" not in names:
-        found.append("Cost per lead as a baseline: no campaign has spend and leads on record.")
+    if names and "cost_per_lead" not in names and words.from_ads:
+        found.append(f"Cost per {words.row} as a baseline: no campaign has spend and {words.rows} on record.")
     if config.value_per_qualified == 1:
         one = one_unit(config.currency)
-        found.append(f"The value of a qualified lead: the default of {one} is used, so read money as counts of leads.")
+        found.append(
+            f"The value of a {words.outcome}: the default of {one} is used, so read money as counts of "
+            f"{words.counted_as}."
+        )
     return found
 
 

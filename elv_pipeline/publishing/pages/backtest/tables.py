@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.publishing.pages.backtest.charts import TITLES
-from elv_pipeline.publishing.pages.content import BASELINE_NAMES, moment, money, number, percent
+from elv_pipeline.publishing.pages.content import baseline_names, moment, money, number, percent
 from elv_pipeline.publishing.pages.proof_tables import models_table
 from elv_pipeline.publishing.pages.report_tables import Cell, Table, interval
 
@@ -28,7 +29,7 @@ STABILITY = {
 }
 
 
-def value_table(document: Document, *, currency: str) -> Table | None:
+def value_table(document: Document, *, currency: str, words: Words = QUALIFIED_LEADS) -> Table | None:
     """Money and outcomes, promised and come, by origin and together."""
     judged = [entry for entry in document["origins"] if entry["value"]]
     if not judged:
@@ -36,13 +37,14 @@ def value_table(document: Document, *, currency: str) -> Table | None:
     show = partial(money, currency=currency)
     rows = [_value_cells(day(entry["origin"]), entry, show=show) for entry in judged]
     if document["pooled"] is not None:
-        rows.insert(0, _value_cells("Each lead once", document["pooled"], show=show))
+        rows.insert(0, _value_cells(f"Each {words.row} once", document["pooled"], show=show))
     return Table(
         caption="Value realised against value predicted",
         columns=("Origin", "Predicted", "Realised", "Outcomes expected", "Outcomes observed", "Observed / expected"),
         rows=tuple(rows),
         note="Under the ratio the 95% interval that chance in the observed rate leaves to it. Where weeks overlap, a "
-        "lead counts after several origins; the first row counts each lead once, by the newest model before it.",
+        f"{words.row} counts after several origins; the first row counts each {words.row} once, by the newest model "
+        "before it.",
     )
 
 
@@ -60,7 +62,7 @@ def _value_cells(name: str, entry: Mapping[str, Any], *, show: Callable[[float |
     )
 
 
-def origins_table(document: Document) -> Table | None:
+def origins_table(document: Document, *, words: Words = QUALIFIED_LEADS) -> Table | None:
     """Counts and main measures of every origin that has a model."""
     rows = []
     for entry in document["origins"]:
@@ -77,36 +79,38 @@ def origins_table(document: Document) -> Table | None:
         rows.append(tuple(cells))
     if not rows:
         return None
+    measured = (TITLES[name] for name in TABLE_METRICS)
     return Table(
         caption="Every origin that has a model",
-        columns=("Origin", "Leads judged", "Qualified", "Rate", *(TITLES[name] for name in TABLE_METRICS)),
+        columns=("Origin", f"{words.title_rows} judged", words.title_happened, "Rate", *measured),
         rows=tuple(rows),
-        note="The leads judged were created after the origin and have matured; under their number, how many of the "
-        "same weeks still wait for their outcome.",
+        note=f"The {words.rows} judged were {words.created} after the origin and have matured; under their number, how "
+        "many of the same weeks still wait for their outcome.",
     )
 
 
-def pooled_table(document: Document) -> Table | None:
+def pooled_table(document: Document, *, words: Words = QUALIFIED_LEADS) -> Table | None:
     """The models beside every baseline on all leads together."""
     pooled = document["pooled"]
     if pooled is None:
         return None
     return models_table(
         pooled,
-        caption="All origins together: the models beside simpler rules, on the same leads",
-        note="Each lead counts once, by the newest model before it. Under each value its 95% interval; 'model better' "
-        "or 'model worse' is said only where the interval of the difference excludes zero.",
+        caption=f"All origins together: the models beside simpler rules, on the same {words.rows}",
+        words=words,
+        note=f"Each {words.row} counts once, by the newest model before it. Under each value its 95% interval; 'model "
+        "better' or 'model worse' is said only where the interval of the difference excludes zero.",
     )
 
 
-def wins_table(document: Document) -> Table | None:
+def wins_table(document: Document, *, words: Words = QUALIFIED_LEADS) -> Table | None:
     """After how many origins the model was better than each baseline."""
-    rows = []
-    for name in (*BASELINE_NAMES, *sorted(set(document["wins"]) - set(BASELINE_NAMES))):
+    rows, names = [], baseline_names(words)
+    for name in (*names, *sorted(set(document["wins"]) - set(names))):
         won = document["wins"].get(name)
         if won is None:
             continue
-        cells = [Cell(text=BASELINE_NAMES.get(name, name))]
+        cells = [Cell(text=names.get(name, name))]
         for metric in ("pr_auc", "log_loss"):
             found = won[metric]
             sure = f"surely after {found['surely_better']}" if found["origins"] else ""
@@ -119,7 +123,7 @@ def wins_table(document: Document) -> Table | None:
         columns=("Simpler rule", "Better by PR AUC", "Better by log loss"),
         rows=tuple(rows),
         note="'Surely' means that the whole 95% interval of the paired difference lies on the model's side. A single "
-        "origin has few leads, so few single wins are sure; the pooled table is the stronger evidence.",
+        f"origin has few {words.rows}, so few single wins are sure; the pooled table is the stronger evidence.",
     )
 
 

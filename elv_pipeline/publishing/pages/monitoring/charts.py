@@ -32,7 +32,7 @@ DECISIONS = ("promoted", "rolled back", "kept", "awaiting approval", "challenges
 
 def volume(content: MonitoringContent) -> alt.Chart:
     """Leads a day with what is usual for that day."""
-    newest = content.newest
+    newest, words = content.newest, content.words
     if newest is None:
         return nothing("No day was scored, so there is no volume")
     usual = content.usual_leads
@@ -52,10 +52,10 @@ def volume(content: MonitoringContent) -> alt.Chart:
     said = " An orange cross marks a day held back for incomplete inputs." if held else ""
     return finished(
         alt.layer(
-            *_daily_layers(rows, content, title="Leads", form=",.0f", scale=alt.Scale(domainMin=0)),
+            *_daily_layers(rows, content, title=words.title_rows, form=",.0f", scale=alt.Scale(domainMin=0)),
             *_crosses(held, span=content.span()),
         ),
-        title=f"The {newest['leads']:,} leads {when} {found}",
+        title=f"The {newest['leads']:,} {words.rows} {when} {found}",
         subtitle="Grey is what the weeks before make likely for that weekday, 95 days in 100; orange days lie outside."
         + said,
         height=HEIGHT,
@@ -64,10 +64,10 @@ def volume(content: MonitoringContent) -> alt.Chart:
 
 def score(content: MonitoringContent) -> alt.Chart:
     """Mean probability a day with what is usual."""
-    daily = content.daily
+    daily, words = content.daily, content.words
     known = daily["mean_probability"].drop_nulls()
     if not known.len():
-        return nothing("No lead was scored, so there is no mean probability")
+        return nothing(f"No {words.row} was scored, so there is no mean probability")
     bands = mean_bands(daily)
     rows = [
         _banded(row["day"], row["mean_probability"], band)
@@ -86,9 +86,9 @@ def score(content: MonitoringContent) -> alt.Chart:
         alt.layer(
             *_daily_layers(rows, content, title="Mean probability", form=".1%", scale=alt.Scale(zero=False, padding=8))
         ),
-        title=f"Leads {when} score {percent(mean, digits=1)} on average, {found}",
-        subtitle="Grey is where 95 of 100 days lie by the eight weeks before and the number of leads; dashed lines are "
-        "new models, which may move it.",
+        title=f"{words.title_rows} {when} score {percent(mean, digits=1)} on average, {found}",
+        subtitle=f"Grey is where 95 of 100 days lie by the eight weeks before and the number of {words.rows}; dashed "
+        "lines are new models, which may move it.",
         height=HEIGHT,
     )
 
@@ -119,7 +119,7 @@ def model_timeline(content: MonitoringContent) -> alt.Chart:
             alt.Tooltip("version:N", title="Version"),
             alt.Tooltip("from:T", title="Scored from", format="%-d %b %Y"),
             alt.Tooltip("days:Q", title="Days"),
-            alt.Tooltip("leads:Q", title="Leads", format=","),
+            alt.Tooltip("leads:Q", title=content.words.title_rows, format=","),
         ]
     )
     y = alt.Y("low:Q", title="Model", scale=alt.Scale(domain=[0, 2], nice=False), axis=_axis("", values=[]))

@@ -12,6 +12,7 @@ from typing import Any
 
 import altair as alt
 
+from elv_pipeline.problems.words import Words
 from elv_pipeline.publishing.pages.content import money, percent
 from elv_pipeline.publishing.pages.figure_style import BLUE, GREY, INK, ORANGE, finished, inline, nothing
 from elv_pipeline.publishing.pages.monitoring.charts import EXTENT, HEIGHT, start_of, time_axis
@@ -22,12 +23,13 @@ FIGURE_TITLES = {
     "pr_auc": "PR AUC",
     "log_loss": "log loss",
     "brier": "Brier score",
-    "precision_at_10pct": "share of the best tenth that qualifies",
+    "precision_at_10pct": "share of the best tenth that {words.happens}",
     "capture_at_10pct": "share of all outcomes in the best tenth",
     "positives": "outcomes",
     "value": "value",
 }
-AXIS_TITLES = {"precision_at_10pct": "qualified in best tenth", "capture_at_10pct": "captured by best tenth"}
+"""Each figure as people call it, with the problem's words to be filled in."""
+AXIS_TITLES = {"precision_at_10pct": "{words.positives} in best tenth", "capture_at_10pct": "captured by best tenth"}
 SHARES = frozenset({"precision_at_10pct", "capture_at_10pct"})
 PALE = "A pale week is still waiting for some of its outcomes."
 
@@ -86,15 +88,17 @@ def observed_over_expected(content: MonitoringContent) -> alt.Chart:
 
 def estimated_and_realised(content: MonitoringContent, *, figure: str) -> alt.Chart:
     """One figure by week: what the probabilities alone made likely, and what came."""
-    title = FIGURE_TITLES[figure]
+    words = content.words
+    title = FIGURE_TITLES[figure].format(words=words)
+    axis_title = _capitalised(AXIS_TITLES.get(figure, title).format(words=words))
     rows = [_on_week(row) for row in content.cohorts(figure) if row["estimated"] is not None]
     if not rows:
-        return nothing(f"No week has enough leads to estimate its {title}")
+        return nothing(f"No week has enough {words.rows} to estimate its {title}")
     form = ".0%" if figure in SHARES else ".2f"
     axis, scale = _axis(form), alt.Scale(zero=False, padding=6)
     x = time_axis(content.span(), field="middle")
     y = {
-        name: alt.Y(f"{name}:Q", title=_capitalised(AXIS_TITLES.get(figure, title)), axis=axis, scale=scale)
+        name: alt.Y(f"{name}:Q", title=axis_title, axis=axis, scale=scale)
         for name in ("estimated", "estimated_low", "realised", "realised_low")
     }
     tooltip = [
@@ -103,7 +107,7 @@ def estimated_and_realised(content: MonitoringContent, *, figure: str) -> alt.Ch
         alt.Tooltip("realised:Q", title="Realised", format=".3f"),
         alt.Tooltip("realised_low:Q", title="95% interval from", format=".3f"),
         alt.Tooltip("realised_high:Q", title="to", format=".3f"),
-        alt.Tooltip("mature_rows:Q", title="Mature leads", format=","),
+        alt.Tooltip("mature_rows:Q", title=f"Mature {words.rows}", format=","),
     ]
     base = alt.Chart(inline(rows)).encode(tooltip=tooltip)
     came = base.transform_filter("datum.realised != null").encode(
@@ -128,6 +132,7 @@ def estimated_and_realised(content: MonitoringContent, *, figure: str) -> alt.Ch
 
 def value_by_cohort(content: MonitoringContent) -> alt.Chart:
     """Value promised and realised by week; weeks whose outcomes are open have only a promise."""
+    words = content.words
     rows = [_on_week(row) for row in content.cohorts("value") if row["estimated"] is not None]
     if not rows:
         return nothing("No published score has matured, so realised value is not known")
@@ -144,7 +149,7 @@ def value_by_cohort(content: MonitoringContent) -> alt.Chart:
             alt.Tooltip("realised_low:Q", title="95% interval from", format=",.2f"),
             alt.Tooltip("realised_high:Q", title="to", format=",.2f"),
             alt.Tooltip("estimated:Q", title=f"Promised, {currency}", format=",.2f"),
-            alt.Tooltip("mature_rows:Q", title="Mature leads", format=","),
+            alt.Tooltip("mature_rows:Q", title=f"Mature {words.rows}", format=","),
             alt.Tooltip("rows:Q", title="of", format=","),
         ],
     )
@@ -167,9 +172,9 @@ def value_by_cohort(content: MonitoringContent) -> alt.Chart:
         + base.transform_calculate(kind="'promised'")
         .mark_rule(strokeWidth=3.5)
         .encode(x=left, x2=right, y=alt.Y("estimated:Q", title=title, axis=axis, scale=scale), color=legend),
-        title=_value_title(rows, currency=currency),
-        subtitle="Bars with 95% intervals are what mature leads brought, orange lines what had been promised for them; "
-        "a line without a bar is a week whose outcomes are all open.",
+        title=_value_title(rows, currency=currency, words=words),
+        subtitle=f"Bars with 95% intervals are what mature {words.rows} brought, orange lines what had been promised "
+        "for them; a line without a bar is a week whose outcomes are all open.",
         height=HEIGHT,
     )
 
@@ -212,11 +217,11 @@ def _metric_title(rows: Sequence[Mapping[str, Any]], *, title: str) -> str:
     return f"The {title} was within what was estimated in {inside} of {len(judged)} weeks"
 
 
-def _value_title(rows: Sequence[Mapping[str, Any]], *, currency: str) -> str:
+def _value_title(rows: Sequence[Mapping[str, Any]], *, currency: str, words: Words) -> str:
     judged = [row for row in rows if row["complete"] and row["realised"] is not None]
     open_value = sum(row["estimated"] for row in rows if row["realised"] is None)
     if not judged:
-        return f"{money(open_value, currency=currency)} are promised by leads whose outcomes are open"
+        return f"{money(open_value, currency=currency)} are promised by {words.rows} whose outcomes are open"
     promised, came = (sum(row[name] for row in judged) for name in ("estimated", "realised"))
     weeks = "the complete week" if len(judged) == 1 else f"{len(judged)} complete weeks"
     share = f", {percent(came / promised, digits=0)} of it" if promised > 0 else ""

@@ -23,6 +23,7 @@ from elv_pipeline.monitoring.alert_rules_inputs import TableAge
 from elv_pipeline.monitoring.domain_classifier import MOST_AUC
 from elv_pipeline.monitoring.drift import MOST_SCORE_PSI
 from elv_pipeline.monitoring.held_days import Record
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.publishing.pages.monitoring.bands import Band, count_bands
 
 Row = Mapping[str, Any]
@@ -102,6 +103,7 @@ class MonitoringContent:
             ``updated``, ``unchanged`` and, where known, ``removed`` and ``model_version``; None where the database
             could not be asked.
         freshness: how far each table reaches.
+        words: what the problem calls its rows.
 
     Raises:
         ElvError: a frame lacks a column that the page needs, or a day occurs twice.
@@ -125,6 +127,7 @@ class MonitoringContent:
     held: Record | None = None
     writes: Sequence[Row] | None = ()
     freshness: Sequence[TableAge] = ()
+    words: Words = QUALIFIED_LEADS
 
     def __post_init__(self) -> None:
         """Refuse what could not be shown; half a page would be read as a whole one."""

@@ -59,8 +59,8 @@ def drift_strip(content: MonitoringContent) -> alt.Chart:
             ],
         ),
         title=title,
-        subtitle="Each cell is how far a comparison has gone toward its own threshold, which knows how many leads "
-        f"there are: below half of it, below it, up to twice, more.{hidden}",
+        subtitle="Each cell is how far a comparison has gone toward its own threshold, which knows how many "
+        f"{content.words.rows} there are: below half of it, below it, up to twice, more.{hidden}",
         height=alt.Step(17),
         name_pixels=LABEL_PIXELS,
     )

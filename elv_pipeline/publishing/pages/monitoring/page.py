@@ -36,7 +36,10 @@ Facts = Callable[[MonitoringContent], Sized]
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """A figure of the page: its name, how it is drawn, what it needs, and why that may be missing."""
+    """A figure of the page: its name, how it is drawn, what it needs, and why that may be missing.
+
+    The problem's words are filled into name and reason.
+    """
 
     name: str
     draw: Callable[[MonitoringContent], alt.Chart]
@@ -53,13 +56,13 @@ def _metric(figure: str, *, name: str) -> _Place:
         name=name,
         draw=partial(estimated_and_realised, figure=figure),
         needs=partial(_estimated, figure=figure),
-        reason="no week has enough scored leads to estimate it",
+        reason="no week has enough scored {words.rows} to estimate it",
     )
 
 
 FIGURES = {
     "volume": _Place(
-        name="Leads a day",
+        name="{words.title_rows} a day",
         draw=volume,
         needs=lambda content: content.daily.filter(~pl.col("held")),
         reason="no day was scored",
@@ -68,7 +71,7 @@ FIGURES = {
         name="Mean probability a day",
         draw=score,
         needs=lambda content: content.days["mean_probability"].drop_nulls(),
-        reason="no lead was scored",
+        reason="no {words.row} was scored",
     ),
     "calibration": _Place(
         name="Observed over expected",
@@ -109,6 +112,7 @@ def render_monitoring(content: MonitoringContent) -> str:
         "monitoring.html.j2",
         figures,
         name=content.name,
+        words=content.words,
         org=content.org_id,
         as_of=moment(content.as_of.isoformat(), timezone=content.timezone),
         verdict=monitoring_verdict(content),
@@ -142,7 +146,7 @@ def monitoring_metadata(content: MonitoringContent) -> dict[str, str]:
     for key in PICTURES:
         place = FIGURES[key]
         if len(place.needs(content)):
-            pieces[key] = f"![{place.name}]({still_picture(place.draw(content))})"
+            pieces[key] = f"![{place.name.format(words=content.words)}]({still_picture(place.draw(content))})"
     return pieces
 
 
@@ -155,7 +159,8 @@ def _also_open(content: MonitoringContent) -> list[OpenAlert]:
 def _figures(content: MonitoringContent) -> Iterable[Figure]:
     """Every figure, or why it is not there."""
     for key, place in FIGURES.items():
-        yield drawn(key, place.name, place.needs(content), partial(_drawn_of, content, place), reason=place.reason)
+        name, reason = (text.format(words=content.words) for text in (place.name, place.reason))
+        yield drawn(key, name, place.needs(content), partial(_drawn_of, content, place), reason=reason)
 
 
 def _drawn_of(content: MonitoringContent, place: _Place, _facts: Sized) -> alt.Chart:

@@ -36,7 +36,7 @@ RECONCILED_TONES = {"holds": "good", "too few": "", "too pessimistic": "care"}
 
 def days_table(content: MonitoringContent) -> Table | None:
     """The newest days as numbers."""
-    bands, total = content.usual_leads, content.days.height
+    bands, total, words = content.usual_leads, content.days.height, content.words
     if not total:
         return None
     rows = []
@@ -55,14 +55,15 @@ def days_table(content: MonitoringContent) -> Table | None:
     part = f"the newest {SHOWN_DAYS} of {total:,}" if total > SHOWN_DAYS else f"all {total}"
     return Table(
         caption=f"Days: {part}",
-        columns=("Day", "Leads", "Mean probability", "Expected value", "Model", "Drifted"),
+        columns=("Day", words.title_rows, "Mean probability", "Expected value", "Model", "Drifted"),
         rows=tuple(rows),
-        note="Under the leads what would be usual for that day. Drifted: comparisons called out on that day.",
+        note=f"Under the {words.rows} what would be usual for that day. Drifted: comparisons called out on that day.",
     )
 
 
 def cohorts_table(content: MonitoringContent) -> Table | None:
     """Promises and outcomes by week, the newest first."""
+    words = content.words
     ratios = {row["cohort"]: row for row in content.calibration_by_cohort()}
     values = {row["cohort"]: row for row in content.cohorts("value")}
     rows = []
@@ -90,10 +91,13 @@ def cohorts_table(content: MonitoringContent) -> Table | None:
         return None
     return Table(
         caption="Weeks: promised and come",
-        columns=("Week from", "Leads", "Expected", "Observed", "Observed / expected", "Value promised", "Value come"),
+        columns=(
+            *("Week from", words.title_rows, "Expected", "Observed", "Observed / expected"),
+            *("Value promised", "Value come"),
+        ),
         rows=tuple(rows),
-        note="Expected and promised are those of the leads that are mature; while none is, those of all leads of the "
-        "week.",
+        note=f"Expected and promised are those of the {words.rows} that are mature; while none is, those of all "
+        f"{words.rows} of the week.",
     )
 
 
@@ -106,7 +110,7 @@ def reconciliation_table(content: MonitoringContent) -> Table | None:
         p_value = "" if found["p_value"] is None else f"chance {percent(found['p_value'])}"
         rows.append(
             (
-                Cell(text=_capitalised(FIGURE_TITLES.get(name, name))),
+                Cell(text=_capitalised(FIGURE_TITLES.get(name, name).format(words=content.words))),
                 Cell(text=verdict, tone=RECONCILED_TONES.get(verdict, "stop")),
                 Cell(text=f"{found['cohorts']}"),
                 Cell(text=number(found["surprise"]), detail=p_value, muted=found["surprise"] is None),
@@ -127,7 +131,7 @@ def reconciliation_table(content: MonitoringContent) -> Table | None:
 
 def drift_table(content: MonitoringContent) -> Table | None:
     """The comparisons of the newest day that went furthest toward their threshold."""
-    found = content.newest_drift()
+    found, words = content.newest_drift(), content.words
     if not found:
         return None
     ordered = sorted(found, key=lambda row: (not row["drifted"], -(drift_strength(row) or -1.0), comparison_name(row)))
@@ -136,13 +140,13 @@ def drift_table(content: MonitoringContent) -> Table | None:
     part = f"the {most} that went furthest of {len(found)}" if len(found) > most else f"all {len(found)}"
     return Table(
         caption=f"Comparisons on {short_day(found[0]['day'])}: {part}",
-        columns=("Comparison", "Verdict", "Size of the difference", "Was", "Is", "At stake", "Leads"),
+        columns=("Comparison", "Verdict", "Size of the difference", "Was", "Is", "At stake", words.title_rows),
         text_columns=2,
         rows=rows,
         note=f"{sum(map(can_be_called_out, found))} of the {len(found)} comparisons can be judged; of the others too "
         "little is known, or they differ as much by themselves. Under the size what it is measured by; under the "
-        "verdict the share of its threshold. At stake: expected value of the leads concerned; for outcomes, the value "
-        "by which the promise was missed.",
+        f"verdict the share of its threshold. At stake: expected value of the {words.rows} concerned; for outcomes, "
+        "the value by which the promise was missed.",
     )
 
 
@@ -194,7 +198,7 @@ def models_table(content: MonitoringContent) -> Table | None:
         return None
     return Table(
         caption="Versions that scored",
-        columns=("Version", "Learned until", "Scored from", "Until", "Days", "Leads"),
+        columns=("Version", "Learned until", "Scored from", "Until", "Days", content.words.title_rows),
         rows=tuple(rows[:SHOWN_ENTRIES]),
     )
 

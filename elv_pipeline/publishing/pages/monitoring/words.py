@@ -16,6 +16,7 @@ from typing import Any
 from elv_pipeline.learning.local_days import local_day
 from elv_pipeline.monitoring.alert_rules_inputs import MOST_FRESH_DAYS
 from elv_pipeline.monitoring.reconciliation import LEAST_COHORTS
+from elv_pipeline.problems.words import QUALIFIED_LEADS, Words
 from elv_pipeline.publishing.pages.content import joined, moment, money, number
 from elv_pipeline.publishing.pages.monitoring.bands import usual_value_per_lead
 from elv_pipeline.publishing.pages.monitoring.content import MonitoringContent
@@ -31,21 +32,21 @@ TONES = {"critical": "stop", "warning": "care", "info": "unknown"}
 _PLAIN = {
     "score_drift": "the scores are spread otherwise than the model was proven on (shift {figure:.2f}; up to "
     "{threshold:.2f} is usual)",
-    "feature_drift": "what is known about the leads has shifted (by {figure:.2f} at most; up to "
+    "feature_drift": "what is known about the {words.rows} has shifted (by {figure:.2f} at most; up to "
     "{threshold:.2f} is usual)",
-    "missing_values": "values are missing in another share of the leads than usual ({figure:.1%} instead of "
+    "missing_values": "values are missing in another share of the {words.rows} than usual ({figure:.1%} instead of "
     "{threshold:.1%})",
-    "new_categories": "leads come from places that the model never saw ({figure:.1%} of them)",
-    "outcomes_fewer_than_promised": "fewer outcomes come than the scores promised ({figure:.1%} of the leads, not "
+    "new_categories": "{words.rows} come from places that the model never saw ({figure:.1%} of them)",
+    "outcomes_fewer_than_promised": "fewer outcomes come than the scores promised ({figure:.1%} of the {words.rows}, "
+    "not {threshold:.1%})",
+    "outcomes_more_than_promised": "more outcomes come than the scores promised ({figure:.1%} of the {words.rows}, not "
     "{threshold:.1%})",
-    "outcomes_more_than_promised": "more outcomes come than the scores promised ({figure:.1%} of the leads, not "
-    "{threshold:.1%})",
-    "performance_below_estimate": "leads turn out worse than was estimated, week after week",
-    "performance_above_estimate": "leads turn out better than was estimated, week after week",
+    "performance_below_estimate": "{words.rows} turn out worse than was estimated, week after week",
+    "performance_above_estimate": "{words.rows} turn out better than was estimated, week after week",
     "calibration_drift": "probabilities no longer mean what they meant when the model was proven",
-    "not_better_than_constant": "the model is not shown to know more than one rate for all leads",
+    "not_better_than_constant": "the model is not shown to know more than one rate for all {words.rows}",
 }
-"""Alerts whose own message speaks to an analyst; it follows under the headline."""
+"""Alerts whose own message speaks to an analyst; it follows under the headline. The problem's words are filled in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ def monitoring_verdict(content: MonitoringContent) -> MonitoringVerdict:
     serious = [alert for alert in alerts if alert["severity"] != "info"]
     if serious:
         first = serious[0]
-        clause, rest = in_plain_words(first)
+        clause, rest = in_plain_words(first, words=content.words)
         stake, opened = _stake(first, currency=content.currency), _since(first, content)
         cause = f"Usual cause: {first['cause']}" if first.get("cause") else ""
         return MonitoringVerdict(
@@ -141,14 +142,14 @@ def open_alerts(content: MonitoringContent) -> list[OpenAlert]:
 
 def tiles(content: MonitoringContent) -> list[tuple[str, str, str]]:
     """The numbers at the top: label, value, what it is about."""
-    found = []
+    found, words = [], content.words
     newest = content.newest
     if newest is not None:
         on = day_words(newest["day"], today=content.today)
         usual = content.usual_leads[newest["day"]]
         about = f"{number(usual.low, digits=0)} to {number(usual.high, digits=0)} would be usual"
         unknown = "too few days before it to say what is usual"
-        found.append((f"Leads {on}", f"{newest['leads']:,}", unknown if usual.low is None else about))
+        found.append((f"{words.title_rows} {on}", f"{newest['leads']:,}", unknown if usual.low is None else about))
         found.append(_value_tile(content, newest))
     found.append(_ratio_tile(content))
     found.append(_model_tile(content))
@@ -183,13 +184,13 @@ def absent(content: MonitoringContent) -> list[str]:
     return found
 
 
-def in_plain_words(alert: Mapping[str, Any]) -> tuple[str, str]:
+def in_plain_words(alert: Mapping[str, Any], *, words: Words = QUALIFIED_LEADS) -> tuple[str, str]:
     """The alert in one clause for somebody who does not know the model, and what of its message that leaves to say."""
     message = str(alert["message"]).strip()
     figures = {name: alert.get(name) for name in ("figure", "threshold")}
     plain = _PLAIN.get(str(alert["code"]))
     if plain and all(figures[name] is not None for name in figures if f"{{{name}" in plain):
-        return plain.format(**figures), message
+        return plain.format(words=words, **figures), message
     first, *rest = re.split(r"(?<=[.!?])\s+(?=[A-Z])", message, maxsplit=1)
     return first.rstrip("."), " ".join(rest)
 
@@ -208,9 +209,7 @@ def short_day(day: date) -> str:
 def _all_is_well(content: MonitoringContent, newest: Mapping[str, Any], *, further: str) -> MonitoringVerdict:
     usual = content.usual_leads[newest["day"]].place(newest["leads"])
     odd = {"low": ", fewer than usual", "high": ", more than usual"}.get(usual, "")
-    leads = (
-        f"{newest['leads']:,} lead{'' if newest['leads'] == 1 else 's'} {day_words(newest['day'], today=content.today)}"
-    )
+    leads = f"{content.words.row_noun.count(newest['leads'])} {day_words(newest['day'], today=content.today)}"
     worth = newest["expected_value"]
     said = f"{leads}{odd}" + (f", worth {money(worth, currency=content.currency)} by expectation" if worth else "")
     ratio = content.recent_ratio()
@@ -239,10 +238,10 @@ def _all_is_well(content: MonitoringContent, newest: Mapping[str, Any], *, furth
 
 def _value_tile(content: MonitoringContent, newest: Mapping[str, Any]) -> tuple[str, str, str]:
     usual = usual_value_per_lead(content.daily, before=newest["day"])
-    worth, leads = newest["expected_value"], newest["leads"]
-    about = "what these leads bring if they do as expected"
+    worth, leads, words = newest["expected_value"], newest["leads"], content.words
+    about = f"what these {words.rows} bring if they do as expected"
     if worth is not None and leads:
-        about = f"{money(worth / leads, currency=content.currency)} a lead"
+        about = f"{money(worth / leads, currency=content.currency)} a {words.row}"
         about += "" if usual is None else f"; {money(usual, currency=content.currency)} is usual"
     return ("Expected value", money(worth, currency=content.currency), about)
 
