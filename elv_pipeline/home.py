@@ -167,23 +167,36 @@ class Home:
         addresses = {f"{table}_path": place(table) for table in config.extracts.queries}
         return config.model_copy(update={"paths": config.paths.model_copy(update=addresses)}) if addresses else config
 
+    def relatives(self, config: PipelineConfig) -> list[PipelineConfig]:
+        """Other remembered configurations whose tables lie in the same place: the other targets of its file."""
+        files = sorted(self.configuration_file("x").parent.glob("*.json"))
+        others = [self._load(file) for file in files if file != self.configuration_file(config.name)]
+        return [known for known in others if known.shared_name == config.shared_name]
+
     def register(self, config: PipelineConfig) -> PipelineConfig:
         """Accept a configuration, or refuse a name that already stands for other data. Atomic and idempotent.
 
         Raises:
-            ConfigError: the name is taken by another data identity.
+            ConfigError: the name, or that of the tables it shares, is taken by another data identity.
         """
         file, config = self.configuration_file(config.name), self._addressed(config)
-        if file.is_file():
-            known = self._load(file)
-            if config.start_date is None:
-                # The calendar was fixed when the name was first used; a later, shorter export must not move it.
-                config = config.model_copy(update={"start_date": known.start_date})
-            if known.data_identity() != config.data_identity():
+        known, relatives = self._load(file) if file.is_file() else None, self.relatives(config)
+        if config.start_date is None and (known or relatives):
+            # The calendar was fixed when the name was first used; a later, shorter export must not move it.
+            config = config.model_copy(update={"start_date": (known or relatives[0]).start_date})
+        if known is not None and known.data_identity() != config.data_identity():
+            raise ConfigError(
+                f"configuration name {config.name!r} already stands for other data in {self.root}: "
+                f"{_difference(known, config)}. One name is one data set and calendar. Either give this "
+                f"configuration another 'name:', or use another home folder ({HOME_VARIABLE}=/path/to/folder)."
+            )
+        for other in relatives:
+            if other.shared_identity() != config.shared_identity():
                 raise ConfigError(
-                    f"configuration name {config.name!r} already stands for other data in {self.root}: "
-                    f"{_difference(known, config)}. One name is one data set and calendar. Either give this "
-                    f"configuration another 'name:', or use another home folder ({HOME_VARIABLE}=/path/to/folder)."
+                    f"the tables of {config.shared_name!r} already stand for other data in {self.root}, that of "
+                    f"{other.name}: {_difference(other, config, of_target=False)}. Targets that share a name share "
+                    f"their tables. Either give this configuration another 'name:', or use another home folder "
+                    f"({HOME_VARIABLE}=/path/to/folder)."
                 )
         content = json.dumps(config.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
         if not file.is_file() or file.read_text(encoding="utf-8") != content:
@@ -201,10 +214,11 @@ class Home:
             ) from error
 
 
-def _difference(known: PipelineConfig, new: PipelineConfig) -> str:
+def _difference(known: PipelineConfig, new: PipelineConfig, *, of_target: bool = True) -> str:
     def flat(config: PipelineConfig) -> dict[str, object]:
         return {
             "problem": config.problem,
+            **({"target": config.target, "family": config.family} if of_target else {}),
             "org_id": config.org_id,
             "timezone": config.timezone,
             "start_date": config.start_date,

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
@@ -69,8 +69,14 @@ class MomentRules(Strict):
     """
 
     at_enrollment: bool = True
-    positions: tuple[int, ...] | None = None
+    positions: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     rescore_days: int = Field(default=7, ge=0, le=60)
+
+    @model_validator(mode="after")
+    def _has_moments(self) -> MomentRules:
+        if not self.at_enrollment and self.positions == ():
+            raise ValueError("at_enrollment is false and positions is empty, so no moment is left to score")
+        return self
 
 
 class Spark(Strict):
@@ -174,6 +180,21 @@ class PipelineConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _engine_runs_the_problem(self) -> PipelineConfig:
+        if self.engine == "spark" and self.problem != "lead_ads":
+            raise ValueError(f"engine spark runs the features of lead_ads; {self.problem} has engine polars alone")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_can_be_young(self) -> PipelineConfig:
+        if self.problem == "outreach" and self.model.learn_from_young:
+            raise ValueError(
+                "model.learn_from_young is for leads: a window that begins later than its moment hides how long an "
+                "outcome took; leave it false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _dates_in_order(self) -> PipelineConfig:
         if self.start_date and self.end_date and self.end_date < self.start_date:
             raise ValueError(f"end_date {self.end_date} is before start_date {self.start_date}")
@@ -257,15 +278,22 @@ class PipelineConfig(Strict):
 
         Values, model choices and reporting may change freely; they are part of each asset's data version instead.
         """
-        parts = {
+        # Only where there are several: the identity of homes of lead ads stays what it was.
+        own = {"target": self.target, "family": self.family} if len(TARGETS[self.problem]) > 1 else {}
+        return _digest({**self._shared_parts(), **own})
+
+    def shared_identity(self) -> str:
+        """Digest of what must not differ between targets that share their tables (``shared_name``)."""
+        return _digest(self._shared_parts())
+
+    def _shared_parts(self) -> dict[str, Any]:
+        return {
             "problem": self.problem,
-            # Only where there are several: the identity of homes of lead ads stays what it was.
-            **({"target": self.target, "family": self.family} if len(TARGETS[self.problem]) > 1 else {}),
             "org_id": self.org_id,
             "timezone": self.timezone,
             "start_date": str(self.start_date),
             "origin_weekday": self.schedules.origin_weekday,
-            # Likewise: paths that came with outreach count only where they are set.
+            # Paths that came with outreach count only where they are set: homes of lead ads keep their identity.
             "paths": {
                 name: path
                 for name, path in self.paths.model_dump().items()
@@ -274,7 +302,10 @@ class PipelineConfig(Strict):
             # Only where there are any: the identity of homes without hashed ids stays what it was.
             **({"hashed_columns": sorted(self.privacy.hashed_columns)} if self.privacy.hashed_columns else {}),
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _digest(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _as_moment(value: datetime | date | None, zone: ZoneInfo, *, end_of_day: bool) -> datetime | None:

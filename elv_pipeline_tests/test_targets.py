@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from elv_pipeline.config_file import load_config, load_targets
+from elv_pipeline.config_file import file_and_target, load_config, load_targets
 from elv_pipeline.errors import ConfigError
+from elv_pipeline.home import Home
 
 TABLES = ("contacts", "campaigns", "campaign_steps", "enrollments", "engagement_logs", "outcomes")
 PATHS = {f"{table}_path": f"exports/{table}.csv" for table in TABLES}
@@ -83,3 +84,49 @@ def test_lead_ads_has_one_target_and_keeps_its_identity(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"target 'converted' is none of qualified"):
         load_config(path, overrides={"target": "converted"})
+
+
+def test_a_number_sign_in_a_folder_or_file_is_no_target(tmp_path: Path) -> None:
+    folder = tmp_path / "a#b"
+    folder.mkdir()
+    file = written(folder, targets=["qualified", "converted"])
+    assert file_and_target(file) == (file, "")
+    assert file_and_target(f"{file}#qualified") == (file, "qualified")
+    assert [one.target for one in load_targets(file)] == ["qualified", "converted"]
+    odd = file.rename(folder / "crm#2.yaml")
+    assert [one.target for one in load_targets(f"{odd}#converted")] == ["converted"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"targets": ["qualified"], "target": "qualified"}, "target and targets are both set"),
+        ({"targets": ["qualified"], "valuess": {"qualified": 3}}, r"valuess: this key does not exist .* mean values\?"),
+        ({"target": "qualified", "engine": "spark"}, "engine spark runs the features of lead_ads"),
+        ({"target": "qualified", "moments": {"positions": [0]}}, r"moments.positions.0 is 0: .* greater than or equal"),
+        ({"target": "qualified", "moments": {"at_enrollment": False, "positions": []}}, "no moment is left to score"),
+    ],
+)
+def test_what_would_be_passed_over_in_silence_is_refused(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_targets(written(tmp_path, **keys))
+
+
+def test_targets_that_share_their_tables_are_of_the_same_data(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    qualified, converted = load_targets(written(tmp_path, targets=["qualified", "converted"], start_date="2025-01-06"))
+    home.register(qualified)
+    other = converted.model_copy(update={"paths": converted.paths.model_copy(update={"contacts_path": "b.csv"})})
+    with pytest.raises(ConfigError, match=r"the tables of 'crm' already stand for other data.*paths.contacts_path"):
+        home.register(other)
+    # A calendar that the file leaves open begins where that of the tables does.
+    assert home.register(converted.model_copy(update={"start_date": None})).start_date == qualified.start_date
+    assert home.register(converted.model_copy(update={"start_date": None})).start_date == qualified.start_date
+    assert home.register(qualified) == qualified
+
+
+def test_another_target_under_the_same_name_is_named(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.register(load_targets(written(tmp_path, target="qualified"))[0])
+    with pytest.raises(ConfigError, match="target was qualified, now converted"):
+        home.register(load_targets(written(tmp_path, target="converted"))[0])

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
 
 import dagster as dg
 
 from elv_pipeline import __version__
+from elv_pipeline.orchestration.day_windows import Window as Window
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import daily_partitions, weekly_partitions
 
@@ -57,33 +57,24 @@ def _told_once(body: Body) -> Body:
     return telling
 
 
-@dataclass(frozen=True)
-class Window:
-    """Partitions of an upstream asset that one partition reads, as offsets in days or, for weekly assets, weeks.
-
-    Between daily assets the window is shown in the asset's metadata and not given to Dagster: with it, a backfill of
-    selected assets over a range becomes several runs and rewrites days beyond the range, because Dagster follows the
-    windows. The assets themselves read their window and refuse when a day of it is missing.
-    """
-
-    start: int = 0
-    end: int = 0
-
-    def __str__(self) -> str:
-        return f"from {self.start:+d} to {self.end:+d} days"
+def asset_key(deployment: Deployment, table: str) -> dg.AssetKey:
+    """Asset key of a table of a configuration."""
+    name = deployment.called.get(table, table)
+    return dg.AssetKey([deployment.config.shared_name if name in deployment.shared_tables else deployment.name, name])
 
 
 class AssetParts:
     """Maker of asset arguments for one configuration."""
 
     def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
         self.name = deployment.name
         self.days = daily_partitions(deployment)
         self.weeks = weekly_partitions(deployment)
 
     def key(self, noun: str) -> dg.AssetKey:
-        """Asset key of a noun of this configuration."""
-        return dg.AssetKey([self.name, noun])
+        """Asset key of a noun of this configuration, or of one that all targets of its file share."""
+        return asset_key(self.deployment, noun)
 
     def common(
         self, noun: str, *, group: str, kinds: set[str], deps: Mapping[str, Window | None] | None = None

@@ -23,7 +23,7 @@ from uuid import uuid4
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.assets.registry import PENDING
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.publishing.file_lock import alone
 from elv_pipeline.settings import PipelineConfig
 
@@ -76,7 +76,7 @@ def session_beside(session: Session, queries: Mapping[str, Path], *, keeps_train
             for place, copy in zip(_places(home, name), _places(other, name), strict=True):
                 _link(place, copy)
             config = other.register(_with_queries(session.deployment.config, queries))
-            yield type(session)(Deployment(config, other), session.instance)
+            yield type(session)(deployment_of(config, other), session.instance)
         finally:
             if keeps_training:
                 _keep(other.lake(name), session.deployment.lake.root)

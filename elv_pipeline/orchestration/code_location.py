@@ -20,26 +20,49 @@ from elv_pipeline.orchestration.assets.completeness import completeness_assets
 from elv_pipeline.orchestration.assets.extract import extract_assets
 from elv_pipeline.orchestration.assets.housekeeping import housekeeping_assets
 from elv_pipeline.orchestration.assets.learning import learning_assets
+from elv_pipeline.orchestration.assets.outreach import outreach_assets, target_assets
 from elv_pipeline.orchestration.assets.publishing import publishing_assets
 from elv_pipeline.orchestration.assets.raw import raw_assets
+from elv_pipeline.orchestration.assets.recommend import recommend_assets
 from elv_pipeline.orchestration.assets.registry import registry_assets
-from elv_pipeline.orchestration.assets.report import report_assets
+from elv_pipeline.orchestration.assets.report import batch_asset, report_assets
 from elv_pipeline.orchestration.assets.scoring import scoring_assets
-from elv_pipeline.orchestration.assets.tables import table_assets
+from elv_pipeline.orchestration.assets.tables import joined_asset, table_assets
 from elv_pipeline.orchestration.assets.watching import watching_assets
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.jobs import jobs, schedules
+from elv_pipeline.orchestration.lead_ads_deployment import LeadAdsDeployment
+from elv_pipeline.orchestration.outreach_deployment import OutreachDeployment
 from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin
 from elv_pipeline.orchestration.sensors import sensors
 
 
-def problem_definitions(deployment: Deployment) -> dg.Definitions:
-    """The asset chain, jobs, schedules and sensors of one configuration."""
+def _row_assets(deployment: Deployment, parts: AssetParts, *, with_shared: bool) -> list[dg.AssetsDefinition]:
+    """What is the problem's own: everything up to the rows that are scored."""
+    if isinstance(deployment, OutreachDeployment):
+        shared = [*extract_assets(deployment, parts), *outreach_assets(deployment, parts)] if with_shared else []
+        return [*shared, *target_assets(deployment, parts), *recommend_assets(deployment, parts)]
+    assert isinstance(deployment, LeadAdsDeployment)
+    return [
+        *extract_assets(deployment, parts),
+        *raw_assets(deployment, parts),
+        joined_asset(deployment, parts),
+        batch_asset(deployment, parts),
+    ]
+
+
+def problem_definitions(deployment: Deployment, *, with_shared: bool = True) -> dg.Definitions:
+    """The asset chain, jobs, schedules and sensors of one configuration.
+
+    Args:
+        deployment: the configuration.
+        with_shared: whether the assets that the targets of one file share are among them: exactly one target has them.
+    """
     parts = AssetParts(deployment)
     return dg.Definitions(
         assets=[
-            *extract_assets(deployment, parts),
-            *raw_assets(deployment, parts),
+            *_row_assets(deployment, parts, with_shared=with_shared),
             *table_assets(deployment, parts),
             *learning_assets(deployment, parts),
             *registry_assets(deployment, parts),
@@ -72,5 +95,9 @@ def build_defs(*, home: Home | None = None, resource_overrides: Mapping[str, Any
         "training_origin": TrainingOrigin(),
         **(resource_overrides or {}),
     }
-    chains = [problem_definitions(Deployment(config, place)) for config in place.registered()]
+    families: set[str] = set()
+    chains = []
+    for config in place.registered():
+        chains.append(problem_definitions(deployment_of(config, place), with_shared=config.shared_name not in families))
+        families.add(config.shared_name)
     return dg.Definitions.merge(*chains, dg.Definitions(resources=resources, sensors=[abandoned_runs]))

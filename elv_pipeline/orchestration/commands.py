@@ -17,11 +17,13 @@ from elv_pipeline.home import Home
 from elv_pipeline.ingest.enrichment import BREAKDOWNS
 from elv_pipeline.orchestration.assets.learning import require_outcomes
 from elv_pipeline.orchestration.beside import remove_abandoned_copies
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.explaining import LeadExplanation, explain_lead
-from elv_pipeline.orchestration.exports_at_hand import usable_exports
+from elv_pipeline.orchestration.first_reading import first_day_of_exports
 from elv_pipeline.orchestration.instance import opened_instance
-from elv_pipeline.orchestration.jobs import report_op
+from elv_pipeline.orchestration.jobs import extract_config, report_op
+from elv_pipeline.orchestration.lead_ads_deployment import LeadAdsDeployment
+from elv_pipeline.orchestration.outreach_deployment import OutreachDeployment
 from elv_pipeline.orchestration.partitions import DayRange, as_of_config, first_origin, week_of
 from elv_pipeline.orchestration.resources import ScoringModel
 from elv_pipeline.orchestration.workspace import CommandResult, Workspace, merged
@@ -42,6 +44,11 @@ class Session(Workspace):
         Args:
             anew: take restated exports as they are now for the first figures of every day.
         """
+        if anew and not isinstance(self.deployment, LeadAdsDeployment):
+            raise ConfigError(
+                f"{self.deployment.name}: --anew forgets earlier figures of ads, of which outreach has none. Leave it "
+                f"out: the cleaned tables are those of the exports as they are."
+            )
         self.refresh_extracts()
         self.run("validate")
         config = {"ops": self._taken_anew()} if anew else None
@@ -160,6 +167,24 @@ class Session(Workspace):
         """Explain the score of one lead."""
         return explain_lead(self.deployment, lead_id, chosen=ScoringModel(model_path=model))
 
+    def recommend(self, *, as_of: date | None = None) -> CommandResult:
+        """Weigh the elements of outreach as of a day (default: the newest of the data), and propose what to test."""
+        if not isinstance(self.deployment, OutreachDeployment):
+            raise ConfigError(
+                f"{self.deployment.name}: recommendations are made of enrollments and their events; problem lead_ads "
+                f"has none. Use a configuration with problem: outreach."
+            )
+        today = self.now().date()
+        if as_of is not None and not self.deployment.first_day <= as_of <= today:
+            raise ConfigError(
+                f"--as-of {as_of} lies outside the calendar of {self.deployment.name}, which goes from "
+                f"{self.deployment.first_day} to {today}. Give a day within it, or leave --as-of out."
+            )
+        self.refresh_extracts()
+        op = f"{self.deployment.name}__recommendations"
+        config = {"ops": {op: {"config": {"as_of": str(as_of or "")}}}}
+        return self.result(self.run("recommend", run_config=config))
+
     def challenger(self) -> dict[str, Any]:
         """Compare the challenger with the champion on the days that both scored."""
         self.run("challenger")
@@ -259,7 +284,7 @@ class Session(Workspace):
                 f"configuration; docs/OPERATIONS.md shows how."
             )
         self.run("extract", run_config=self.extract_config(since=since, until=until, exactly=since is not None))
-        return dict(self.deployment.lake.read_json("extracts") or {})
+        return dict(self.deployment.shared_lake.read_json("extracts") or {})
 
     def extract_config(
         self,
@@ -281,7 +306,7 @@ class Session(Workspace):
             "days_back": days_back,
             "now": now.isoformat() if now else "",
         }
-        return {"ops": {f"{self.deployment.name}__extracts": {"config": values}}}
+        return extract_config(self.deployment, **values)
 
     def refresh_extracts(self, run_config: Mapping[str, Any] | None = None) -> None:
         """Have something to read where tables come from queries; nothing where they come from files."""
@@ -290,6 +315,11 @@ class Session(Workspace):
 
     def batch_score(self, leads_path: Path, *, model: str = "") -> CommandResult:
         """Score a file of leads from the history in the lake."""
+        if not isinstance(self.deployment, LeadAdsDeployment):
+            raise ConfigError(
+                f"{self.deployment.name}: a file of leads can be scored for problem lead_ads only. Moments of outreach "
+                f"are made of enrollments and their events: add them to the exports and run 'elv score'."
+            )
         if not leads_path.is_file():
             raise ConfigError(f"{leads_path}: no such file of leads. Correct --leads-path.")
         self.require_model(model)
@@ -317,7 +347,7 @@ def opened(config: PipelineConfig, home: Home, *, truth_path: str = "") -> Itera
     with opened_instance(home) as instance:
         registered = home.register(_with_calendar(config, home))
         remove_abandoned_copies(home, registered.name)
-        yield Session(Deployment(registered, home), instance, truth_path=truth_path)
+        yield Session(deployment_of(registered, home), instance, truth_path=truth_path)
 
 
 def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
@@ -328,5 +358,7 @@ def _with_calendar(config: PipelineConfig, home: Home) -> PipelineConfig:
     """
     if home.configuration_file(config.name).is_file() or config.extracts.queries:
         return config
-    first_day = usable_exports(Deployment(config, home)).required().first_day
-    return config if config.start_date is not None else config.model_copy(update={"start_date": first_day})
+    first_day = first_day_of_exports(deployment_of(config, home))
+    if config.start_date is not None or home.relatives(config):  # which share its tables have fixed it
+        return config
+    return config.model_copy(update={"start_date": first_day})

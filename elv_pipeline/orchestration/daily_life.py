@@ -256,6 +256,11 @@ def _extraction(session: Session, request: DailyRequest, *, until: date) -> dict
             "--training-examples-query-file says which leads a training learns from: give --mode train with it. Which "
             "leads are scored is for extracts.leads of the configuration alone."
         )
+    if request.queries and config.problem != "lead_ads":
+        raise ConfigError(
+            f"a query file was given for one run, but {config.name} is of problem {config.problem}, whose targets "
+            f"share their tables. Set extracts in a configuration of another name and home."
+        )
     default = config.extracts.train_days_back if request.mode == "train" else config.extracts.days_back
     return session.extract_config(
         since=request.since,

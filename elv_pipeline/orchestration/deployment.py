@@ -1,59 +1,57 @@
 """One configuration in one home: where its tables are, what its problem is, how far its data reach.
 
-Belongs here: what every asset of a configuration needs to find its inputs. Does not belong here: Dagster types, or
-computation on rows.
+Belongs here: what every asset of a configuration needs to find its inputs, whatever the problem. Does not belong here:
+what a problem's own tables are (``lead_ads_deployment.py``, ``outreach_deployment.py``), Dagster types, or computation
+on rows.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
-from uuid import uuid4
+from typing import Any, ClassVar
 
 import polars as pl
 
-from elv_pipeline.change_log import ChangeLog
-from elv_pipeline.contracts.lead_ads import (
-    ADS,
-    ADS_CHANGES,
-    ADS_GEO,
-    ADS_PLACEMENT,
-    LEADS,
-    OUTCOMES,
-)
+from elv_pipeline.decisions.leaderboards import BOARDS, LeaderboardSpec
 from elv_pipeline.errors import ElvError
 from elv_pipeline.home import Home
-from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.lake import Lake, days_between
-from elv_pipeline.problems.lead_ads import LEAD_ADS, data_at_hand
+from elv_pipeline.orchestration.day_windows import Window
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem
+from elv_pipeline.problems.words import Words, words_of
 from elv_pipeline.settings import PipelineConfig
-from elv_pipeline.tables.features import KEY_COLUMNS, FeatureInputs, feature_table
-from elv_pipeline.tables.joins import CARRIED, ID_COLUMNS
-from elv_pipeline.tables.labels import OUTCOME_SCHEMA, Observation
-from elv_pipeline.tables.outcome_history import OutcomeLog
-from elv_pipeline.tables.version_store import VersionStore
+from elv_pipeline.tables.labels import Observation
 
-PROBLEMS: Mapping[str, ScoringProblem] = {"lead_ads": LEAD_ADS}
 SUMMARY_DAYS = 400
 """Days of leads behind the join and label counts of a report: a year and a month to compare it with."""
-RAW_SCHEMAS = {contract.name: contract.schema for contract in (ADS, LEADS, OUTCOMES, ADS_PLACEMENT, ADS_GEO)}
-
-
-PUBLISHED = ("predictions", "challenger_predictions", "campaign_leaderboard", "adset_leaderboard")
-"""Tables that are not computed anew for days that were published; a newer version may have added columns."""
+SCORED = ("predictions", "challenger_predictions")
+"""Tables that are not computed anew for days that were published, as boards are; a newer version may have added
+columns."""
 
 
 @dataclass(frozen=True)
-class Deployment:
+class Deployment(ABC):
     """A configuration with its home. Cheap to make; reads nothing until asked."""
 
     config: PipelineConfig
     home: Home
+
+    problem: ClassVar[ScoringProblem]
+    """The declaration of what is scored."""
+    rows_table: ClassVar[str]
+    """Daily table with every row that is to be scored."""
+    raw_schemas: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What daily tables look like of which no day is written."""
+    shared_tables: ClassVar[frozenset[str]] = frozenset()
+    """Tables that the targets of one file share; they belong to ``config.shared_name``."""
+    read_first: ClassVar[tuple[str, ...]] = ()
+    """Tables that the profile of the data is made of."""
+    called: ClassVar[Mapping[str, str]] = {}
+    """Tables whose asset has another name than the table of the lake, in the words of the problem."""
 
     @property
     def name(self) -> str:
@@ -66,22 +64,36 @@ class Deployment:
         return Lake(self.home.lake(self.config.name))
 
     @property
-    def ads_store(self) -> VersionStore:
-        """First figures and restatements of the ads export."""
-        log = ChangeLog(self.lake.root / ADS_CHANGES.name, ADS_CHANGES.schema)
-        return VersionStore(lake=self.lake, log=log, contract=ADS, ids=("campaign_id", "adset_id", "ad_id"))
-
-    def breakdown_store(self, table: str) -> VersionStore:
-        """First figures and restatements of a breakdown export."""
-        _, contract = BREAKDOWNS[table]
-        dimension = contract.key[2]
-        log = ChangeLog(self.lake.root / f"{table}_changes", contract.schema)
-        return VersionStore(lake=self.lake, log=log, contract=contract, ids=("ad_id", dimension))
+    def words(self) -> Words:
+        """What the problem and the target call things."""
+        return words_of(self.config.problem, self.config.target)
 
     @property
-    def problem(self) -> ScoringProblem:
-        """The declaration of what is scored."""
-        return PROBLEMS[self.config.problem]
+    def boards(self) -> dict[str, LeaderboardSpec]:
+        """The leaderboards by the names of their tables, the widest level first."""
+        return {f"{spec.level}_leaderboard": spec for spec in BOARDS[self.config.problem]}
+
+    @property
+    def value_segments(self) -> tuple[str, ...]:
+        """Nested segments whose mean values may be learned, the parent first."""
+        first, *others = self.boards.values()
+        nested = [spec.id_columns for spec in others if spec.id_columns[0] == first.segment]
+        return nested[0] if nested else first.id_columns
+
+    @property
+    def shared_lake(self) -> Lake:
+        """The lake of the tables that the targets of one file share."""
+        return Lake(self.home.lake(self.config.shared_name))
+
+    @property
+    def has_outcomes(self) -> bool:
+        """Whether anything tells what became of a row."""
+        return self.config.paths.outcomes_path is not None
+
+    @property
+    def label_reach_days(self) -> int:
+        """Days after a row within which its label is decided: its window, and how late that may begin."""
+        return self.config.label_window_days
 
     @property
     def first_day(self) -> date:
@@ -100,19 +112,6 @@ class Deployment:
         """Start of a local day, in UTC."""
         return datetime.combine(day, time(), tzinfo=self.config.zone).astimezone(UTC)
 
-    def data(self) -> DataAtHand:
-        """Which optional parts exist; needs the leads to have been ingested once.
-
-        Raises:
-            ElvError: no leads yet.
-        """
-        leads = self.source("leads")
-        return data_at_hand(
-            self.config,
-            lead_id_columns=tuple(leads["id_columns"]),
-            lead_attributes=tuple(leads.get("attributes", ())),
-        )
-
     def source(self, table: str) -> dict[str, Any]:
         """What ingestion noted about a source: file, digest, rows, days, newest moment, id columns.
 
@@ -124,17 +123,6 @@ class Deployment:
             raise ElvError(f"{self.name}: {table} has not been ingested yet. Run 'elv build-table' first.")
         return dict(found)
 
-    def observed_until(self) -> datetime:
-        """Moment up to which outcomes are known: configured, or the newest moment in leads and outcomes.
-
-        Of extracted outcomes it is known how far they reach; leads that were read later say nothing about them.
-        """
-        extracted = "outcomes" in self.config.extracts.queries
-        tables = ["outcomes"] if extracted else ["leads", *(["outcomes"] if self.config.paths.outcomes_path else [])]
-        moments = [self.source(table)["newest_moment"] for table in tables]
-        newest = max(datetime.fromisoformat(moment) for moment in moments if moment is not None)
-        return self.config.observed_until_of(newest)
-
     def observation(self, *, origin: datetime | None = None) -> Observation:
         """What could be known of outcomes, now or as of a training origin."""
         start = self.config.observed_from_moment
@@ -143,12 +131,17 @@ class Deployment:
             observed_from=start.astimezone(UTC) if start else None,
             observed_until=self.observed_until(),
             origin=origin,
+            reach_days=self.label_reach_days,
         )
 
     def scan(self, table: str, *, first: date, last: date) -> pl.LazyFrame:
         """Rows of a table for the days that exist between two days."""
         return self.lake.scan_days(
-            table, first=first, last=last, schema=RAW_SCHEMAS.get(table), grown=table in PUBLISHED
+            table,
+            first=first,
+            last=last,
+            schema=dict(self.raw_schemas[table]) if table in self.raw_schemas else None,
+            grown=table in (*SCORED, *self.boards),
         )
 
     def scan_once_a_lead(self, table: str, *, first: date, last: date) -> pl.LazyFrame:
@@ -185,20 +178,6 @@ class Deployment:
         others = set(self.provisional_days([table])) - set(days)
         self.lake.write_json(f"provisional/{table}", sorted(str(day) for day in others | set(provisional)))
 
-    def recipe(self) -> dict[str, Any]:
-        """Everything that decides what a feature means beyond its name."""
-        config = self.config
-        columns = self.problem.feature_columns(self.data(), lag_days=config.feature_lag_days)
-        return {
-            "feature_lag_days": config.feature_lag_days,
-            "label_window_days": config.label_window_days,
-            "observed_from": str(config.observed_from),
-            "hierarchy_lookback_days": self.problem.hierarchy_lookback_days,
-            "contracts": config.contracts.model_dump(mode="json"),
-            "columns": [column.name for column in columns],
-            "complete": True,
-        }
-
     def require_recipe(self, *, rewritten: Sequence[date] = ()) -> None:
         """Fail if features outside the days about to be rewritten follow another recipe, or a rebuild was cut short.
 
@@ -227,153 +206,114 @@ class Deployment:
         if complete or self.lake.read_json("recipes/features") != self.recipe():
             self.lake.write_json("recipes/features", {**self.recipe(), "complete": complete})
 
-    def hierarchy_start(self, day: object) -> date:
-        """First day from which the ads export may place leads in its hierarchy; ``day``: their oldest, None without."""
-        reach = timedelta(days=self.problem.hierarchy_lookback_days + self.config.feature_lag_days)
-        return max(day - reach, self.first_day) if isinstance(day, date) else self.first_day
-
     def summary_start(self, last: date) -> date:
         """First day of the leads that a report up to ``last`` counts; a daily report must not cost the whole past."""
         return max(last - timedelta(days=SUMMARY_DAYS), self.first_day)
 
+    @property
+    @abstractmethod
+    def raw_tables(self) -> list[str]:
+        """Assets before the joined rows, in the order of a run."""
+
+    @property
+    @abstractmethod
+    def counted_tables(self) -> list[str]:
+        """Daily tables whose rows tell whether a day is complete."""
+
+    @property
+    def provisional_tables(self) -> list[str]:
+        """Those of them that end where their export does, so that a day without rows may still get some."""
+        return [table for table in self.counted_tables if table != "outcomes"]
+
+    @property
+    @abstractmethod
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """What was noted of each export that has to be fresh, by table; empty where it was never read."""
+
+    @property
+    @abstractmethod
+    def label_sources(self) -> Mapping[str, Window | None]:
+        """Tables beside the joined rows that labels are made of, and which of their days."""
+
+    @property
+    @abstractmethod
+    def feature_sources(self) -> Mapping[str, Window | None]:
+        """Tables that features are made of, and which of their days."""
+
+    @property
+    @abstractmethod
+    def needed_days(self) -> list[str]:
+        """Those of them of which every day from ``history_start`` on must be there."""
+
+    @abstractmethod
+    def data(self) -> DataAtHand:
+        """Which optional parts exist; needs the exports to have been read once."""
+
+    @abstractmethod
+    def is_ingested(self) -> bool:
+        """Whether the exports have been read once."""
+
+    @abstractmethod
+    def observed_until(self) -> datetime:
+        """Moment up to which outcomes are known."""
+
+    @abstractmethod
+    def label_times(self, rows: pl.LazyFrame, *, first: date, observed_until: datetime) -> pl.LazyFrame:
+        """When the outcome of each row happened and was recorded; see ``tables.labels.label_times``.
+
+        Args:
+            rows: ``lead_id`` (unique), ``created_time``, ``day``.
+            first: no row is of an earlier day.
+            observed_until: how far outcomes are known in the lake.
+        """
+
+    @abstractmethod
+    def labels_horizon(self, first: date) -> datetime:
+        """How far outcomes are known in the lake for rows from ``first`` on."""
+
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """Everything that decides what a feature means beyond its name."""
+
+    @abstractmethod
     def history_start(self, day: date) -> date:
         """First day that features of ``day`` may read."""
-        span = self.problem.history_days(
-            outcome_window_days=self.config.label_window_days, lag_days=self.config.feature_lag_days
-        )
-        return max(day - timedelta(days=span), self.first_day)
 
-    def features(
-        self, leads: pl.LazyFrame, *, first: date, last: date, extra: pl.LazyFrame | None = None
-    ) -> pl.LazyFrame:
-        """The feature plan for leads of the days ``first`` to ``last``.
+    @abstractmethod
+    def computed_features(self, rows: pl.LazyFrame, *, first: date, last: date) -> AbstractContextManager[pl.LazyFrame]:
+        """The features of a run's days; to be read inside the block.
 
         Args:
-            leads: joined leads to compute features for.
-            first: oldest local day among them.
-            last: newest local day among them.
-            extra: further joined leads that count as volume before others but whose outcomes nobody looked for.
-        """
-        return feature_table(self._inputs(leads, first=first, last=last, extra=extra), **self._plan())
-
-    @contextmanager
-    def computed_features(self, leads: pl.LazyFrame, *, first: date, last: date) -> Iterator[pl.LazyFrame]:
-        """The features of a run's days, on the configured engine; to be read inside the block.
-
-        Args:
-            leads: joined leads to compute features for.
+            rows: joined rows to compute features for.
             first: oldest local day among them.
             last: newest local day among them.
         """
-        if self.config.engine == "polars":
-            yield self.features(leads, first=first, last=last)
-            return
-        from elv_pipeline.tables.spark_engine import spark_feature_table
 
-        staging, spark = self.home.root / "spark" / uuid4().hex, self.config.spark
-        try:
-            yield spark_feature_table(
-                self._inputs(leads, first=first, last=last),
-                **self._plan(),
-                master=spark.master,
-                buckets=spark.buckets,
-                staging=staging,
-            )
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    def delivery(self, since: object) -> pl.DataFrame | None:
+        """Rows of what leads cost, with their ids and names, from shortly before a day on; None where nothing tells."""
+        return None
 
-    def _plan(self) -> dict[str, Any]:
-        """The arguments of ``feature_table`` beside its inputs."""
-        return {
-            "problem": self.problem,
-            "data": self.data(),
-            "lag_days": self.config.feature_lag_days,
-            "log": self._outcome_log() if self.config.paths.outcomes_path is not None else None,
-            "timezone": self.config.timezone,
-        }
+    @abstractmethod
+    def segment_names(self, spec: LeaderboardSpec, delivery: pl.DataFrame | None) -> pl.DataFrame | None:
+        """Names of the segments of a board, by their ids; None where they have none.
 
-    def _inputs(
-        self, leads: pl.LazyFrame, *, first: date, last: date, extra: pl.LazyFrame | None = None
-    ) -> FeatureInputs:
-        start = self.history_start(first)
-        history = self._history(start, last, has_outcomes=self.config.paths.outcomes_path is not None)
-        if extra is not None:
-            known = history.select("lead_id")
-            fresh = extra.join(known, on="lead_id", how="anti").select("lead_id", "created_time", *ID_COLUMNS)
-            history = pl.concat([history, fresh.with_columns(_NEVER_LOOKED)], how="diagonal")
-        return FeatureInputs(
-            leads=leads.select(*KEY_COLUMNS, *CARRIED),
-            ads=self.scan("ads", first=start, last=last) if self.config.paths.ads_path else None,
-            history=history,
-            base=self.midnight(start) - timedelta(days=2),
-            changes=self._changes(self.ads_store, first, last) if self.config.paths.ads_path else None,
-            **{
-                f"{name}_changes": self._changes(self.breakdown_store(name), first, last)
-                for name in BREAKDOWNS
-                if name in self.data().enrichments
-            },
-            **self._enrichments(start, last),
-        )
+        Args:
+            spec: the board.
+            delivery: see ``delivery``.
+        """
 
-    def _changes(self, store: VersionStore, first: date, last: date) -> pl.LazyFrame | None:
-        """Restatements of a table that leads of some days may know; None where there are none."""
-        # A change of a day inside some window is recorded after that day, and counts only before the lead.
-        reach = self.problem.longest_window + self.config.feature_lag_days
-        since, until = self.midnight(first - timedelta(days=reach)), self.midnight(last + timedelta(days=1))
-        found = store.log.scan(since=since, before=until)
-        return found if found.select(pl.len()).collect().item() else None
+    @abstractmethod
+    def join_summary(self, joined: pl.DataFrame) -> dict[str, Any]:
+        """How rows were joined, for reports."""
 
-    def _enrichments(self, first: date, last: date) -> dict[str, pl.LazyFrame]:
-        """The optional tables that are configured."""
-        tables = self.data().enrichments
-        daily = {name: self.scan(name, first=first, last=last) for name in BREAKDOWNS if name in tables}
-        static = {name: self._properties(name) for name in ATTRIBUTES if name in tables}
-        return {**daily, **static}
+    @abstractmethod
+    def absences(self) -> list[str]:
+        """What the outputs cannot contain because an export is not configured, in sentences for people."""
 
-    def _properties(self, table: str) -> pl.LazyFrame:
-        found = self.lake.read_frame(table)
-        if found is None:
-            raise ElvError(f"{self.name}: {table} has not been ingested yet. Run 'elv build-table' first.")
-        return found.lazy()
-
-    def _outcome_log(self) -> OutcomeLog:
-        observation = self.observation()
-        return OutcomeLog(
-            window_days=observation.window_days,
-            observed_from=observation.observed_from,
-            # Leads that mature beyond the data are not failures; within the data this never excludes anything.
-            observed_until=observation.observed_until,
-        )
-
-    def _history(self, start: date, last: date, *, has_outcomes: bool) -> pl.LazyFrame:
-        joined = self.scan_once_a_lead("joined_leads", first=start, last=last).select(
-            "lead_id", "created_time", *ID_COLUMNS
-        )
-        if not has_outcomes:
-            return joined.with_columns(_NEVER_LOOKED)
-        outcomes = self.scan_once_a_lead("outcomes", first=start, last=last).select(
-            "lead_id",
-            pl.col("qualified_time").alias("outcome_time"),
-            pl.col("recorded_time").alias("outcome_recorded_time"),
-            pl.col("withdrawn_time").alias("outcome_withdrawn_time"),
-        )
-        return joined.join(outcomes, on="lead_id", how="left", validate="1:1").with_columns(
-            (~pl.col("lead_id").is_in(self.unobserved_leads())).alias("outcome_observed")
-        )
-
-    def unobserved_leads(self) -> list[str]:
-        """Leads whose contradictory outcome was dropped at ingestion."""
-        found = self.lake.read_frame("sources/unobserved_leads")
-        return [] if found is None else found["lead_id"].to_list()
+    @abstractmethod
+    def source_rows(self) -> dict[str, int]:
+        """Rows of each configured export."""
 
 
 def _was(key: str, known: Mapping[str, Any]) -> str:
     return key if isinstance(known.get(key), list | dict) else f"{key} was {known.get(key)}"
-
-
-_NEVER_LOOKED = [
-    pl.lit(None, OUTCOME_SCHEMA["outcome_time"]).alias("outcome_time"),
-    pl.lit(None, OUTCOME_SCHEMA["outcome_recorded_time"]).alias("outcome_recorded_time"),
-    pl.lit(None, OUTCOME_SCHEMA["outcome_withdrawn_time"]).alias("outcome_withdrawn_time"),
-    pl.lit(False).alias("outcome_observed"),
-]

@@ -15,8 +15,8 @@ import dagster as dg
 import polars as pl
 
 from elv_pipeline.contracts.spec import TableContract
+from elv_pipeline.orchestration.asset_parts import asset_key
 from elv_pipeline.orchestration.deployment import Deployment
-from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.lineage import Sources, column_lineage
 from elv_pipeline.publishing.pages.stills import still_picture
 
@@ -43,9 +43,9 @@ def schema_of_frame(frame: pl.DataFrame, *, definitions: Mapping[str, str] | Non
 
 def lineage(sources: Mapping[str, Sources], *, deployment: Deployment) -> dg.TableColumnLineage:
     """Column lineage over the tables that this configuration has."""
-    missing = {table for table in RAW_TABLES if getattr(deployment.config.paths, f"{table}_path") is None}
     named = {table for made_of in sources.values() for table, _ in made_of}
-    return column_lineage(sources, prefix=deployment.name, tables=named - missing)
+    missing = {table for table in named if getattr(deployment.config.paths, f"{table}_path", "") is None}
+    return column_lineage(sources, key=lambda table: asset_key(deployment, table), tables=named - missing)
 
 
 def preview(frame: pl.DataFrame, *, rows: int = _PREVIEW_ROWS) -> dg.MetadataValue[Any]:

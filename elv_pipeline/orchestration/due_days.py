@@ -27,13 +27,6 @@ UNPUBLISHED = "unpublished/days"
 """Document of the lake: days whose scores still have to go to the database."""
 
 
-_ASKED = (
-    *("day_completeness", "predictions", "campaign_leaderboard", "adset_leaderboard", "drift"),
-    *("run_report", "lead_scores"),
-)
-"""Assets of a ranged run that treat the days that are owed otherwise than those beside them."""
-
-
 def due_days(deployment: Deployment, yesterday: date) -> DayRange:
     """The days from the oldest that is owed to yesterday."""
     return DayRange(owed_days(deployment, yesterday)[0], yesterday)
@@ -57,7 +50,8 @@ def owed_config(deployment: Deployment, yesterday: date) -> dict[str, Any]:
     leads that were never told anything are scored.
     """
     only = {"config": {"only": [str(day) for day in owed_days(deployment, yesterday)]}}
-    return {"ops": {f"{deployment.name}__{asset}": only for asset in _ASKED}}
+    asked = ("day_completeness", "predictions", *deployment.boards, "drift", "run_report", "lead_scores")
+    return {"ops": {f"{deployment.name}__{asset}": only for asset in asked}}
 
 
 def left_alone(deployment: Deployment, days: Collection[date], *, only: Collection[str]) -> list[date]:
@@ -89,7 +83,7 @@ def owed_days(deployment: Deployment, yesterday: date) -> list[date]:
     where it was missed: not scored, but later than the first day that ever was.
     """
     owed = {
-        *_since(deployment.provisional_days(["leads", "ads"]), yesterday - timedelta(days=CATCH_UP_DAYS)),
+        *_since(deployment.provisional_days(deployment.provisional_tables), yesterday - timedelta(days=CATCH_UP_DAYS)),
         # As far back as missed days: after an outage a held day would else be open for ever.
         *_since(days_to_score(held_record(deployment)), yesterday - timedelta(days=MISSED_DAYS)),
         *_since(unpublished_days(deployment), yesterday - timedelta(days=MISSED_DAYS)),

@@ -1,6 +1,6 @@
-"""The explanation of one lead's score, on demand.
+"""The explanation of one score, on demand.
 
-Belongs here: reading the lead from the lake and explaining it with a model. Does not belong here: contributions and
+Belongs here: reading the row from the lake and explaining it with a model. Does not belong here: contributions and
 their words (``decisions/reasons.py``).
 """
 
@@ -39,21 +39,23 @@ class LeadExplanation:
 
 
 def explain_lead(deployment: Deployment, lead_id: str, *, chosen: ScoringModel) -> LeadExplanation:
-    """Explain the score of one lead of the lake with the champion, or the chosen model.
+    """Explain the score of one row of the lake with the champion, or the chosen model.
+
+    Args:
+        deployment: the configuration.
+        lead_id: id of a row; where several rows are of one entity, such as moments of an enrollment, the entity's id
+            stands for its newest row, whose score is the one that counts.
+        chosen: the model that explains.
 
     Raises:
-        ScoringRefusedError: the lead is not in the feature table, or the model cannot explain.
+        ScoringRefusedError: the row is not in the feature table, or the model cannot explain.
     """
     handle, model = compatible_model(deployment, chosen)
     days = deployment.lake.days("features")
     rows = deployment.scan("features", first=days[0], last=days[-1]) if days else pl.LazyFrame({"lead_id": []})
-    lead_id = _stored(deployment, lead_id)
-    lead = rows.filter(pl.col("lead_id") == lead_id).collect()
+    lead = _found(deployment, rows, _stored(deployment, lead_id))
     if lead.height != 1:
-        raise ScoringRefusedError(
-            f"{deployment.name}: lead {lead_id!r} is not in the feature table ({len(days)} days are computed). Check "
-            f"the id, or run 'elv build-table' with an export that holds it; 'elv batch-score' explains a file's leads."
-        )
+        raise ScoringRefusedError(_not_there(deployment, lead_id, days=len(days)))
     document = model.metadata.get("explanation")
     if document is None:
         raise ScoringRefusedError(
@@ -69,9 +71,38 @@ def explain_lead(deployment: Deployment, lead_id: str, *, chosen: ScoringModel) 
     )
 
 
+def _found(deployment: Deployment, rows: pl.LazyFrame, known_as: str) -> pl.DataFrame:
+    """The row of an id, else the newest row of the entity of that id."""
+    entity = deployment.words.entity_id
+    found = rows.filter(pl.col("lead_id") == known_as).collect()
+    if found.height or entity is None or entity not in rows.collect_schema().names():
+        return found
+    return rows.filter(pl.col(entity) == known_as).collect().sort("created_time", "lead_id").tail(1)
+
+
+def _not_there(deployment: Deployment, lead_id: str, *, days: int) -> str:
+    words = deployment.words
+    if words.entity_id is None:
+        wanted = words.row
+        way_out = "or run 'elv build-table' with an export that holds it; 'elv batch-score' explains a file's leads."
+    else:
+        wanted = f"{words.entity} or {words.row}"
+        way_out = (
+            f"which is that of the exports, or of one of its {words.rows}, such as <id>@0; or run 'elv build-table' "
+            f"with exports that hold it. Moments at which the target was reached already are not scored."
+        )
+    return (
+        f"{deployment.name}: {wanted} {lead_id!r} is not in the feature table ({days} days are computed). Check the "
+        f"id, {way_out}"
+    )
+
+
 def _stored(deployment: Deployment, lead_id: str) -> str:
     """The id as it is stored: hashed where the configuration says so, unless it is a stored one already."""
-    hasher = hasher_of(deployment.config)
-    if hasher is None or "lead_id" not in hasher.columns or re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS}}}", lead_id):
+    hasher, entity = hasher_of(deployment.config), deployment.words.entity_id
+    if hasher is None or (entity or "lead_id") not in hasher.columns:
         return lead_id
-    return hasher.text(lead_id)
+    whole, mark, moment = lead_id.rpartition("@") if entity is not None and "@" in lead_id else (lead_id, "", "")
+    if re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS}}}", whole):
+        return lead_id
+    return f"{hasher.text(whole)}{mark}{moment}"

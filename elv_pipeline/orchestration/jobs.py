@@ -13,10 +13,9 @@ from typing import Any
 
 import dagster as dg
 
-from elv_pipeline.orchestration.asset_parts import AssetParts
+from elv_pipeline.orchestration.asset_parts import AssetParts, asset_key
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import owed_config, run_days
-from elv_pipeline.orchestration.exports_at_hand import RAW_TABLES
 from elv_pipeline.orchestration.partitions import DayRange, first_origin
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 
@@ -57,28 +56,30 @@ def jobs(deployment: Deployment, parts: AssetParts) -> list[Any]:
 
 def _selections(deployment: Deployment) -> dict[str, tuple[Sequence[str], str]]:
     """Assets and meaning of each job."""
-    raw = _raw(deployment)
+    raw = deployment.raw_tables
     tables = ["joined_leads", "matured_labels", "features"]
     challenger = ["challenger_predictions", "challenger_report"]
     scoring = [
         "day_completeness",
         "predictions",
-        "campaign_leaderboard",
-        "adset_leaderboard",
+        *deployment.boards,
         "drift",
         "lead_scores",
         "run_report",
     ]
     extracts = ["extracts"] if deployment.config.extracts.queries else []
-    labels = ["outcomes"] if deployment.config.paths.outcomes_path else []
+    labels = [table for table in deployment.label_sources if table in raw]
     selections: dict[str, tuple[Sequence[str], str]] = {
-        "validate": (["data_profile"], "Read and check every export; write no table."),
+        "validate": ([*deployment.read_first, "data_profile"], "Read and check every export."),
         "history": ([*extracts, *raw, *tables], "Everything up to features, for a range of days in one run."),
         "build_table": ([*extracts, *raw, *tables, "modelling_table"], "The history, and the table a person can open."),
         "labels": ([*labels, "matured_labels"], "Refresh the labels of the days whose outcome windows are closing."),
         # The profile looks at all data, so it is renewed weekly: the daily job costs what is new.
         "training": (
-            ["data_profile", "training_table", "candidate_model", "model_validation", "champion", "run_report"],
+            [
+                *(*deployment.read_first, "data_profile", "training_table", "candidate_model"),
+                *("model_validation", "champion", "run_report"),
+            ],
             "Profile the exports, train, prove, judge the gates and promote.",
         ),
         "origin": (["training_table", "candidate_model"], "Train and prove as of one week, without promotion."),
@@ -90,17 +91,19 @@ def _selections(deployment: Deployment) -> dict[str, tuple[Sequence[str], str]]:
             "A day or a range of days, from exports to the table of scores.",
         ),
         "challenger": (["challenger_report"], "Compare challenger and champion on the days that both scored."),
-        "batch": (["batch_predictions"], "Score leads given as a file."),
         "housekeeping": (["housekeeping"], "Remove what is older than the retention and needed by nothing."),
         "watch": (["monitoring", "alerts"], "Compare what was promised with what came true, and tell what is wrong."),
     }
+    if deployment.config.problem == "lead_ads":
+        selections["batch"] = (["batch_predictions"], "Score leads given as a file.")
+    else:
+        selections["recommend"] = (
+            [*deployment.read_first, "recommendations"],
+            "Say which elements seem weak, and propose what to test.",
+        )
     if extracts:
         selections["extract"] = (extracts, "Read what the queries deliver into new snapshots.")
     return selections
-
-
-def _raw(deployment: Deployment) -> list[str]:
-    return [table for table in RAW_TABLES if getattr(deployment.config.paths, f"{table}_path")]
 
 
 def training_config(name: str) -> dict[str, Any]:
@@ -113,9 +116,9 @@ def report_op(name: str) -> str:
     return f"{name}__run_report"
 
 
-def extract_config(name: str, **values: Any) -> dict[str, Any]:
+def extract_config(deployment: Deployment, **values: Any) -> dict[str, Any]:
     """Run configuration of the extracts."""
-    return {"ops": {f"{name}__extracts": {"config": values}}}
+    return {"ops": {"__".join(asset_key(deployment, "extracts").path): {"config": values}}}
 
 
 def schedules(deployment: Deployment, parts: AssetParts) -> list[dg.ScheduleDefinition]:
@@ -127,6 +130,7 @@ def schedules(deployment: Deployment, parts: AssetParts) -> list[dg.ScheduleDefi
         _refresh_schedule(deployment, parts),
         _weekly_schedule(deployment, parts),
         _housekeeping_schedule(deployment, parts),
+        *([] if deployment.config.problem == "lead_ads" else [_recommend_schedule(deployment, parts)]),
     ]
 
 
@@ -180,7 +184,7 @@ def _labels_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
 
 def closing_days(deployment: Deployment, yesterday: date) -> DayRange:
     """The days whose outcome windows are closing or have just closed; yesterday's labels come with its daily run."""
-    reach = timedelta(days=deployment.config.label_window_days + LATE_OUTCOME_DAYS)
+    reach = timedelta(days=deployment.label_reach_days + LATE_OUTCOME_DAYS)
     last = yesterday - timedelta(days=1)
     return DayRange(min(max(yesterday - reach, deployment.first_day), last), last)
 
@@ -224,7 +228,7 @@ def _refresh_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleD
         back = timedelta(days=config.extracts.train_days_back - 1)
         days = DayRange(max(yesterday - back, deployment.first_day), yesterday)
         values = {"days_back": config.extracts.train_days_back}
-        run_config = extract_config(parts.name, **values) if config.extracts.queries else {}
+        run_config = extract_config(deployment, **values) if config.extracts.queries else {}
         return dg.RunRequest(run_key=f"{parts.name}-refresh-{yesterday}", tags=days.tags, run_config=run_config)
 
     return refresh
@@ -249,6 +253,22 @@ def _weekly_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
         return dg.RunRequest(run_key=f"{parts.name}-{origin}", partition_key=origin.isoformat())
 
     return weekly
+
+
+def _recommend_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    name = JobNames(parts.name)
+
+    @dg.schedule(
+        name=name.job("recommend_schedule"),
+        job_name=name.job("recommend"),
+        cron_schedule=deployment.config.schedules.recommend_cron.format(weekday=deployment.config.origin_day_offset),
+        execution_timezone=deployment.config.timezone,
+        description="Weighs the elements of outreach after the weekly training, and renews the drafts of proposals.",
+    )
+    def recommend(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=f"{parts.name}-recommend-{_local_day(context, deployment)}")
+
+    return recommend
 
 
 def _housekeeping_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:

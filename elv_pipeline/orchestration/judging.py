@@ -13,7 +13,7 @@ from elv_pipeline.decisions.gates import Gate, evaluate_gates
 from elv_pipeline.decisions.readiness import ready_gate, verdict_of
 from elv_pipeline.decisions.verdict import PlainVerdict
 from elv_pipeline.errors import ScoringRefusedError, TrainingRefusedError
-from elv_pipeline.learning.metrics import day_clusters
+from elv_pipeline.learning.metrics import row_clusters
 from elv_pipeline.learning.splits import SplitPlan
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model
@@ -24,9 +24,9 @@ def judged(
 ) -> tuple[list[Gate], PlainVerdict]:
     """Every gate that is on, and the verdict that the report of the training will give."""
     settings, metrics = deployment.config.promotion, candidate.evidence().metrics
-    gates = evaluate_gates(metrics, settings, against_champion=compared)
+    gates = evaluate_gates(metrics, settings, against_champion=compared, words=deployment.words)
     profile = deployment.lake.read_json("data_profile") or {}
-    verdict = verdict_of(gates, metrics, findings=profile.get("findings", ()))
+    verdict = verdict_of(gates, metrics, findings=profile.get("findings", ()), words=deployment.words)
     return [*gates, *([ready_gate(verdict)] if settings.require_ready else [])], verdict
 
 
@@ -64,7 +64,7 @@ def _against_champion(
     try:
         model = load_model(current)
         model.require_compatible(
-            outcome_window_days=deployment.config.label_window_days,
+            outcome_window_days=deployment.label_reach_days,
             feature_lag_days=deployment.config.feature_lag_days,
             target=deployment.config.label_column,
             timezone=deployment.config.timezone,
@@ -80,6 +80,6 @@ def _against_champion(
         rows["y"].cast(pl.Int8).to_numpy(),
         candidate=rows["p"].to_numpy(),
         champion=model.predict(rows),
-        clusters=day_clusters(rows["created_time"], timezone=deployment.config.timezone),
+        clusters=row_clusters(rows, timezone=deployment.config.timezone, column=deployment.words.entity_id),
         seed=deployment.config.model.seed,
     )

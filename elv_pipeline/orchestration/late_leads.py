@@ -34,12 +34,12 @@ def days_looked_at_again(deployment: Deployment, *, oldest_owed: date) -> list[d
 def days_with_late_leads(deployment: Deployment, *, first: date, before: date) -> list[date]:
     """Scored days of which the lake knows leads without a prediction, or late ones whose scores were not written."""
     scored = [day for day in deployment.lake.days("predictions") if first <= day < before]
-    known = deployment.lake.row_counts("leads", scored)
+    known = deployment.lake.row_counts(deployment.rows_table, scored)
     told = deployment.lake.row_counts("predictions", known)
     more = [day for day, rows in known.items() if rows > told[day]]  # only these are opened: two footers a day
     found = {day for day in _unpublished(deployment) if first <= day < before}
     if more:
-        leads = deployment.scan("leads", first=more[0], last=more[-1]).filter(pl.col("day").is_in(more))
+        leads = deployment.scan(deployment.rows_table, first=more[0], last=more[-1]).filter(pl.col("day").is_in(more))
         found |= set(unscored(deployment, leads.select("lead_id", "day").collect())["day"])
     return sorted(found)
 

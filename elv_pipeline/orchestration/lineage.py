@@ -5,25 +5,27 @@ Belongs here: the declarations. Does not belong here: lineage of features (their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, DRIFT
+from elv_pipeline.contracts.outputs import DRIFT
 from elv_pipeline.publishing.scores.writing import LEAD_SCORES
 
 Sources = Sequence[tuple[str, str]]
 
 
-def column_lineage(sources: Mapping[str, Sources], *, prefix: str, tables: Iterable[str]) -> dg.TableColumnLineage:
+def column_lineage(
+    sources: Mapping[str, Sources], *, key: Callable[[str], dg.AssetKey], tables: Iterable[str]
+) -> dg.TableColumnLineage:
     """Lineage as Dagster shows it; tables that this configuration does not have are left out."""
     present = set(tables)
     return dg.TableColumnLineage(
         deps_by_column={
+            # Several tables may be one asset.
             column: [
-                dg.TableColumnDep(asset_key=dg.AssetKey([prefix, table]), column_name=name)
-                for table, name in dict.fromkeys(made_of)
-                if table in present
+                dg.TableColumnDep(asset_key=place, column_name=name)
+                for place, name in dict.fromkeys((key(table), name) for table, name in made_of if table in present)
             ]
             for column, made_of in sources.items()
         }
@@ -60,20 +62,22 @@ _FROM_FEATURES = (
 )
 
 
-def predictions_lineage(probability_column: str, *, features: Iterable[str], table: str) -> dict[str, Sources]:
-    """Predictions carry the lead's keys; the probability and what follows from it are made of every feature."""
+def predictions_lineage(
+    probability_column: str, *, features: Iterable[str], table: str, id_columns: Iterable[str]
+) -> dict[str, Sources]:
+    """Predictions carry a row's keys; the probability and what follows from it are made of every feature."""
     made_of = tuple((table, name) for name in features)
-    keys = carried(table, ("lead_id", "created_time", "campaign_id", "adset_id", "ad_id"))
+    keys = carried(table, ("lead_id", "created_time", *id_columns))
     return {**keys, **dict.fromkeys((probability_column, *_FROM_FEATURES), made_of)}
 
 
-def board_lineage(probability_column: str, *, columns: Iterable[str] = ADSET_LEADERBOARD.names) -> dict[str, Sources]:
+def board_lineage(probability_column: str, *, columns: Iterable[str]) -> dict[str, Sources]:
     """Leaderboards sum predictions and spend by segment."""
     value = (("predictions", probability_column), ("predictions", "elv"))
     spend = (("ads", "spend_micros"),)
     outcomes = (("outcomes", "qualified_time"),)
     known: dict[str, Sources] = {
-        **carried("predictions", ("campaign_id", "adset_id")),
+        **carried("predictions", ("campaign_id", "adset_id", "template_id", "step_id")),
         **carried("ads", ("campaign_name", "adset_name")),
         **dict.fromkeys(("lead_count", "low_volume"), (("predictions", "lead_id"),)),
         **dict.fromkeys(("own_rows", "own_positives", "evidence"), outcomes),

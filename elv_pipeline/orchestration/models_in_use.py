@@ -172,7 +172,7 @@ def _unknown(deployment: Deployment, rows: pl.DataFrame, known: Sequence[ModelHa
 def _compatible(deployment: Deployment, handle: ModelHandle) -> ModelBundle:
     model = load_model(handle)
     model.require_compatible(
-        outcome_window_days=deployment.config.label_window_days,
+        outcome_window_days=deployment.label_reach_days,
         feature_lag_days=deployment.config.feature_lag_days,
         target=deployment.config.label_column,
         timezone=deployment.config.timezone,
@@ -187,7 +187,7 @@ def _require_sources(deployment: Deployment, model: ModelBundle) -> None:
     Raises:
         ScoringRefusedError: naming each export and its columns.
     """
-    if deployment.lake.read_json("sources/leads") is None:
+    if not deployment.is_ingested():
         return  # what leads carry is not known before they are read; the scoring asset asks again
     columns = deployment.problem.feature_columns(deployment.data(), lag_days=deployment.config.feature_lag_days)
     absent = sorted(set(model.schema.names) - {column.name for column in columns})

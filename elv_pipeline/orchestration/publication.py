@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine
 
-from elv_pipeline.config_file import load_config
+from elv_pipeline.config_file import load_targets
 from elv_pipeline.databases.audit import Access, AccessLog
 from elv_pipeline.databases.connections import Connection, describe, open_engine
 from elv_pipeline.databases.retries import with_retries
@@ -28,6 +28,7 @@ from elv_pipeline.decisions.rollout import in_rollout
 from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.models_in_use import models_behind, placed_by_bundle
 from elv_pipeline.publishing.registry.model_approvals import ModelApproval, approve_model, is_approved
 from elv_pipeline.publishing.registry.model_handle import model_from_file
@@ -172,7 +173,7 @@ def write_bundle(
     dry_run: bool,
     who: str,
 ) -> UpsertCounts:
-    """Write the scores of a run bundle, as its run would have.
+    """Write the scores of a run bundle, as its run would have; a newer score of the same enrollment stays.
 
     Raises:
         ConfigError: the configuration that the bundle names is not known to this home.
@@ -180,7 +181,7 @@ def write_bundle(
             of a row.
     """
     found = rows_from_bundle(predictions_csv, metrics_json, split)
-    config = home.placed(load_config(config_path)) if config_path else _configuration(home, found.name)
+    config = home.placed(_of_run(config_path, found.name)) if config_path else _configuration(home, found.name)
     if (config.name, config.org_id) != (found.name, found.org_id):
         raise ConfigError(
             f"the bundle is of {found.name} and organisation {found.org_id}, the configuration of {config.name} and "
@@ -188,7 +189,8 @@ def write_bundle(
         )
     if not dry_run:
         _refuse_withheld(config, predictions_csv.parent / "metadata.json")
-    rows, models = placed_by_bundle(home, predictions_csv.parent, found.rows)
+    placed, models = placed_by_bundle(home, predictions_csv.parent, found.rows)
+    rows = _not_outdated(deployment_of(config, home), placed)
     return write(config, home, rows, now=datetime.now(UTC), dry_run=dry_run, who=who, models=models)
 
 
@@ -263,6 +265,28 @@ def _refuse_withheld(config: PipelineConfig, manifest: Path) -> None:
             f"{config.org_id} is not yet inside the {config.rollout.share:.0%} of the organisations whose scores are "
             f"written (rollout.share). Nothing was written; raise the share, or look with --dry-run."
         )
+
+
+def _not_outdated(deployment: Deployment, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of which the lake has no newer score of the same entity; all of them where each row is an entity."""
+    entity = deployment.words.entity_id
+    days = deployment.lake.days("predictions")
+    if entity is None or not days:
+        return rows
+    told = deployment.scan("predictions", first=days[0], last=days[-1]).select(
+        pl.col(entity).str.strip_chars_end().alias("enrollment_id"),
+        pl.col("created_time").dt.convert_time_zone("UTC").dt.replace_time_zone(None).alias("newest"),
+    )
+    newest = told.group_by("enrollment_id").agg(pl.col("newest").max()).collect()
+    known = rows.join(newest, on="enrollment_id", how="left", validate="1:1", maintain_order="left")
+    outdated = (pl.col("prediction_time") < pl.col("newest")).fill_null(False)
+    return known.filter(~outdated).drop("newest")
+
+
+def _of_run(file: Path, name: str) -> PipelineConfig:
+    """The target of a configuration file whose run a bundle is of; where none is, the first, which is refused."""
+    targets = load_targets(file)
+    return next((config for config in targets if config.name == name), targets[0])
 
 
 def _configuration(home: Home, name: str) -> PipelineConfig:

@@ -23,13 +23,23 @@ from elv_pipeline.ingest.extracts.snapshots import Snapshot, snapshots_in
 from elv_pipeline.ingest.extracts.standing import joined
 from elv_pipeline.ingest.intake import Arrival
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.outreach_deployment import CLEAN
+from elv_pipeline.settings_base import EXPORTS
 
 COVERED = "extracted_days"
 """Document of the lake: for each table the query, and the spans of local days that were read whole by it."""
+ROWS_OF_QUERY = "rows_of_query"
+"""Document of the lake of a target of outreach: for each table the query that its rows were made by."""
 RECIPE = "recipes/features"
 """Document of the lake: what the features were computed with (``Deployment.recipe``)."""
-_ONE_ROW_A_LEAD = frozenset({"leads", "outcomes"})
+_AS_ONE = {"lead_ads": frozenset({"leads", "outcomes"}), "outreach": frozenset(EXPORTS["outreach"])}
 """Tables of which an edited query must not write some days only; delivery is kept in versions."""
+
+
+def extracts_folder(deployment: Deployment) -> Path:
+    """Folder of the snapshots of all tables, as the paths of the placed configuration name it."""
+    placed = deployment.home.placed(deployment.config)
+    return Path(placed.paths.of(next(iter(placed.extracts.queries)))).parent
 
 
 def covered_until(deployment: Deployment) -> date:
@@ -38,7 +48,7 @@ def covered_until(deployment: Deployment) -> date:
     Coverage counts from the calendar's start without a gap: a first extract of a late window says nothing of the past.
     What another query read does not count, so that an edited one is read from the start.
     """
-    known = deployment.lake.read_json(COVERED) or {}
+    known = deployment.shared_lake.read_json(COVERED) or {}
     spans = (
         _spans(known.get(table), query=_digest(path)) for table, path in deployment.config.extracts.queries.items()
     )
@@ -47,23 +57,22 @@ def covered_until(deployment: Deployment) -> date:
 
 def note_covered(deployment: Deployment, found: Mapping[str, Snapshot]) -> None:
     """Remember which days were read; their snapshots may be purged."""
-    known = dict(deployment.lake.read_json(COVERED) or {})
+    known = dict(deployment.shared_lake.read_json(COVERED) or {})
     for table, snapshot in found.items():
         query = snapshot.manifest.query_sha256
-        snapshots = snapshots_in(deployment.home.extracts(deployment.name) / table)
+        snapshots = snapshots_in(extracts_folder(deployment) / table)
         own = _newest_of(query, snapshots)
         spans = [span for one in own if (span := one.manifest.covered_days(deployment.config.zone))]
         days = joined([*_spans(known.get(table), query=query), *spans])
         known[table] = {"query": query, "days": [[str(first), str(last)] for first, last in days]}
-    deployment.lake.write_json(COVERED, known)
+    deployment.shared_lake.write_json(COVERED, known)
 
 
 def edited_queries(deployment: Deployment) -> list[str]:
     """Tables whose days in the lake were written by another query than the configured one."""
     queries = deployment.config.extracts.queries
-    found = {
-        table: (_written_by(deployment, table), _digest(queries[table])) for table in _ONE_ROW_A_LEAD & queries.keys()
-    }
+    as_one = _AS_ONE[deployment.config.problem] & queries.keys()
+    found = {table: (_written_by(deployment, table), _digest(queries[table])) for table in as_one}
     return sorted(table for table, (written, present) in found.items() if written and present and written != present)
 
 
@@ -92,6 +101,27 @@ def require_all_days(deployment: Deployment, table: str, arrivals: Sequence[Arri
     )
 
 
+def require_rows_of_one_query(deployment: Deployment, *, days: Iterable[date]) -> None:
+    """Refuse to write some days of a target's rows by an edited query while others keep what the earlier one gave.
+
+    Raises:
+        ConfigError: with the command that writes all of them.
+    """
+    edited, left = edited_queries(deployment), set(deployment.lake.days(deployment.rows_table)) - set(days)
+    if edited and left:
+        raise ConfigError(
+            f"{deployment.name}: the query of {edited[0]} was edited since {len(left)} other days were written, the "
+            f"first {min(left)}. Days of two queries do not go together. Run 'elv build-table' once; it writes every "
+            f"day anew. Nothing was written."
+        )
+
+
+def note_rows_of_query(deployment: Deployment) -> None:
+    """Remember by which queries the rows of a target were made; those that it shares may be read by another since."""
+    tables = (deployment.shared_lake.read_json(CLEAN) or {}).get("tables", {})
+    deployment.lake.write_json(ROWS_OF_QUERY, {name: noted.get("query") for name, noted in tables.items()})
+
+
 def distrust_features(deployment: Deployment) -> None:
     """Note that no day of features may be added before all are computed anew; a run may be cut short before it does."""
     if deployment.lake.read_json(RECIPE) is not None:
@@ -104,8 +134,10 @@ def _newest_of(query: str, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
 
 
 def _written_by(deployment: Deployment, table: str) -> str | None:
-    note = deployment.lake.read_json(f"sources/{table}") or {}
-    query = note.get("query")
+    if deployment.config.problem == "outreach":
+        query = (deployment.lake.read_json(ROWS_OF_QUERY) or {}).get(table)
+    else:
+        query = (deployment.lake.read_json(f"sources/{table}") or {}).get("query")
     return str(query) if query else None
 
 

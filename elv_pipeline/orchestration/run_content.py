@@ -13,15 +13,13 @@ from typing import Any
 
 import polars as pl
 
-from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD
 from elv_pipeline.decisions.verdict import plain_verdict
-from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.monitoring.alert import Alert
 from elv_pipeline.monitoring.alert_rules_inputs import held_alerts
 from elv_pipeline.monitoring.alerts import alerts
 from elv_pipeline.orchestration.assets.boards import BoardRows
-from elv_pipeline.orchestration.assets.tables import join_summary, label_summary
+from elv_pipeline.orchestration.assets.tables import label_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record, incomplete_days
 from elv_pipeline.orchestration.models_in_use import ModelRows
@@ -79,7 +77,9 @@ def bundle_inputs(deployment: Deployment, run: ScoredRun, *, truth_path: str) ->
     labels = label_summary(deployment)
     truth = _truth(deployment, run.predictions, truth_path)
     content = _content(deployment, run, evidence=evidence, profile=profile, labels=labels, truth=truth)
-    verdict = plain_verdict(evidence.metrics, validation=content.validation, alerts=content.warnings())
+    verdict = plain_verdict(
+        evidence.metrics, validation=content.validation, alerts=content.warnings(), words=deployment.words
+    )
     return BundleInputs(
         content=replace(content, manifest={**content.manifest, "verdict": verdict.as_dict()}),
         config=deployment.config,
@@ -100,8 +100,9 @@ def _content(
     truth: dict[str, Any] | None,
 ) -> ReportContent:
     """What the report shows; its manifest has no verdict yet, which judges the warnings of this content."""
-    joins = join_summary(deployment, _joined(deployment, run))
-    campaigns, adsets = _boards(deployment, run)
+    joins = deployment.join_summary(_joined(deployment, run))
+    boards = _boards(deployment, run)
+    missing = [level for level, board in boards.items() if board is None]
     raised = [
         *run.notes,
         *alerts(
@@ -110,6 +111,7 @@ def _content(
             predictions=run.predictions,
             further=_about_inputs(deployment, run),
             currency=deployment.config.currency,
+            words=deployment.words,
         ),
     ]
     document = _manifest(deployment, run, metrics=evidence.metrics, joins=joins, labels=labels, raised=raised)
@@ -119,9 +121,10 @@ def _content(
         metrics=evidence.metrics,
         calibration_bins=evidence.calibration_bins,
         gains=evidence.gains,
-        campaign_leaderboard=campaigns,
-        adset_leaderboard=adsets,
-        absent=absences(deployment, kind=run.kind, has_adsets=adsets is not None, has_profile=bool(profile)),
+        campaign_leaderboard=boards.pop("campaign", None),
+        adset_leaderboard=boards.pop("adset", None),
+        further_leaderboards=boards,
+        absent=absences(deployment, kind=run.kind, boards=missing, has_profile=bool(profile)),
         findings=tuple(profile.get("findings", ())),
         alerts=tuple(raised),
         label_counts_by_week=labels[1] if labels else None,
@@ -150,8 +153,8 @@ def _about_inputs(deployment: Deployment, run: ScoredRun) -> list[Alert]:
     return held_alerts(held_record(deployment), scored_incomplete=sorted(days & set(incomplete_days(deployment))))
 
 
-def _boards(deployment: Deployment, run: ScoredRun) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
-    """The boards of campaigns and of ad sets."""
+def _boards(deployment: Deployment, run: ScoredRun) -> dict[str, pl.DataFrame | None]:
+    """The boards by level."""
     days = list(run.board_days) or sorted(run.board_rows["day"].unique().to_list())
     rows = BoardRows.read(
         deployment,
@@ -160,10 +163,7 @@ def _boards(deployment: Deployment, run: ScoredRun) -> tuple[pl.DataFrame | None
         with_spend=run.kind != "batch",
         judged=run.predictions if run.kind == "train" else None,
     )
-    campaigns, adsets = (
-        rows.board(deployment, days, spec=spec, model=run.model) for spec in (CAMPAIGN_BOARD, ADSET_BOARD)
-    )
-    return campaigns, adsets
+    return {spec.level: rows.board(deployment, days, spec=spec, model=run.model) for spec in deployment.boards.values()}
 
 
 def _manifest(
@@ -219,21 +219,12 @@ def _joined(deployment: Deployment, run: ScoredRun) -> pl.DataFrame:
     return deployment.scan("joined_leads", first=deployment.summary_start(run.as_of), last=date.max).collect()
 
 
-def absences(deployment: Deployment, *, kind: str, has_adsets: bool, has_profile: bool) -> tuple[str, ...]:
-    """What the outputs do not contain and why, in sentences for people."""
-    paths, found = deployment.config.paths, []
-    if not paths.ads_path:
-        found.append(
-            "No ads export is configured (paths.ads_path): spend, ELV per spend, names of campaigns and ad sets, and "
-            "all features of impressions, clicks and spend are absent."
-        )
-    if not paths.outcomes_path:
-        found.append("No outcomes export is configured (paths.outcomes_path): no lead is labelled.")
-    missing = [table for table in (*BREAKDOWNS, *ATTRIBUTES) if not getattr(paths, f"{table}_path")]
-    if missing:
-        found.append(f"Optional exports that are not configured: {', '.join(missing)}; their features are absent.")
-    if not has_adsets:
-        found.append("No scored lead carries an ad set id: there is no ad-set leaderboard.")
+def absences(deployment: Deployment, *, kind: str, boards: Sequence[str], has_profile: bool) -> tuple[str, ...]:
+    """What the outputs do not contain and why, in sentences for people; ``boards`` are the levels that have none."""
+    words, found = deployment.words, deployment.absences()
+    for level in boards:
+        noun = words.level_named(level).singular
+        found.append(f"No scored {words.row} carries an {noun} id: there is no {noun.replace(' ', '-')} leaderboard.")
     if kind == "batch":
         found.append("A batch holds only a part of its days' leads: spend and value per spend are left out.")
     if not has_profile:
@@ -242,9 +233,7 @@ def absences(deployment: Deployment, *, kind: str, has_adsets: bool, has_profile
 
 
 def _row_counts(deployment: Deployment) -> dict[str, int]:
-    days = ("leads", "ads", "outcomes", *BREAKDOWNS)
-    tables = [table for table in days if getattr(deployment.config.paths, f"{table}_path")]
-    return {table: int(deployment.source(table)["rows"]) for table in tables}
+    return deployment.source_rows()
 
 
 def _definitions(deployment: Deployment, model: ModelBundle) -> tuple[dict[str, Any], ...]:

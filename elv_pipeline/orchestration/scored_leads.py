@@ -102,6 +102,7 @@ def _ranked_by_day(scored: pl.DataFrame, deployment: Deployment) -> pl.DataFrame
             rank_predictions(
                 part,
                 probability_column=config.probability_column,
+                id_columns=deployment.words.id_columns,
             )
             for _, part in sorted(scored.group_by("day"), key=lambda group: str(group[0]))
         ]

@@ -19,4 +19,5 @@ def reason_spec(deployment: Deployment) -> ReasonSpec:
         phrases=reason_phrases(deployment.problem),
         denied=(*SENSITIVE, *config.reporting.unspoken),
         currency=config.currency,
+        words=deployment.words,
     )

@@ -35,6 +35,8 @@ from elv_pipeline.orchestration.assets.scoring import references_of, with_score
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import held_record, incomplete_days
 from elv_pipeline.orchestration.publication import scores_connection
+from elv_pipeline.orchestration.queries_read import extracts_folder
+from elv_pipeline.problems.words import Words
 from elv_pipeline.publishing.pages.monitoring.content import DAYS
 from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
@@ -48,7 +50,6 @@ WATCHED = "watched"
 """Table of the lake: every comparison of a watched day, those with outcomes and whole leads included."""
 CHANCE = 0.0005
 """Of a false alarm about calibration, on a day."""
-TABLES = ("leads", "ads", "outcomes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def measure(deployment: Deployment, *, as_of: date, handle: ModelHandle) -> Watc
         cohorts=cohorts,
         performance=table,
         reconciled=_reconciled(promised),
-        calibration=_calibration(model, newest),
+        calibration=_calibration(model, newest, words=deployment.words),
         freshness=_freshness(deployment, as_of=as_of),
     )
 
@@ -107,12 +108,14 @@ def alerts_of(deployment: Deployment, watched: Watched, *, now: datetime) -> lis
         if (document := deployment.lake.read_json(f"model_validation/{file.stem}"))
     ]
     return [
-        *drift_alerts(watched.drift, currency=deployment.config.currency),
-        *performance_alerts(reconciled=watched.reconciled, calibration=watched.calibration),
+        *drift_alerts(watched.drift, currency=deployment.config.currency, words=deployment.words),
+        *performance_alerts(reconciled=watched.reconciled, calibration=watched.calibration, words=deployment.words),
         *held_alerts(held_record(deployment), scored_incomplete=incomplete),
         *unusual_alerts(_unusual(deployment, watched.as_of)),
         *freshness_alerts(watched.freshness, today=watched.as_of + timedelta(days=1)),
-        *registry_alerts(overlap=deployment.lake.read_json("challenger_report"), validations=validations),
+        *registry_alerts(
+            overlap=deployment.lake.read_json("challenger_report"), validations=validations, words=deployment.words
+        ),
     ]
 
 
@@ -177,7 +180,7 @@ def table_rows(deployment: Deployment, *, as_of: date) -> pl.DataFrame:
     first = max(as_of - timedelta(days=max(WATCHED_DAYS, WINDOW_DAYS)), deployment.first_day)
     rows = [
         (table, day, count)
-        for table in _configured(deployment)
+        for table in deployment.counted_tables
         for day, count in deployment.lake.row_counts(table, days_between(first, as_of)).items()
     ]
     return pl.DataFrame(rows, schema={"table": pl.String, "day": pl.Date, "rows": pl.Int64}, orient="row")
@@ -228,7 +231,7 @@ def model_rows(deployment: Deployment) -> list[dict[str, Any]]:
 def _judged(deployment: Deployment, *, as_of: date, model: ModelBundle) -> pl.DataFrame | None:
     first = as_of - timedelta(days=WATCHED_DAYS)
     scored = [day for day in deployment.lake.days("predictions") if first <= day <= as_of]
-    if deployment.config.paths.outcomes_path is None or not scored:
+    if not deployment.has_outcomes or not scored:
         return None
     labelled = any(scored[0] <= day <= as_of for day in deployment.lake.days("matured_labels"))
     if not labelled:
@@ -296,16 +299,16 @@ def _reference_rows(deployment: Deployment, handle: ModelHandle, *, columns: Seq
     return rows if rows.height and list(rows.columns) == list(columns) else None
 
 
-def _calibration(model: ModelBundle, matured: pl.DataFrame | None) -> dict[str, Any] | None:
+def _calibration(model: ModelBundle, matured: pl.DataFrame | None, *, words: Words) -> dict[str, Any] | None:
     if matured is None:
         return None
-    return calibration_drift(model.metadata.get("calibration_reference"), calibration(matured), chance=CHANCE)
+    reference = model.metadata.get("calibration_reference")
+    return calibration_drift(reference, calibration(matured), chance=CHANCE, words=words)
 
 
 def _freshness(deployment: Deployment, *, as_of: date) -> list[TableAge]:
     found = []
-    for table in _configured(deployment):
-        source = deployment.lake.read_json(f"sources/{table}") or {}
+    for table, source in deployment.sources.items():
         newest = date.fromisoformat(source["last_day"]) if source.get("last_day") else None
         found.append(
             TableAge(
@@ -320,12 +323,8 @@ def _freshness(deployment: Deployment, *, as_of: date) -> list[TableAge]:
 def _recorded(deployment: Deployment, table: str) -> datetime | None:
     if table not in deployment.config.extracts.queries:
         return None
-    found = snapshots_in(deployment.home.extracts(deployment.name) / table)
+    found = snapshots_in(extracts_folder(deployment) / table)
     return max((snapshot.manifest.recorded_at for snapshot in found), default=None)
-
-
-def _configured(deployment: Deployment) -> list[str]:
-    return [table for table in TABLES if getattr(deployment.config.paths, f"{table}_path")]
 
 
 def _drifted(deployment: Deployment, *, first: date, last: date) -> pl.DataFrame:

@@ -92,8 +92,9 @@ class Workspace:
         Where a query was edited, all of it is computed anew, later days included.
         """
         if edited_queries(self.deployment):
-            written = [day for table in ("leads", "outcomes") for day in self.deployment.lake.days(table)]
-            last = max(*written, before - timedelta(days=1))
+            tables = {*self.deployment.counted_tables} - {"ads"}
+            written = [day for table in tables for day in self.deployment.lake.days(table)]
+            last = max([*written, before - timedelta(days=1)])
             self.run("history", days=DayRange(self.deployment.first_day, last), run_config=run_config)
             return
         wanted = DayRange(self.deployment.first_day, before - timedelta(days=1))
@@ -101,7 +102,7 @@ class Workspace:
         if missing:
             self.run("history", days=wanted, run_config=run_config)
             return
-        provisional = [day for day in self.deployment.provisional_days(["leads", "ads", "outcomes"]) if day < before]
+        provisional = [day for day in self.deployment.provisional_days(self.deployment.counted_tables) if day < before]
         if provisional:  # the exports may have reached them by now
             self.run("history", days=DayRange(provisional[0], wanted.last), run_config=run_config)
 

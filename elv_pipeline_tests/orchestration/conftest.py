@@ -20,6 +20,7 @@ from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs, problem_definitions
 from elv_pipeline.orchestration.commands import opened
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.resources import ScoringModel, TrainingOrigin
@@ -130,7 +131,7 @@ class Copy:
     def with_changes(self, **changes: Any) -> Copy:
         """The same home under a configuration with other top-level values."""
         config = PipelineConfig.model_validate({**self.deployment.config.model_dump(), **changes})
-        return replace(self, deployment=Deployment(config, self.deployment.home))
+        return replace(self, deployment=deployment_of(config, self.deployment.home))
 
     def run(
         self,
@@ -175,7 +176,7 @@ def copy(finished: Finished, tmp_path: Path) -> Copy:
     ignored = shutil.ignore_patterns("dagster", "runs", "mlartifacts", "configurations")
     shutil.copytree(source.root, target.root, ignore=ignored)
     shutil.copytree(source.root.parent / "exports", tmp_path / "exports")
-    return Copy(Deployment(target.register(configuration(tmp_path)), target), tmp_path / "exports")
+    return Copy(deployment_of(target.register(configuration(tmp_path)), target), tmp_path / "exports")
 
 
 @pytest.fixture

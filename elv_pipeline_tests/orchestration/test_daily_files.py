@@ -15,7 +15,7 @@ from elv_pipeline.ingest import sources
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.sources import Reader
 from elv_pipeline.orchestration import exports_at_hand
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.settings import PipelineConfig
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
@@ -67,7 +67,7 @@ def opened(folder: Path) -> Copy:
     document = {"name": "daily", "timezone": BERLIN, "start_date": FIRST, "end_date": day(DAYS - 1), "paths": paths}
     home = Home(folder / "home")
     config = home.register(parse_config(document, source=folder / "config.yaml"))
-    return Copy(Deployment(config, home), folder / "exports")
+    return Copy(deployment_of(config, home), folder / "exports")
 
 
 def by_day(folder: Path, *, upto: int = DAYS) -> Copy:

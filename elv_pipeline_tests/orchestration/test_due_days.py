@@ -13,6 +13,7 @@ from elv_pipeline.lake import days_between
 from elv_pipeline.monitoring.day_completeness import DayFinding
 from elv_pipeline.monitoring.held_days import decide, release, settle
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.due_days import (
     HELD,
     due_days,
@@ -44,7 +45,7 @@ def back(days: int) -> date:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Deployment:
-    return Deployment(configuration(tmp_path, end_date=None), Home(tmp_path / "home"))
+    return deployment_of(configuration(tmp_path, end_date=None), Home(tmp_path / "home"))
 
 
 def score(deployment: Deployment, first: date, last: date, *, but: tuple[date, ...] = ()) -> None:
@@ -131,7 +132,7 @@ def test_a_held_day_is_not_forgotten_where_nothing_ran_for_a_month(deployment: D
 
 
 def test_no_day_before_the_calendar_is_due(tmp_path: Path) -> None:
-    deployment = Deployment(configuration(tmp_path, start_date=back(2), end_date=None), Home(tmp_path / "home"))
+    deployment = deployment_of(configuration(tmp_path, start_date=back(2), end_date=None), Home(tmp_path / "home"))
     deployment.lake.write_json("provisional/leads", [str(back(3)), str(back(1))])
     assert due_days(deployment, YESTERDAY) == DayRange(back(1), YESTERDAY)
 

@@ -21,6 +21,7 @@ import pytest
 
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.housekeeping import forget_lead
 from elv_pipeline.orchestration.instance import opened_instance
 from elv_pipeline_tests.orchestration.conftest import BETA, LAST, NAME, Finished
@@ -79,7 +80,7 @@ def holding(root: Path, text: str) -> set[str]:
 def lived(finished: Finished, tmp_path: Path) -> Deployment:
     """A home of its own, with its event log, registry, scores and bundles."""
     shutil.copytree(finished.deployment.home.root, tmp_path / "home", dirs_exist_ok=True)
-    return Deployment(finished.deployment.config, Home(tmp_path / "home"))
+    return deployment_of(finished.deployment.config, Home(tmp_path / "home"))
 
 
 @dg.asset

@@ -12,7 +12,7 @@ from dagster import ExecuteInProcessResult
 
 from elv_pipeline.errors import ElvError
 from elv_pipeline.home import Home
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, FIRST, HISTORY, LAST, Copy, Finished, Ticker, configuration
 
@@ -77,7 +77,7 @@ def test_the_daily_tick_catches_up_days_that_the_exports_had_not_reached(
     tmp_path: Path, ticker: Callable[..., Ticker]
 ) -> None:
     schedules = ticker()
-    deployment = Deployment(configuration(tmp_path), Home(tmp_path / "home"))
+    deployment = deployment_of(configuration(tmp_path), Home(tmp_path / "home"))
     long_ago, recently = date(2025, 2, 1), date(2025, 3, 29)
     deployment.note_provisional("ads", days=[long_ago, recently], provisional=[long_ago, recently])
     request = schedules.request("daily", datetime(2025, 4, 1, 6, tzinfo=UTC))

@@ -17,7 +17,7 @@ from elv_pipeline.config_file import parse_config
 from elv_pipeline.errors import ConfigError, SourceError
 from elv_pipeline.home import Home
 from elv_pipeline.ingest.extracts.snapshots import snapshots_in
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.orchestration.queries_read import covered_until, edited_queries
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
@@ -94,7 +94,7 @@ def home(tmp_path: Path, source: Source) -> Copy:
     }
     place = Home(tmp_path / "home")
     config = place.register(parse_config(document, source=tmp_path / "config.yaml"))
-    return Copy(Deployment(config, place), tmp_path)
+    return Copy(deployment_of(config, place), tmp_path)
 
 
 def extract(home: Copy, *, now: datetime, days: DayRange | None = None, **values: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dagster._utils.schedules import cron_string_iterator
 from elv_pipeline.databases.scripts import sql_folder
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.partitions import DayRange, daily_partitions, weekly_partitions
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline.settings import PipelineConfig
@@ -154,7 +154,7 @@ def at(moment: datetime) -> Iterator[None]:
 
 
 def test_the_newest_day_is_yesterday_and_the_newest_origin_the_monday_just_past(tmp_path: Path) -> None:
-    deployment = Deployment(configuration(tmp_path, end_date=None, timezone="Europe/Berlin"), Home(tmp_path))
+    deployment = deployment_of(configuration(tmp_path, end_date=None, timezone="Europe/Berlin"), Home(tmp_path))
     daily, weekly = daily_partitions(deployment), weekly_partitions(deployment)
     with at(datetime(2025, 6, 12, 4, tzinfo=UTC)):  # Thursday, 06:00 in Berlin
         assert daily.get_last_partition_key() == "2025-06-11"
@@ -179,14 +179,14 @@ def test_the_last_origin_is_the_first_one_that_sees_the_whole_calendar(
     tmp_path: Path, weekday: str, end: date, newest: str
 ) -> None:
     config = configuration(tmp_path, end_date=end, schedules={"origin_weekday": weekday})
-    deployment = Deployment(config, Home(tmp_path))
+    deployment = deployment_of(config, Home(tmp_path))
     with at(datetime(2026, 1, 1, tzinfo=UTC)):
         assert daily_partitions(deployment).get_last_partition_key() == end.isoformat()
         assert weekly_partitions(deployment).get_last_partition_key() == newest
 
 
 def test_the_first_origin_is_not_before_the_calendar(tmp_path: Path) -> None:
-    deployment = Deployment(configuration(tmp_path, start_date=date(2025, 1, 8)), Home(tmp_path))
+    deployment = deployment_of(configuration(tmp_path, start_date=date(2025, 1, 8)), Home(tmp_path))
     with at(datetime(2025, 2, 1, tzinfo=UTC)):
         assert daily_partitions(deployment).get_first_partition_key() == "2025-01-08"
         assert weekly_partitions(deployment).get_first_partition_key() == "2025-01-13"

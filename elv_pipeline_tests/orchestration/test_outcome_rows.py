@@ -16,6 +16,7 @@ from elv_pipeline.ingest.cross_checks import check_outcomes
 from elv_pipeline.ingest.ingested import Ingested
 from elv_pipeline.ingest.tables import read_outcomes
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.exports_at_hand import ExportAtHand, export_at_hand
 from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads
 
@@ -25,7 +26,7 @@ FIRST = date(2024, 1, 1)
 def deployment(folder: Path) -> Deployment:
     paths = {"leads_path": "leads", "outcomes_path": "outcomes.csv"}
     (folder / "leads").mkdir(exist_ok=True)
-    return Deployment(
+    return deployment_of(
         parse_config({"name": "few", "paths": paths}, source=folder / "config.yaml"), Home(folder / "home")
     )
 

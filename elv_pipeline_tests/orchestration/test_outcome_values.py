@@ -11,7 +11,7 @@ import pytest
 
 from elv_pipeline.config_file import parse_config
 from elv_pipeline.home import Home
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline_tests.orchestration.conftest import BETA, Copy
 
@@ -52,7 +52,7 @@ def built(folder: Path, *, value: Value | None) -> Copy:
     document = {"name": "valued", "start_date": FIRST, "end_date": LAST, "label_window_days": 7, "paths": paths}
     home = Home(folder / "home")
     copy = Copy(
-        Deployment(home.register(parse_config(document, source=folder / "config.yaml")), home), folder / "exports"
+        deployment_of(home.register(parse_config(document, source=folder / "config.yaml")), home), folder / "exports"
     )
     copy.run(*TABLES, days=WHOLE)
     return copy

@@ -19,6 +19,7 @@ import yaml
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.assets.completeness import CompletenessConfig
 from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline.orchestration.due_days import held_record
 from elv_pipeline.orchestration.partitions import DayRange
 from elv_pipeline.publishing.scores.targets import approvals
@@ -55,7 +56,7 @@ class Machine:
 
     def deployment(self) -> Deployment:
         [config] = Home(self.home).registered()
-        return Deployment(config, Home(self.home))
+        return deployment_of(config, Home(self.home))
 
 
 def written(folder: Path, **changes: Any) -> Path:

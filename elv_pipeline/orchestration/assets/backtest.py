@@ -85,7 +85,7 @@ def backtest_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Assets
                 tables={"backtest": table},
                 pages={"report": render_backtest(document, config=deployment.config)},
             )
-        charts = backtest_charts(document, currency=deployment.config.currency)
+        charts = backtest_charts(document, currency=deployment.config.currency, words=deployment.words)
         return dg.MaterializeResult(
             metadata={
                 "bundle": dg.MetadataValue.path(str(folder)),
@@ -179,7 +179,9 @@ def _origin_rows(deployment: Deployment, origin: date, *, horizon_days: int) -> 
         origin=origin,
         moment=datetime.fromisoformat(handle.origin),
         version=handle.version,
-        rows=known.select("lead_id", "created_time", "y"),
+        rows=known.select(
+            "lead_id", "created_time", "y", *(name for name in [deployment.words.entity_id] if name is not None)
+        ),
         predictions={"model": model.predict(known), **baselines.predict(known)},
         worth=worth,
         realised=realised(known, worth, learned=value is not None),

@@ -10,16 +10,14 @@ from datetime import date, timedelta
 import dagster as dg
 import polars as pl
 
-from elv_pipeline.contracts.outputs import ADSET_LEADERBOARD, CAMPAIGN_LEADERBOARD, of_days
-from elv_pipeline.contracts.spec import TableContract
-from elv_pipeline.decisions.leaderboards import ADSET_BOARD, CAMPAIGN_BOARD, LeaderboardSpec, latest_names, leaderboard
+from elv_pipeline.contracts.outputs import of_days
+from elv_pipeline.decisions.leaderboards import LeaderboardSpec, leaderboard
 from elv_pipeline.decisions.segment_ranking import rank_segments
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.learning.bundle import ModelBundle
 from elv_pipeline.learning.value_intervals import ValueIntervals
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.assets.scoring import AskedConfig, without_waiting
-from elv_pipeline.orchestration.assets.tables import labels_horizon
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import (
     lineage,
@@ -34,8 +32,9 @@ from elv_pipeline.orchestration.models_in_use import compatible_model
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.resources import ScoringModel, narrated
 from elv_pipeline.publishing.pages import scoring_charts
-from elv_pipeline.tables.joins import ID_COLUMNS, fill_parents
-from elv_pipeline.tables.labels import label_times, with_status
+from elv_pipeline.tables.anchored_labels import ANCHOR_COLUMNS
+from elv_pipeline.tables.joins import fill_parents
+from elv_pipeline.tables.labels import with_status
 from elv_pipeline.tables.training_table import MOMENTS
 
 MATURED_DAYS = 90
@@ -44,26 +43,21 @@ MATURED_DAYS = 90
 
 def board_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
     """A board of each level."""
-    return [
-        _board_asset(deployment, parts, "campaign_leaderboard", spec=CAMPAIGN_BOARD, contract=CAMPAIGN_LEADERBOARD),
-        _board_asset(deployment, parts, "adset_leaderboard", spec=ADSET_BOARD, contract=ADSET_LEADERBOARD),
-    ]
+    return [_board_asset(deployment, parts, noun, spec=spec) for noun, spec in deployment.boards.items()]
 
 
-def _board_asset(
-    deployment: Deployment, parts: AssetParts, noun: str, *, spec: LeaderboardSpec, contract: TableContract
-) -> dg.AssetsDefinition:
-    reach = deployment.config.reporting.leaderboard_days
+def _board_asset(deployment: Deployment, parts: AssetParts, noun: str, *, spec: LeaderboardSpec) -> dg.AssetsDefinition:
+    reach, contract = deployment.config.reporting.leaderboard_days, spec.contract(deployment.words)
     deps: dict[str, Window | None] = {"predictions": Window(1 - reach - MATURED_DAYS, 0)}
-    if deployment.config.paths.outcomes_path:
-        deps["outcomes"] = Window(1 - reach - MATURED_DAYS, 0)
+    for table, window in deployment.label_sources.items():
+        deps[table] = window and Window(1 - reach - MATURED_DAYS, 0)
     if deployment.config.paths.ads_path:
         deps["ads"] = Window(1 - reach, 0)
-    level = noun.removesuffix("_leaderboard")
+    level, worth = spec.level, "per unit of spend" if spec.with_spend else f"per {deployment.words.entity}"
 
     @asset(
         **parts.daily(noun, group="scoring", kinds={"polars", "parquet"}, deps=deps),
-        description=f"Each {level} by expected value per unit of spend over the scored days among the last {reach}, "
+        description=f"Each {level} by expected value {worth} over the scored days among the last {reach}, "
         f"with an interval that holds chance and the model's own error; segments with few leads are marked; the "
         f"rank corrects each by the outcomes known of it and its parents.",
     )
@@ -94,7 +88,9 @@ def _board_asset(
                     board_lineage(deployment.config.probability_column, columns=contract.names), deployment=deployment
                 ),
                 "leaderboard": picture(
-                    scoring_charts.leaderboard(newest, level=level, currency=deployment.config.currency),
+                    scoring_charts.leaderboard(
+                        newest, level=level, currency=deployment.config.currency, words=deployment.words
+                    ),
                     title=f"{level} leaderboard",
                 ),
             },
@@ -110,8 +106,11 @@ def _holds(deployment: Deployment, noun: str, day: date) -> bool:
         return False
     reach = timedelta(days=deployment.config.reporting.leaderboard_days - 1)
     scored = without_waiting(deployment, [d for d in deployment.lake.days("predictions") if day - reach <= d <= day])
-    counted = pl.read_parquet(deployment.lake.partition(noun, day))["lead_count"].sum()
-    return bool(counted == sum(deployment.lake.row_counts("predictions", scored).values()))
+    counted, spec = pl.read_parquet(deployment.lake.partition(noun, day))["lead_count"].sum(), deployment.boards[noun]
+    if spec.once_by is None:
+        return bool(counted == sum(deployment.lake.row_counts("predictions", scored).values()))
+    rows = deployment.scan("predictions", first=day - reach, last=day).filter(pl.col("day").is_in(scored))
+    return bool(counted == spec.counted(rows.collect()).height)
 
 
 def build_boards(
@@ -169,11 +168,10 @@ class BoardRows:
         spend is the newest figure, restatements included.
         """
         unlearned = _unlearned(deployment, judged, days=days)
-        if not deployment.config.paths.ads_path:
+        everything = deployment.delivery(scored["day"].min())
+        if everything is None:
             return cls(scored, None, None, unlearned)
-        first = deployment.hierarchy_start(scored["day"].min())
-        everything = deployment.ads_store.newest(first=first, last=date.max).collect()
-        hierarchy = everything.select(ID_COLUMNS).unique()
+        hierarchy = everything.select(deployment.problem.id_columns).unique()
         spent = everything.filter(pl.col("day").is_in(days if with_spend else []))
         return cls(fill_parents(scored, hierarchy), spent, everything, fill_parents(unlearned, hierarchy))
 
@@ -190,12 +188,12 @@ class BoardRows:
             self.scored.filter(pl.col("day").is_in(days)),
             None if self.ads is None else self.ads.filter(pl.col("day").is_in(days)),
             spec=spec,
-            names=None if self.everything is None else latest_names(self.everything, spec=spec),
+            names=deployment.segment_names(spec, self.everything),
             probability_column=config.probability_column,
             value_spread=float(model.metadata.get("value_spread", 0.0)),
             min_segment_leads=config.reporting.min_segment_leads,
             segment_error=model.metadata["segment_error"][spec.segment],
-            size_errors=ValueIntervals.from_dict(ranges) if ranges and spec is CAMPAIGN_BOARD else None,
+            size_errors=ValueIntervals.from_dict(ranges) if ranges and spec.level == "campaign" else None,
         )
         if board is None:
             return None
@@ -203,11 +201,11 @@ class BoardRows:
         # The same days whatever range is computed at once.
         first = max(days) - timedelta(days=config.reporting.leaderboard_days - 1 + MATURED_DAYS)
         earlier = self.unlearned.filter(pl.col("day").is_between(first, max(days)))
-        labelled = config.paths.outcomes_path is not None
-        status = with_status(earlier.lazy(), observation=known, labelled=labelled).filter(pl.col("y").is_not_null())
+        status = with_status(earlier.lazy(), observation=known, labelled=deployment.has_outcomes)
+        status = status.filter(pl.col("y").is_not_null())
         return rank_segments(
             board,
-            status.collect(),
+            spec.counted(status.collect()),
             levels=spec.id_columns,
             errors=model.metadata["segment_error"],
             probability_column=config.probability_column,
@@ -225,12 +223,8 @@ def _unlearned(deployment: Deployment, judged: pl.DataFrame | None, *, days: lis
     source = deployment.scan("predictions", first=first, last=last) if judged is None else judged.lazy()
     scored = source.filter(
         ~pl.col("split").is_in(["train", "calibration"]) & pl.col("day").is_between(first, last)
-    ).select("lead_id", "created_time", "day", *ID_COLUMNS, deployment.config.probability_column)
-    has_outcomes = deployment.config.paths.outcomes_path is not None
-    times = label_times(
-        scored,
-        deployment.scan_once_a_lead("outcomes", first=first, last=date.max) if has_outcomes else None,
-        observed_until=labels_horizon(deployment, max(first, deployment.first_day)),
-        unobserved=deployment.unobserved_leads(),
-    )
-    return scored.join(times.select("lead_id", *MOMENTS), on="lead_id", how="inner", validate="1:1").collect()
+    ).select("lead_id", "created_time", "day", *deployment.words.id_columns, deployment.config.probability_column)
+    horizon = deployment.labels_horizon(max(first, deployment.first_day))
+    times = deployment.label_times(scored, first=first, observed_until=horizon)
+    known = [name for name in times.collect_schema().names() if name in (*MOMENTS, *ANCHOR_COLUMNS)]
+    return scored.join(times.select("lead_id", *known), on="lead_id", how="inner", validate="1:1").collect()

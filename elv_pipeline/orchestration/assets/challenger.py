@@ -75,7 +75,7 @@ def _scored(deployment: Deployment, challenger: ModelHandle, features: pl.DataFr
     try:
         model = load_model(challenger)
         model.require_compatible(
-            outcome_window_days=deployment.config.label_window_days,
+            outcome_window_days=deployment.label_reach_days,
             feature_lag_days=deployment.config.feature_lag_days,
             target=deployment.config.label_column,
             timezone=deployment.config.timezone,
@@ -126,13 +126,14 @@ def compare_with_challenger(deployment: Deployment) -> dict[str, Any]:
         return {"leads": 0, "challenger_version": challenger and challenger.version, "sentence": why}
     first, last = written[-1] - timedelta(days=REPORTED_DAYS - 1), written[-1]
     probability = deployment.config.probability_column
+    entity = [name for name in [deployment.words.entity_id] if name is not None]
     champion = deployment.scan("predictions", first=first, last=last).select(
-        "lead_id", "split", champion=probability, champion_version="model_version"
+        "lead_id", "split", *entity, champion=probability, champion_version="model_version"
     )
     status = with_status(
         deployment.scan("matured_labels", first=first, last=last),
         observation=deployment.observation(),
-        labelled=deployment.config.paths.outcomes_path is not None,
+        labelled=deployment.has_outcomes,
     )
     both = (
         deployment.scan("challenger_predictions", first=first, last=last)
@@ -149,6 +150,8 @@ def compare_with_challenger(deployment: Deployment) -> dict[str, Any]:
         timezone=deployment.config.timezone,
         seed=deployment.config.model.seed,
         samples=deployment.config.model.bootstrap_samples,
+        entity=deployment.words.entity_id,
+        words=deployment.words,
     )
     versions = sorted(both["champion_version"].unique().to_list())
     return {**document, "challenger_version": challenger.version, "champion_versions": versions}

@@ -20,9 +20,9 @@ from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.due_days import HELD, held_record, left_alone
 from elv_pipeline.orchestration.partitions import day_range
+from elv_pipeline.orchestration.queries_read import extracts_folder
 from elv_pipeline.orchestration.resources import narrated
 
-_TABLES = ("leads", "ads", "outcomes")
 _MOMENTS = ("day", "date", "created_time", "qualified_time", "recorded_time", "withdrawn_time", "lead_id")
 """Columns that differ between two days by themselves."""
 _MAY_END_EARLY = ("outcomes",)
@@ -49,7 +49,7 @@ class CompletenessConfig(dg.Config):
 
 def completeness_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
     """The completeness of the days that are to be scored."""
-    tables = [table for table in _TABLES if getattr(deployment.config.paths, f"{table}_path")]
+    tables = deployment.counted_tables
 
     @asset(
         **parts.daily(
@@ -152,10 +152,17 @@ def _row_counts(deployment: Deployment, days: list[date], *, tables: list[str]) 
 
 
 def _read_at(deployment: Deployment, table: str) -> datetime | None:
-    """Until when the newest extract of a table knows; None for files, whose last day says how far they reach."""
-    if table not in deployment.config.extracts.queries:
-        return None
-    found = snapshots_in(deployment.home.extracts(deployment.name) / table)
+    """Until when the newest extract of a table knows; None for files, whose last day says how far they reach.
+
+    A table that is made of others, as the rows of outreach are, is as old as the oldest of them.
+    """
+    made_of = [table] if table in deployment.raw_tables else deployment.sources
+    read = [_newest_extract(deployment, name) for name in made_of if name in deployment.config.extracts.queries]
+    return min((at for at in read if at is not None), default=None)
+
+
+def _newest_extract(deployment: Deployment, table: str) -> datetime | None:
+    found = snapshots_in(extracts_folder(deployment) / table)
     return max((snapshot.manifest.known_until for snapshot in found), default=None)
 
 

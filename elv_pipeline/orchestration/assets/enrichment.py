@@ -8,14 +8,14 @@ import dagster as dg
 
 from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
-from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
 from elv_pipeline.orchestration.exports_at_hand import CONTRACTS, export_at_hand
+from elv_pipeline.orchestration.lead_ads_deployment import LeadAdsDeployment
 from elv_pipeline.orchestration.raw_writes import RestatedConfig, coverage_check, raw_parts, write_versions
 from elv_pipeline.orchestration.resources import narrated
 
 
-def enrichment_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+def enrichment_assets(deployment: LeadAdsDeployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
     """Raw tables of the optional exports that the configuration names."""
     configured = [table for table in (*BREAKDOWNS, *ATTRIBUTES) if getattr(deployment.config.paths, f"{table}_path")]
     return [
@@ -26,7 +26,7 @@ def enrichment_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
     ]
 
 
-def _breakdown_asset(deployment: Deployment, parts: AssetParts, table: str) -> dg.AssetsDefinition:
+def _breakdown_asset(deployment: LeadAdsDeployment, parts: AssetParts, table: str) -> dg.AssetsDefinition:
     @asset(
         **parts.daily(table, **raw_parts(deployment, table)),
         description=CONTRACTS[table].description + " First known figures; restatements are kept beside them.",
@@ -39,7 +39,7 @@ def _breakdown_asset(deployment: Deployment, parts: AssetParts, table: str) -> d
     return breakdown
 
 
-def _attributes_asset(deployment: Deployment, parts: AssetParts, table: str) -> dg.AssetsDefinition:
+def _attributes_asset(deployment: LeadAdsDeployment, parts: AssetParts, table: str) -> dg.AssetsDefinition:
     @asset(
         **parts.common(table, **raw_parts(deployment, table)),
         description=CONTRACTS[table].description,

@@ -17,6 +17,8 @@ from elv_pipeline.databases.connections import Connection, open_engine
 from elv_pipeline.databases.statements import Statement
 from elv_pipeline.errors import ConfigError
 from elv_pipeline.forgotten import Forgotten, forgotten_file
+from elv_pipeline.ingest.erased_people import ErasedPeople
+from elv_pipeline.ingest.extracts.columns import contracts_of
 from elv_pipeline.ingest.extracts.extract import Source, extract_all
 from elv_pipeline.ingest.extracts.snapshots import Snapshot
 from elv_pipeline.ingest.extracts.window import ExtractWindow
@@ -24,7 +26,7 @@ from elv_pipeline.ingest.stored_ids import hashing_mark, stored_ids
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG
-from elv_pipeline.orchestration.queries_read import covered_until, note_covered
+from elv_pipeline.orchestration.queries_read import covered_until, extracts_folder, note_covered
 from elv_pipeline.orchestration.resources import narrated
 from elv_pipeline.privacy import hasher_of, hashing_file, require_same_key
 
@@ -65,12 +67,12 @@ def extract_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsD
         "snapshots. Reads only: a login that can write is refused.",
     )
     def extracts(context: dg.AssetExecutionContext, config: ExtractConfig) -> dg.MaterializeResult:
-        since, until = _window(deployment, config, tags=context.run.tags)
+        since, until = window_of(deployment, config, tags=context.run.tags)
         with narrated(context, f"reading {since} to {until} from {len(queries)} queries"):
             found = read_window(deployment, config, since=since, until=until)
             document = _document(found, since=since, until=until)
             note_covered(deployment, found)
-            deployment.lake.write_json("extracts", document)
+            deployment.shared_lake.write_json("extracts", document)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": sum(snapshot.manifest.rows for snapshot in found.values()),
@@ -86,25 +88,26 @@ def extract_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsD
 
 def read_window(deployment: Deployment, config: ExtractConfig, *, since: date, until: date) -> dict[str, Snapshot]:
     """Read every query for the local days ``since <= day < until`` into snapshots; all of them appear, or none."""
-    settings, name = deployment.config, deployment.name
+    settings, name = deployment.config, deployment.config.shared_name
     if settings.databases.source is None:  # the configuration's own check makes this impossible
         raise ConfigError(f"{name}: extracts need databases.source")
     connection = Connection.of(settings.databases.source, name="databases.source", read_only=True)
     files = settings.extracts.queries
-    folder = deployment.home.extracts(name)
-    has_data = folder.exists() or bool(deployment.lake.days("leads"))
+    folder = extracts_folder(deployment)
+    has_data = folder.exists() or deployment.is_ingested()
     require_same_key(hashing_file(deployment.home, name), hasher_of(settings), name=name, has_data=has_data)
     engine = open_engine(connection, purpose=f"extract {name}")
-    forgotten = Forgotten.load(forgotten_file(deployment.home, name))
+    erased = ErasedPeople(Forgotten.load(forgotten_file(deployment.home, name)))
     try:
         dialect = engine.dialect.name
         statements = {table: Statement.read(Path(path), dialect=dialect) for table, path in files.items()}
         source = Source(
             engine=engine,
+            contracts=contracts_of(settings.problem),
             audit=AccessLog(deployment.home.access_log),
             attempts=connection.attempts,
             batch_rows=settings.extracts.batch_rows,
-            transform=lambda table, rows: forgotten.without(stored_ids(rows, settings, table=table)),
+            transform=lambda table, rows: erased.without(stored_ids(rows, settings, table=table)),
             marks=hashing_mark(settings),
         )
         window = ExtractWindow(
@@ -117,13 +120,14 @@ def read_window(deployment: Deployment, config: ExtractConfig, *, since: date, u
                 for table in files
                 if (zone := getattr(settings.contracts, table).naive_timezone) is not None
             },
+            begins=deployment.midnight(deployment.first_day) if settings.problem == "outreach" else None,
         )
         return extract_all(statements, source=source, window=window, folder=folder)
     finally:
         engine.dispose()
 
 
-def _window(deployment: Deployment, config: ExtractConfig, *, tags: Mapping[str, str]) -> tuple[date, date]:
+def window_of(deployment: Deployment, config: ExtractConfig, *, tags: Mapping[str, str]) -> tuple[date, date]:
     """The local days of a run: at least ``days_back``, and everything since what is known or the calendar's start."""
     last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
     today = config.moment.astimezone(deployment.config.zone).date()
@@ -133,6 +137,10 @@ def _window(deployment: Deployment, config: ExtractConfig, *, tags: Mapping[str,
     back = timedelta(days=config.days_back or deployment.config.extracts.days_back)
     asked = date.fromisoformat(config.since) if config.since else until - back
     since = asked if config.exactly else min(asked, covered_until(deployment))
+    if deployment.config.problem == "outreach" and not config.exactly:
+        # The cleaned tables are made of all snapshots that still have a say. Windows that begin together replace one
+        # another: one a month remains, and not one a day, of which every run would have to open all.
+        since = since.replace(day=1)
     return max(since, deployment.first_day), until
 
 

@@ -32,6 +32,7 @@ from elv_pipeline.orchestration.partitions import origin_key
 from elv_pipeline.orchestration.resources import TrainingOrigin, narrated
 from elv_pipeline.orchestration.speaking import reason_spec
 from elv_pipeline.problems.feature_specs import FeatureColumn
+from elv_pipeline.problems.words import Words
 from elv_pipeline.publishing.pages.content import day_span
 from elv_pipeline.publishing.pages.model_charts import importance_chart, lift_and_gains, reliability
 from elv_pipeline.publishing.registry.candidate_evidence import CandidateEvidence, save_candidate
@@ -59,7 +60,7 @@ def learning_spec(deployment: Deployment) -> LearningSpec:
     columns = _columns(deployment)
     return LearningSpec(
         target=config.label_column,
-        outcome_window_days=config.label_window_days,
+        outcome_window_days=deployment.label_reach_days,
         feature_lag_days=config.feature_lag_days,
         numeric_features=tuple(column.name for column in columns if column.kind == "numeric"),
         categorical_features=tuple(column.name for column in columns if column.kind == "categorical"),
@@ -77,13 +78,18 @@ def learning_spec(deployment: Deployment) -> LearningSpec:
         accepted_leaks=config.proof.accepted_leaks,
         calibration_columns=tuple(
             column
-            for column in ("campaign_id", "category_platform", "category_creative_type")
+            for column in ("campaign_id", *deployment.problem.calibration_columns)
             if column == "campaign_id" or column in {known.name for known in columns}
         ),
+        segment_error_columns=tuple(spec.segment for spec in deployment.boards.values()),
+        entity_columns=deployment.words.id_columns,
+        cluster_column=deployment.words.entity_id,
+        value_segment_columns=deployment.value_segments,
         value_per_outcome=config.value_per_qualified,
         value_model=config.model.value_model,
         segment_error_days=config.reporting.leaderboard_days,
         threads=config.model.threads,
+        words=deployment.words,
         search_candidates=config.model.search_candidates,
         monotone=tuple(sorted(config.model.monotone.items())),
         learn_from_young=config.model.learn_from_young,
@@ -142,10 +148,10 @@ def require_outcomes(deployment: Deployment) -> None:
     Raises:
         TrainingRefusedError: no outcomes export is configured.
     """
-    if deployment.config.paths.outcomes_path is None:
+    if not deployment.has_outcomes:
         raise TrainingRefusedError(
             f"{deployment.name}: paths.outcomes_path is null, so nothing is labelled and no model can be trained. "
-            f"Set it to an export of qualified leads, or score with a model trained elsewhere (--model)."
+            f"Set it to an export of outcomes, or score with a model trained elsewhere (--model)."
         )
 
 
@@ -206,7 +212,7 @@ def _candidate_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefi
         return dg.MaterializeResult(
             metadata={
                 "origin": str(origin),
-                **_candidate_metadata(result, handle, timezone=deployment.config.timezone),
+                **_candidate_metadata(result, handle, timezone=deployment.config.timezone, words=deployment.words),
             },
             data_version=dg.DataVersion(handle.sha256),
             check_results=[_beats_constant(result)],
@@ -224,15 +230,17 @@ def _trained(deployment: Deployment, table: pl.DataFrame, *, origin: date) -> tu
     return result, _register(deployment, result, explained, origin=origin, data_version=content_checksum(table))
 
 
-def _candidate_metadata(result: TrainingResult, handle: ModelHandle, *, timezone: str) -> dict[str, Any]:
+def _candidate_metadata(result: TrainingResult, handle: ModelHandle, *, timezone: str, words: Words) -> dict[str, Any]:
     return {
         "model": f"{handle.name} version {handle.version}",
         "model_file": dg.MetadataValue.path(handle.path),
         "tracking_run_id": handle.tracking_run_id,
         "metrics": dg.MetadataValue.md(_metrics_table(result.metrics, timezone=timezone)),
-        "calibration": picture(reliability(result.proof.calibration_bins), title="Calibration on the test rows"),
-        "lift": picture(lift_and_gains(result.proof.gains), title="Lift and gains on the test rows"),
-        "importance": picture(importance_chart(result.importance), title="Permutation importance"),
+        "calibration": picture(
+            reliability(result.proof.calibration_bins, words=words), title="Calibration on the test rows"
+        ),
+        "lift": picture(lift_and_gains(result.proof.gains, words=words), title="Lift and gains on the test rows"),
+        "importance": picture(importance_chart(result.importance, words=words), title="Permutation importance"),
         "split": result.plan.to_dict(),
         **{
             name: figure["value"]
@@ -276,6 +284,7 @@ def _wider_window(deployment: Deployment, origin: date, table: pl.DataFrame) -> 
         ),
         min_positives=config.model.min_positives,
         min_rows=config.model.min_labelled_rows,
+        words=deployment.words,
     )
     if not (choice.widened and choice.enough):
         return ""
@@ -316,6 +325,7 @@ def _explained(deployment: Deployment, result: TrainingResult, table: pl.DataFra
         spec=reason_spec(deployment),
         columns=_columns(deployment),
         timezone=deployment.config.timezone,
+        entity=deployment.words.entity_id,
     )
     result.bundle.metadata["grades"] = explained.scale.to_dict()
     return explained

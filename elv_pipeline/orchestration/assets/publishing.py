@@ -67,10 +67,10 @@ def publishing_assets(deployment: Deployment, parts: AssetParts) -> list[dg.Asse
             alone = left_alone(deployment, set(days.days) - set(held), only=config.only)
             whole = [day for day in days.days if day not in {*held, *alone}]
             scored = _leaving(deployment, days, whole=whole, alone=alone)
-            parts = rows_by_model(deployment, scored, scoring_model)
-            suspicious = " ".join(alert["message"] for alert in withheld_of_models(deployment, parts))
+            models = rows_by_model(deployment, scored, scoring_model)
+            suspicious = " ".join(alert["message"] for alert in withheld_of_models(deployment, models))
             why = suspicious or _kept_back(deployment, config)
-            leaving = _rows(deployment, scored, parts=parts, moment=config.moment)
+            leaving = _rows(deployment, scored, models=models, moment=config.moment)
             counts = None if why else write(deployment.config, deployment.home, leaving, now=config.moment)
         if not suspicious:  # what a guard withholds stays owed until it may leave
             kept_back_by = context.run.run_id if why else ""
@@ -122,24 +122,41 @@ def _kept_back(deployment: Deployment, config: PublishConfig) -> str:
 
 
 def _rows(
-    deployment: Deployment, scored: pl.DataFrame, *, parts: Sequence[ModelRows], moment: datetime
+    deployment: Deployment, scored: pl.DataFrame, *, models: Sequence[ModelRows], moment: datetime
 ) -> pl.DataFrame:
     """Rows of the table, each with the place of the model that made it."""
     config = deployment.config
     placed: list[tuple[pl.DataFrame, str | None]] = [
-        (part.rows, model_place(deployment.home, part.handle)) for part in parts
+        (part.rows, model_place(deployment.home, part.handle)) for part in models
     ]
+    newest = _newest(deployment, scored)
     return pl.concat(
         score_rows(
-            rows,
+            rows if newest is None else rows.join(newest, on="lead_id", how="semi", maintain_order="left"),
             org_id=config.org_id,
             label_column=config.label_column,
             probability_column=config.probability_column,
             written_at=moment,
             model_path=place,
+            entity_id=deployment.words.entity_id,
         )
         for rows, place in (placed or [(scored, None)])  # without rows the table keeps its columns
     )
+
+
+def _newest(deployment: Deployment, scored: pl.DataFrame) -> pl.DataFrame | None:
+    """Which of some rows are the newest score of their entity; None where each row is an entity of its own.
+
+    Whatever days are written again: a later day's score of the same enrollment stays.
+    """
+    entity = deployment.words.entity_id
+    if entity is None or scored.is_empty():
+        return None
+    first = scored["day"].min()
+    assert isinstance(first, date)
+    since = deployment.scan("predictions", first=first, last=date.max)
+    newest = since.select("lead_id", entity, "created_time").sort("created_time", "lead_id")
+    return newest.unique(entity, keep="last", maintain_order=True).select("lead_id").collect()
 
 
 def _metadata(deployment: Deployment, rows: pl.DataFrame, *, document: dict[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from elv_pipeline.ingest.review.profile import profile_of
 from elv_pipeline.ingest.review.profile_markdown import profile_markdown
 from elv_pipeline.orchestration.asset_parts import AssetParts, asset
 from elv_pipeline.orchestration.assets.enrichment import enrichment_assets
-from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import schema_of_contract, table_metadata
 from elv_pipeline.orchestration.exports_at_hand import export_at_hand, usable_exports
+from elv_pipeline.orchestration.lead_ads_deployment import LeadAdsDeployment
 from elv_pipeline.orchestration.outcome_rows import complete_columns, known_leads, note_unobserved, with_withdrawn
 from elv_pipeline.orchestration.partitions import day_range
 from elv_pipeline.orchestration.queries_read import is_edited, require_all_days
@@ -30,7 +30,7 @@ from elv_pipeline.publishing.run_bundle import write_plain_bundle
 from elv_pipeline.tables.joins import ID_COLUMNS
 
 
-def raw_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
+def raw_assets(deployment: LeadAdsDeployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
     """Raw tables of the exports that the configuration names, and the profile of all of them."""
     paths = deployment.config.paths
     assets = [_profile_asset(deployment, parts), _leads_asset(deployment, parts)]
@@ -43,7 +43,7 @@ def raw_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefin
     return [*assets, *enrichment_assets(deployment, parts)]
 
 
-def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def _profile_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.common("data_profile", group="raw", kinds={"csv", "pandera"}),
         description="All exports read and checked against their contracts and each other: what is there, what is "
@@ -88,7 +88,7 @@ def _profile_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefini
     return data_profile
 
 
-def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def _leads_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.daily("leads", **raw_parts(deployment, "leads")),
         description="Leads by local day of creation. Unknown columns, and with them personal data, stay outside.",
@@ -112,7 +112,7 @@ def _leads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
     return leads
 
 
-def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def _ads_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.daily("ads", **raw_parts(deployment, "ads")),
         description="Daily delivery of each ad as first known: impressions, clicks, spend as whole millionths of the "
@@ -126,7 +126,7 @@ def _ads_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition
     return ads
 
 
-def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def _outcomes_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.daily("outcomes", **_outcomes_parts(deployment)),
         description="Qualified leads by the local day on which that was recorded, checked against the leads export. "
@@ -152,12 +152,12 @@ def _outcomes_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
     return outcomes
 
 
-def _outcomes_parts(deployment: Deployment) -> dict[str, Any]:
+def _outcomes_parts(deployment: LeadAdsDeployment) -> dict[str, Any]:
     found = raw_parts(deployment, "outcomes")
     return {**found, "deps": {"leads": None, **found.get("deps", {})}}
 
 
-def _mapping_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def _mapping_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
     @asset(
         **parts.common("lead_to_ad_map", **raw_parts(deployment, "lead_to_ad_map")),
         description="Which ad a lead belongs to, for leads whose own export does not say.",

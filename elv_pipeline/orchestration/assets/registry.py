@@ -262,7 +262,7 @@ def _usable(deployment: Deployment, registry: ModelRegistry, version: str) -> Mo
     """A registered version that can score with this configuration; refused before anything changes otherwise."""
     handle = registry.version(deployment.name, version)
     load_model(handle).require_compatible(
-        outcome_window_days=deployment.config.label_window_days,
+        outcome_window_days=deployment.label_reach_days,
         feature_lag_days=deployment.config.feature_lag_days,
         target=deployment.config.label_column,
         timezone=deployment.config.timezone,

@@ -29,9 +29,9 @@ from elv_pipeline.orchestration.assets.scoring import (
     withheld,
     withheld_of_models,
 )
-from elv_pipeline.orchestration.assets.tables import join_summary
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.orchestration.describe import lineage, picture, schema_of_contract, table_metadata
+from elv_pipeline.orchestration.lead_ads_deployment import LeadAdsDeployment
 from elv_pipeline.orchestration.lineage import predictions_lineage
 from elv_pipeline.orchestration.models_in_use import compatible_model, rows_by_model, several_models
 from elv_pipeline.orchestration.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
@@ -41,7 +41,6 @@ from elv_pipeline.publishing.pages import scoring_charts
 from elv_pipeline.publishing.registry.model_handle import ModelHandle, load_model, read_handle
 from elv_pipeline.publishing.registry.model_registry import ModelRegistry
 from elv_pipeline.publishing.run_bundle import write_run_bundle
-from elv_pipeline.tables.features import KEY_COLUMNS
 from elv_pipeline.tables.joins import join_leads
 
 
@@ -66,8 +65,8 @@ class BatchConfig(dg.Config):
 
 
 def report_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
-    """The run report and the batch."""
-    return [_run_report_asset(deployment, parts), _batch_asset(deployment, parts)]
+    """The run report."""
+    return [_run_report_asset(deployment, parts)]
 
 
 def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
@@ -75,8 +74,7 @@ def _run_report_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
         "data_profile",
         "champion",
         "predictions",
-        "campaign_leaderboard",
-        "adset_leaderboard",
+        *deployment.boards,
         "drift",
         "lead_scores",
     )
@@ -116,7 +114,9 @@ def _bundle_metadata(deployment: Deployment, folder: Path, manifest: dict[str, A
         "alerts": [alert["message"] for alert in manifest["alerts"]],
         "as_of_date": manifest["as_of_date"],
         "score_distribution": picture(
-            scoring_charts.score_distribution(run.predictions, probability=deployment.config.probability_column),
+            scoring_charts.score_distribution(
+                run.predictions, probability=deployment.config.probability_column, noun=deployment.words.row_noun
+            ),
             title="Scores",
         ),
     }
@@ -186,10 +186,12 @@ def _ranked(deployment: Deployment, rows: pl.DataFrame) -> pl.DataFrame:
     return rank_predictions(
         rows,
         probability_column=deployment.config.probability_column,
+        id_columns=deployment.words.id_columns,
     )
 
 
-def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def batch_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
+    """The scoring of leads that are given as a file."""
     contract = predictions_contract(deployment.config.probability_column)
 
     @asset(
@@ -224,7 +226,7 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
                 board_rows=scored,
                 drift=drift_of(model, with_score(model, features)),
                 notes=[*_reach_notes(deployment, leads), *_unknown_ids(deployment, features)],
-                joined=features.select(KEY_COLUMNS),
+                joined=features.select(deployment.problem.key_columns),
             )
             folder = write_run_bundle(deployment.home, bundle_inputs(deployment, run, truth_path=""))
         return dg.MaterializeResult(
@@ -232,7 +234,10 @@ def _batch_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefiniti
                 **table_metadata(scored.drop("day"), schema=schema_of_contract(contract)),
                 "dagster/column_lineage": lineage(
                     predictions_lineage(
-                        deployment.config.probability_column, features=("created_time",), table="joined_leads"
+                        deployment.config.probability_column,
+                        features=("created_time",),
+                        table="joined_leads",
+                        id_columns=deployment.words.id_columns,
                     ),
                     deployment=deployment,
                 ),
@@ -249,7 +254,7 @@ def _without_start(deployment: Deployment) -> Any:
     return deployment.config.model_copy(update={"start_date": None})
 
 
-def batch_features(deployment: Deployment, leads: pl.DataFrame) -> pl.DataFrame:
+def batch_features(deployment: LeadAdsDeployment, leads: pl.DataFrame) -> pl.DataFrame:
     """Features of leads outside the partitions, from the lake's history up to each lead's moment."""
     config = deployment.config
     first, last = leads["day"].min(), leads["day"].max()
@@ -308,7 +313,7 @@ def _reach_notes(deployment: Deployment, leads: pl.DataFrame) -> list[dict[str, 
 
 def _unknown_ids(deployment: Deployment, joined: pl.DataFrame) -> list[dict[str, str]]:
     """Say how many leads carry an id that the ads export has never shown: they are scored without ad activity."""
-    found = join_summary(deployment, joined).get("found_in_ads", {})
+    found = deployment.join_summary(joined).get("found_in_ads", {})
     carried = {column: joined.height - joined[column].null_count() for column in found}
     unknown = {column: carried[column] - int(found[column]["leads"]) for column in found}
     worst = max(unknown, key=lambda column: unknown[column], default=None)

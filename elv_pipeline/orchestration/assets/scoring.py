@@ -82,7 +82,7 @@ def scoring_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsD
 
 def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     probability = deployment.config.probability_column
-    contract = predictions_contract(probability)
+    contract = predictions_contract(probability, id_columns=deployment.words.id_columns, words=deployment.words)
 
     @asset(
         **parts.daily(
@@ -122,7 +122,12 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             metadata={
                 **table_metadata(scored, schema=schema_of_contract(contract)),
                 "dagster/column_lineage": lineage(
-                    predictions_lineage(probability, features=model.schema.names, table="features"),
+                    predictions_lineage(
+                        probability,
+                        features=model.schema.names,
+                        table="features",
+                        id_columns=deployment.words.id_columns,
+                    ),
                     deployment=deployment,
                 ),
                 "model_version": handle.version,
@@ -130,7 +135,8 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
                 "mean_probability": scored.select(pl.col(probability).mean()).item(),
                 "expected_value": float(scored["elv"].sum()),
                 "score_distribution": picture(
-                    scoring_charts.score_distribution(scored, probability=probability), title="Scores"
+                    scoring_charts.score_distribution(scored, probability=probability, noun=deployment.words.row_noun),
+                    title="Scores",
                 ),
             },
             data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
@@ -151,6 +157,7 @@ def scoring_run(
         probability_column=deployment.config.probability_column,
         value_per_qualified=deployment.config.value_per_qualified,
         reasons=reason_spec(deployment),
+        id_columns=deployment.words.id_columns,
     )
 
 
@@ -161,6 +168,7 @@ def withheld(deployment: Deployment, scored: pl.DataFrame, model: ModelBundle) -
         probability_column=deployment.config.probability_column,
         base_rate=float(model.metadata["base_rate"]),
         recent=_recent_labels(deployment, scored),
+        words=deployment.words,
     )
 
 
@@ -172,10 +180,10 @@ def withheld_of_models(deployment: Deployment, parts: Sequence[ModelRows]) -> li
 
 def _recent_labels(deployment: Deployment, scored: pl.DataFrame) -> RecentLabels | None:
     """Labels of the ``reporting.leaderboard_days`` of leads that had matured when the scored ones came in."""
-    if deployment.config.paths.outcomes_path is None or scored.is_empty():
+    if not deployment.has_outcomes or scored.is_empty():
         return None
     newest: date = scored.select(pl.col("created_time").max().dt.date()).item()  # a day more or less does not matter
-    last = newest - timedelta(days=deployment.config.label_window_days + 1)
+    last = newest - timedelta(days=deployment.label_reach_days + 1)
     first = last - timedelta(days=deployment.config.reporting.leaderboard_days)
     if not any(first <= day <= last for day in deployment.lake.days("matured_labels")):
         return None  # a calendar so young that no lead in it has matured
@@ -256,7 +264,9 @@ def _drift_metadata(deployment: Deployment, newest: list[dict[str, Any]], *, fea
     return {
         **table_metadata(pl.DataFrame(newest, schema=DRIFT.schema), schema=schema_of_contract(DRIFT)),
         "dagster/column_lineage": lineage(sources, deployment=deployment),
-        "drift": picture(scoring_charts.drift_chart(newest), title="Drift against the model's reference"),
+        "drift": picture(
+            scoring_charts.drift_chart(newest, words=deployment.words), title="Drift against the model's reference"
+        ),
         "drifted_columns": [row["column"] for row in newest if row["drifted"]],
     }
 

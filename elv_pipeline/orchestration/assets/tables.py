@@ -1,4 +1,4 @@
-"""Table assets: joined leads, matured labels, features, and the table a person can open.
+"""Table assets: joined leads of lead ads, matured labels, features, and the table a person can open.
 
 Belongs here: the asset functions. Does not belong here: joins, maturity and features themselves (``tables/``).
 """
@@ -11,7 +11,6 @@ import polars as pl
 
 from elv_pipeline.contracts.lead_ads import NAME_LEVELS
 from elv_pipeline.errors import ElvError
-from elv_pipeline.ingest.enrichment import ATTRIBUTES, BREAKDOWNS
 from elv_pipeline.lake import content_checksum
 from elv_pipeline.orchestration.asset_parts import AssetParts, Window, asset
 from elv_pipeline.orchestration.deployment import Deployment
@@ -23,29 +22,31 @@ from elv_pipeline.orchestration.describe import (
     schema_of_frame,
     table_metadata,
 )
+from elv_pipeline.orchestration.lead_ads_deployment import LeadAdsDeployment
 from elv_pipeline.orchestration.lineage import LABEL_STATUS, LABEL_TIMES, Sources, carried
 from elv_pipeline.orchestration.outcome_rows import complete_columns
 from elv_pipeline.orchestration.partitions import DayRange, day_range
 from elv_pipeline.orchestration.resources import narrated
+from elv_pipeline.problems.nouns import capital
 from elv_pipeline.publishing.manifest import RunFacts
 from elv_pipeline.publishing.pages.scoring_charts import label_maturity
 from elv_pipeline.publishing.run_bundle import write_plain_bundle
-from elv_pipeline.tables.join_statistics import join_statistics, match_rate
+from elv_pipeline.tables.join_statistics import match_rate
 from elv_pipeline.tables.joins import CARRIED, ID_COLUMNS, join_leads
-from elv_pipeline.tables.labels import label_counts_by_week, label_times, with_status
+from elv_pipeline.tables.labels import label_counts_by_week, with_status
 
 
 def table_assets(deployment: Deployment, parts: AssetParts) -> list[dg.AssetsDefinition]:
-    """The chain from raw tables to features."""
+    """The chain from joined rows to features."""
     return [
-        _joined_asset(deployment, parts),
         _labels_asset(deployment, parts),
         _features_asset(deployment, parts),
         _modelling_table_asset(deployment, parts),
     ]
 
 
-def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
+def joined_asset(deployment: LeadAdsDeployment, parts: AssetParts) -> dg.AssetsDefinition:
+    """The leads with the ids of what they came from."""
     config, lag = deployment.config, deployment.config.feature_lag_days
     lookback = deployment.problem.hierarchy_lookback_days
     deps: dict[str, Window | None] = {"leads": None}
@@ -84,7 +85,7 @@ def _joined_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
             ).collect()
             rows = deployment.lake.write_days("joined_leads", joined, days=days.days)
         note_partition_rows(context, rows)
-        statistics = join_summary(deployment, joined)
+        statistics = deployment.join_summary(joined)
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(joined, schema=schema_of_frame(joined)),
@@ -135,10 +136,7 @@ def _joined_lineage() -> dict[str, Sources]:
 
 
 def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
-    config = deployment.config
-    deps: dict[str, Window | None] = {"joined_leads": None}
-    if config.paths.outcomes_path:
-        deps["outcomes"] = Window(0, config.label_window_days)
+    deps: dict[str, Window | None] = {"joined_leads": None, **deployment.label_sources}
 
     @asset(
         **parts.daily("matured_labels", group="tables", kinds={"polars", "parquet"}, deps=deps),
@@ -148,18 +146,9 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
     def matured_labels(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         days = day_range(context)
         with narrated(context, f"labelling leads of {days}"):
-            until = labels_horizon(deployment, days.first)
-            outcomes = (
-                deployment.scan_once_a_lead("outcomes", first=days.first, last=date.max)
-                if config.paths.outcomes_path
-                else None
-            )
-            labels = label_times(
-                deployment.scan("joined_leads", first=days.first, last=days.last),
-                outcomes,
-                observed_until=until,
-                unobserved=deployment.unobserved_leads(),
-            ).collect()
+            until = deployment.labels_horizon(days.first)
+            joined = deployment.scan("joined_leads", first=days.first, last=days.last)
+            labels = deployment.label_times(joined, first=days.first, observed_until=until).collect()
             complete_columns(deployment.lake, "matured_labels", labels.schema)
             rows = deployment.lake.write_days("matured_labels", labels, days=days.days)
         note_partition_rows(context, rows)
@@ -171,7 +160,10 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
                 "dagster/column_lineage": lineage(LABEL_TIMES, deployment=deployment),
                 "observed_until": until.isoformat(),
                 "label_counts": _counts(status),
-                "label_maturity": picture(label_maturity(weeks), title="Leads by label status and week"),
+                "label_maturity": picture(
+                    label_maturity(weeks, words=deployment.words),
+                    title=f"{capital(deployment.words.rows)} by label status and week",
+                ),
             },
             data_version=dg.DataVersion(content_checksum(labels)),
         )
@@ -179,22 +171,8 @@ def _labels_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinit
     return matured_labels
 
 
-def labels_horizon(deployment: Deployment, first: date) -> datetime:
-    """How far outcomes are known in the lake from ``first`` on: the data's reach, or the first day not materialised."""
-    until = deployment.observed_until()
-    if deployment.config.paths.outcomes_path is None:
-        return until
-    written = set(deployment.lake.days("outcomes"))
-    day = first
-    while day in written and deployment.midnight(day) <= until:
-        day += timedelta(days=1)
-    return min(until, deployment.midnight(day))
-
-
 def _status(deployment: Deployment, labels: pl.LazyFrame) -> pl.DataFrame:
-    return with_status(
-        labels, observation=deployment.observation(), labelled=deployment.config.paths.outcomes_path is not None
-    ).collect()
+    return with_status(labels, observation=deployment.observation(), labelled=deployment.has_outcomes).collect()
 
 
 def _counts(status: pl.DataFrame) -> dict[str, int]:
@@ -205,8 +183,8 @@ def _counts(status: pl.DataFrame) -> dict[str, int]:
 
 def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefinition:
     config = deployment.config
-    deps = _features_deps(deployment)
-    needed = [name for name in deps if name not in ("ads", *ATTRIBUTES)]
+    deps = deployment.feature_sources
+    needed = deployment.needed_days
 
     @asset(
         **parts.daily("features", group="tables", kinds={"polars", "parquet"}, deps=deps),
@@ -241,23 +219,6 @@ def _features_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDefin
         )
 
     return features
-
-
-def _features_deps(deployment: Deployment) -> dict[str, Window | None]:
-    """The tables that features are made of, and which of their days."""
-    config = deployment.config
-    span = deployment.problem.history_days(
-        outcome_window_days=config.label_window_days, lag_days=config.feature_lag_days
-    )
-    deps: dict[str, Window | None] = {"joined_leads": Window(-span, 0)}
-    if config.paths.ads_path:
-        deps["ads"] = Window(-span, -config.feature_lag_days)
-    if config.paths.outcomes_path:
-        deps["outcomes"] = Window(-span, 0)
-    for table in (*BREAKDOWNS, *ATTRIBUTES):
-        if getattr(config.paths, f"{table}_path"):
-            deps[table] = Window(-span, -config.feature_lag_days) if table in BREAKDOWNS else None
-    return deps
 
 
 def _features_metadata(deployment: Deployment, days: DayRange) -> dict[str, Any]:
@@ -306,7 +267,7 @@ def _modelling_table_asset(deployment: Deployment, parts: AssetParts) -> dg.Asse
             table = features.join(
                 status.lazy().select("lead_id", "label_status", "mature", "y"), on="lead_id", validate="1:1"
             )
-            statistics = join_summary(deployment, joined)
+            statistics = deployment.join_summary(joined)
             counts = {
                 **_counts(status),
                 "by_week": label_counts_by_week(status).with_columns(pl.col("week").cast(pl.String)).to_dicts(),
@@ -348,16 +309,6 @@ def _joined_and_status(deployment: Deployment, first: date, last: date) -> tuple
         deployment.scan("joined_leads", first=first, last=last).collect(),
         _status(deployment, deployment.scan("matured_labels", first=first, last=last)),
     )
-
-
-def join_summary(deployment: Deployment, joined: pl.DataFrame) -> dict[str, Any]:
-    """Join statistics against every id that the ads export has shown since shortly before the leads."""
-    ads = None
-    if deployment.config.paths.ads_path:
-        first = deployment.hierarchy_start(joined["day"].min())
-        shown = deployment.ads_store.newest(first=first, last=date.max)
-        ads = shown.select(ID_COLUMNS).unique().collect()
-    return join_statistics(joined, ads=ads)
 
 
 def label_summary(deployment: Deployment) -> tuple[dict[str, int], pl.DataFrame] | None:

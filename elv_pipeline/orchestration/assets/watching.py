@@ -96,7 +96,7 @@ def _monitoring_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDef
             _check(watched)
             found = [
                 *alerts_of(deployment, watched, now=config.moment),
-                *weak_model(handle.evidence().metrics),
+                *weak_model(handle.evidence().metrics, words=deployment.words),
                 *failed_run_alerts(context.instance, deployment.name, asking=context.run.job_name),
             ]
             _remember(deployment, watched, found, handle=handle)
@@ -215,6 +215,7 @@ def page_content(
     }
     return MonitoringContent(
         name=deployment.name,
+        words=deployment.words,
         org_id=config.org_id,
         currency=config.currency,
         timezone=config.timezone,
