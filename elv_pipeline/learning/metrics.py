@@ -132,14 +132,37 @@ def row_clusters(rows: pl.DataFrame, *, timezone: str, column: str | None = None
     return rows[column].rank("dense").cast(pl.Int64).to_numpy() if rows[column].n_unique() >= LEAST_DAYS else None
 
 
-def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS) -> pl.DataFrame:
+def design_effect(residual: FloatArray, *, clusters: npt.NDArray[Any] | None, within: npt.NDArray[Any]) -> float:
+    """Return how many times the variance of a sum is that of independent rows; at least 1, and 1 without clusters.
+
+    Args:
+        residual: observed minus expected of each row.
+        clusters: of each row, such as the enrollment whose moments share an outcome.
+        within: what each sum is over; its own mean residual is taken out, which is what the sum is judged by.
+    """
+    if clusters is None or not len(residual):
+        return 1.0
+    place = np.unique(within, return_inverse=True)[1]
+    left = residual - (np.bincount(place, weights=residual) / np.bincount(place))[place]
+    member = np.unique(clusters, return_inverse=True)[1]
+    cell = place * (int(member.max()) + 1) + member
+    sums = np.bincount(np.unique(cell, return_inverse=True)[1], weights=left)
+    return max(1.0, float(sums @ sums) / max(float(left @ left), 1e-300))
+
+
+def calibration_bins(
+    y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS, clusters: npt.NDArray[Any] | None = None
+) -> pl.DataFrame:
     """Compare predicted with observed rates in bins of about equal rows, lowest predictions first.
 
-    ``observed_low`` and ``observed_high`` are Wilson's 95 % interval (1927), which stays sensible at few positives.
-    Rows with the same prediction share a bin, so there may be fewer bins than asked for. ``calibration_mae`` is the
-    row-weighted mean of |mean_predicted - observed_rate| over the default bins.
+    ``observed_low`` and ``observed_high`` are Wilson's 95 % interval (1927), which stays sensible at few positives, at
+    the effective number of rows where those of one of the ``clusters`` share an outcome. Rows with the same prediction
+    share a bin, so there may be fewer bins than asked for. ``calibration_mae`` is the row-weighted mean of
+    |mean_predicted - observed_rate| over the default bins.
     """
-    frame = pl.DataFrame({"bin": _equal_mass_bins(p, bins=bins), "y": y, "p": p}, schema_overrides={"y": pl.Int64})
+    member = _equal_mass_bins(p, bins=bins)
+    effect = design_effect(y - p, clusters=clusters, within=member)
+    frame = pl.DataFrame({"bin": member, "y": y, "p": p}, schema_overrides={"y": pl.Int64})
     table = (
         frame.group_by("bin")
         .agg(
@@ -152,18 +175,27 @@ def calibration_bins(y: IntArray, p: FloatArray, *, bins: int = CALIBRATION_BINS
             bin=pl.int_range(1, pl.len() + 1, dtype=pl.Int64), observed_rate=pl.col("positives") / pl.col("rows")
         )
     )
-    low, high = wilson_interval(table["positives"].to_numpy(), table["rows"].to_numpy())
+    low, high = wilson_interval(table["positives"].to_numpy() / effect, table["rows"].to_numpy() / effect)
     return table.with_columns(observed_low=pl.Series(low), observed_high=pl.Series(high))
 
 
-def calibration_mae_by_chance(p: FloatArray, *, seed: int, samples: int = 2_000) -> float:
+def calibration_mae_by_chance(
+    p: FloatArray,
+    *,
+    seed: int,
+    samples: int = 2_000,
+    y: IntArray | None = None,
+    clusters: npt.NDArray[Any] | None = None,
+) -> float:
     """Return the calibration MAE that perfect probabilities exceed once in twenty times.
 
     An absolute gap is never zero: with few rows in a bin chance alone makes one. Outcomes of a bin are drawn as
-    normals with the bin's own variance.
+    normals with the bin's own variance, which is larger by their design effect where rows of one of the ``clusters``
+    share an outcome ``y``: eight moments of one enrollment are off together.
     """
     bins = _equal_mass_bins(p, bins=CALIBRATION_BINS)
-    spread = np.sqrt(np.bincount(bins, weights=p * (1 - p)))
+    effect = 1.0 if y is None else design_effect(y - p, clusters=clusters, within=bins)
+    spread = np.sqrt(effect * np.bincount(bins, weights=p * (1 - p)))
     gaps = np.abs(np.random.default_rng(seed).normal(size=(samples, len(spread)))) * spread
     return float(np.quantile(gaps.sum(axis=1) / len(p), 0.95))
 

@@ -6,13 +6,12 @@ value models (``value_model.py``), or the money of a lead (``decisions/value.py`
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from elv_pipeline.learning.fitting import labels
+from elv_pipeline.learning.resampling import one_of_each
 from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.value_model import ValueFit, ValueSpec, fit_value_model
 
@@ -34,7 +33,8 @@ def learn_value(known: pl.DataFrame, spec: LearningSpec) -> ValueFit | None:
     """
     if COLUMN not in known.columns or not known[COLUMN].count():
         return None
-    outcomes = _once(known.filter(pl.col("y") == 1), spec.cluster_column)
+    # With all of its moments an outcome would be judged by what was learned from itself, and a few pass for many.
+    outcomes = one_of_each(known.filter(pl.col("y") == 1), spec.cluster_column)
     return fit_value_model(
         outcomes,
         _values(outcomes),
@@ -73,18 +73,6 @@ def realised(rows: pl.DataFrame, predicted: FloatArray, *, learned: bool) -> Flo
         return labels(rows) * predicted
     values = _values(rows)
     return np.where(labels(rows) == 1, np.where(np.isfinite(values), values, predicted), 0.0)
-
-
-def _once(outcomes: pl.DataFrame, cluster_column: str | None) -> pl.DataFrame:
-    """One row an outcome: of the moments that share it the one with the lowest digest, so that any may be the one.
-
-    With all of them an outcome would be judged by what was learned from itself, and a few would pass for many.
-    """
-    if cluster_column is None:
-        return outcomes
-    drawn = pl.Series("_drawn", [blake2b(str(name).encode()).hexdigest() for name in outcomes["lead_id"]], pl.String)
-    by_draw = outcomes.with_columns(drawn).sort("_drawn").drop("_drawn")
-    return by_draw.unique(cluster_column, keep="first", maintain_order=True)
 
 
 def _values(rows: pl.DataFrame) -> FloatArray:

@@ -26,6 +26,7 @@ from elv_pipeline.learning.metrics import (
     row_clusters,
 )
 from elv_pipeline.learning.reliability import reliability
+from elv_pipeline.learning.resampling import one_of_each
 from elv_pipeline.learning.segment_calibration import AS_PREDICTED, segment_calibration
 from elv_pipeline.learning.spec import LearningSpec
 from elv_pipeline.learning.value_intervals import IntervalSpec, fit_value_intervals
@@ -79,7 +80,8 @@ def prove(
     y, p = labels(rows), predictions["model"]
     clusters = _clusters(rows, spec)
     diagram = reliability(y, p, seed=spec.seed)
-    segments = segment_calibration(rows, p, y, columns=spec.calibration_columns)
+    shared = clusters if spec.cluster_column is not None else None
+    segments = segment_calibration(rows, p, y, columns=spec.calibration_columns, clusters=shared)
     budget = value_at_budget(
         {name: found * worth for name, found in predictions.items()},
         y,
@@ -96,11 +98,11 @@ def prove(
             for column, summary in segments.summaries.items()
         },
         "value_at_budget": budget.document,
-        "calibration_mae_by_chance": calibration_mae_by_chance(p, seed=spec.seed),
+        "calibration_mae_by_chance": calibration_mae_by_chance(p, seed=spec.seed, y=y, clusters=shared),
     }
     return Proof(
         document=document,
-        calibration_bins=calibration_bins(y, p),
+        calibration_bins=calibration_bins(y, p, clusters=shared),
         gains=gains(y, p),
         reliability_curve=diagram.curve,
         capture_at_k=budget.capture_at_k,
@@ -191,9 +193,12 @@ def value_ranges(
         The ranges, learned from all rows, for the model's metadata; and the coverage of those learned from the earlier
         half on the later half, None where a half has no rows of its own.
     """
-    known = rows.select("lead_id", "created_time", segment=_segment(rows, spec)).with_columns(
+    entity = [] if spec.cluster_column is None else [spec.cluster_column]
+    named = rows.select("lead_id", "created_time", *entity, segment=_segment(rows, spec)).with_columns(
         p=pl.Series(p), value=pl.Series(value), realised=pl.Series(realised)
     )
+    # Rows that share an outcome are off together, which would pass for an error of the model.
+    known = one_of_each(named, spec.cluster_column).sort("created_time", "lead_id")
     ranges = IntervalSpec(
         timezone=spec.timezone, segment_column="segment", stretch_days=spec.segment_error_days, value_spread=spread
     )

@@ -9,10 +9,12 @@ A resample is a vector of counts, so that all models are judged under the same d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from scipy.stats import norm, t
 
 FloatArray = npt.NDArray[np.float64]
@@ -77,3 +79,15 @@ def percentile_interval(
 def finite(value: float) -> float | None:
     """Return the value, or None where it is NaN or infinite, which JSON does not know."""
     return float(value) if np.isfinite(value) else None
+
+
+def one_of_each(rows: pl.DataFrame, cluster_column: str | None) -> pl.DataFrame:
+    """Return one row of each cluster, such as one moment of each enrollment; all rows where there are no clusters.
+
+    The one with the lowest digest of its ``lead_id``, so that any may be it and the order of the rows does not matter.
+    """
+    if cluster_column is None:
+        return rows
+    digests = [blake2b(str(name).encode(), digest_size=8).hexdigest() for name in rows["lead_id"]]
+    drawn = rows.with_columns(pl.Series("_drawn", digests, pl.String)).sort("_drawn", "lead_id").drop("_drawn")
+    return drawn.unique(cluster_column, keep="first", maintain_order=True)

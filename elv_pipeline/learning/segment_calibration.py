@@ -24,6 +24,8 @@ import polars as pl
 from scipy.special import betainc, gammaln
 from scipy.stats import chi2, false_discovery_control
 
+from elv_pipeline.learning.metrics import design_effect
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -74,7 +76,13 @@ class SegmentCalibration:
 
 
 def segment_calibration(
-    table: pl.DataFrame, p: FloatArray, y: IntArray, *, columns: Sequence[str], min_rows: int = 100
+    table: pl.DataFrame,
+    p: FloatArray,
+    y: IntArray,
+    *,
+    columns: Sequence[str],
+    min_rows: int = 100,
+    clusters: npt.NDArray[np.int64] | None = None,
 ) -> SegmentCalibration:
     """Compare expected with observed outcomes by the values of each column.
 
@@ -84,6 +92,8 @@ def segment_calibration(
         y: their outcomes, 1 or 0.
         columns: such as campaign_id, platform, placement.
         min_rows: values with fewer rows, or with fewer than 5 expected outcomes, are pooled.
+        clusters: of each row, where rows of one share an outcome; the variance of sums is larger by their design
+            effect.
 
     Returns:
         The segments, and per column: ``available``, ``rows``, ``segments``, ``pooled_values``, ``judged``,
@@ -98,7 +108,12 @@ def segment_calibration(
         if column not in table.columns:
             summaries[column] = _not_available(column)
             continue
-        sums = _sums(rows.with_columns(table[column].cast(pl.String).alias("segment")), min_rows=min_rows)
+        named = rows.with_columns(table[column].cast(pl.String).alias("segment"))
+        sums = _sums(named, min_rows=min_rows)
+        if clusters is not None:
+            within = named["segment"].fill_null("").rank("dense").to_numpy()
+            effect = design_effect(np.asarray(y - p, dtype=np.float64), clusters=clusters, within=within)
+            sums = sums.with_columns(pl.col("variance") * effect)
         segments, spread = _judged(sums.with_columns(column=pl.lit(column)))
         summaries[column] = _summary(segments, sums["variance"].to_numpy(), column=column, spread=spread)
         frames.append(segments)

@@ -30,7 +30,8 @@ def estimated_performance(published: pl.DataFrame, *, seed: int = 0, draws: int 
     """Estimate the figures of published probabilities before any outcome is known.
 
     Args:
-        published: ``p`` (in [0, 1]) and ``value`` of an outcome of each lead.
+        published: ``p`` (in [0, 1]) and ``value`` of an outcome of each lead; rows of one ``enrollment_id``, where
+            there is one, come true together.
         seed: of the drawing.
         draws: sets of outcomes drawn.
 
@@ -42,25 +43,40 @@ def estimated_performance(published: pl.DataFrame, *, seed: int = 0, draws: int 
     Raises:
         ValueError: a probability is missing or outside [0, 1].
     """
-    rows = published.select("p", pl.col("value").cast(pl.Float64)).sort("p", "value", descending=True)
+    rows = (
+        published.with_columns(pl.col("value").cast(pl.Float64))
+        .select(name for name in ("p", "value", "enrollment_id") if name in published.columns)
+        .sort(pl.all(), descending=True)
+    )
     p, worth = rows["p"].to_numpy(), rows["value"].to_numpy()
     if not (np.isfinite(p).all() and ((p >= 0) & (p <= 1)).all()):
         raise ValueError("a published probability is missing or outside [0, 1]; score the days again")
     if rows.height < LEAST_ROWS:
         return {"rows": rows.height, "figures": {name: _nothing() for name in FIGURES}}
-    drawn = drawn_figures(p, worth, seed=seed, draws=draws)
+    alike = None
+    if "enrollment_id" in rows.columns:
+        alike = rows["enrollment_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    drawn = drawn_figures(p, worth, seed=seed, draws=draws, alike=alike)
     known = {"positives": float(p.sum()), "value": float(p @ worth), **_expected_losses(p)}
     return {"rows": rows.height, "figures": {name: _banded(drawn[name], known.get(name)) for name in FIGURES}}
 
 
-def drawn_figures(p: FloatArray, worth: FloatArray, *, seed: int, draws: int) -> dict[str, FloatArray]:
-    """Return each figure under outcomes drawn from the probabilities themselves."""
+def drawn_figures(
+    p: FloatArray, worth: FloatArray, *, seed: int, draws: int, alike: NDArray[np.int64] | None = None
+) -> dict[str, FloatArray]:
+    """Return each figure under outcomes drawn from the probabilities themselves.
+
+    Rows that are ``alike`` share one draw, as the moments of one enrollment share its outcome: drawn each for itself
+    they would promise far less chance than there is, and every cohort would surprise.
+    """
+    member = np.arange(len(p)) if alike is None else alike
+    count = int(member.max(initial=-1)) + 1
     generator = np.random.default_rng(seed)
     at_once = max(1, _CELLS_AT_ONCE // max(len(p), 1))
     parts = []
     for first in range(0, draws, at_once):
         block = min(at_once, draws - first)
-        parts.append(figures(p, worth, (generator.random((block, len(p))) < p).astype(np.float64)))
+        parts.append(figures(p, worth, (generator.random((block, count))[:, member] < p).astype(np.float64)))
     return {name: np.concatenate([part[name] for part in parts]) for name in FIGURES}
 
 

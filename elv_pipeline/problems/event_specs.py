@@ -341,8 +341,3 @@ class AnchoredTarget:
     def reach_days(self) -> int:
         """Days after a moment within which its label is decided."""
         return self.window_days + (self.anchor_within_days or 0)
-
-    @property
-    def probability_column(self) -> str:
-        """Name of the column that holds the estimated probability."""
-        return f"p_{self.outcome}_{self.window_days}d"

@@ -8,6 +8,8 @@ counts from the first engagement, the other targets from the moment itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from elv_pipeline.problems.contact_specs import ContactHistory
 from elv_pipeline.problems.event_specs import (
     TOUCHES,
@@ -27,6 +29,7 @@ from elv_pipeline.problems.feature_specs import Attribute, Calendar, KnownAttrib
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem
 from elv_pipeline.problems.step_specs import StepContent
 from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_targets import TARGETS
 
 STEP = Level(name="step", key="step_id")
 TEMPLATE = Level(name="template", key="template_id")
@@ -38,6 +41,21 @@ ENGAGEMENTS = ("opened", "replied", "called")
 ATTRIBUTES = ("source", "qualification_status", "region", "industry", "seniority")
 """What is known of a contact and may be used."""
 _HISTORY_DAYS = 90
+
+
+def _target(
+    outcome: str, *, anchor_events: tuple[str, ...] = (), anchor_within_days: int | None = None
+) -> AnchoredTarget:
+    """A target with the name and the window that it has where a configuration does not say."""
+    usual = TARGETS["outreach"][outcome]
+    return AnchoredTarget(
+        name=f"{usual.label}_within_{usual.window_days}d",
+        outcome=outcome,
+        window_days=usual.window_days,
+        anchor_events=anchor_events,
+        anchor_within_days=anchor_within_days,
+    )
+
 
 OUTREACH = ScoringProblem(
     name="outreach",
@@ -95,15 +113,9 @@ OUTREACH = ScoringProblem(
     hierarchy_lookback_days=_HISTORY_DAYS,
     calibration_columns=("category_source", "category_channel"),
     targets={
-        "booked_call": AnchoredTarget(
-            name="booked_call_within_7d",
-            outcome="booked_call",
-            window_days=7,
-            anchor_events=ENGAGEMENTS,
-            anchor_within_days=14,
-        ),
-        "qualified": AnchoredTarget(name="qualified_within_14d", outcome="qualified", window_days=14),
-        "converted": AnchoredTarget(name="conversion_within_30d", outcome="converted", window_days=30),
+        "booked_call": _target("booked_call", anchor_events=ENGAGEMENTS, anchor_within_days=14),
+        "qualified": _target("qualified"),
+        "converted": _target("converted"),
     },
 )
 
@@ -121,10 +133,4 @@ def data_at_hand(config: PipelineConfig) -> DataAtHand:
 def target_of(config: PipelineConfig) -> AnchoredTarget:
     """The configured target with the configured window."""
     declared = OUTREACH.targets[config.target]
-    return AnchoredTarget(
-        name=config.label_column,
-        outcome=declared.outcome,
-        window_days=config.label_window_days,
-        anchor_events=declared.anchor_events,
-        anchor_within_days=declared.anchor_within_days,
-    )
+    return replace(declared, name=config.label_column, window_days=config.label_window_days)

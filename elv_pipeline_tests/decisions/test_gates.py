@@ -266,3 +266,26 @@ def test_the_gate_about_the_verdict_is_no_reason_of_the_verdict() -> None:
 def test_a_model_that_nobody_could_judge_is_not_ready() -> None:
     found = ready_gate(PlainVerdict(level="not judged", reasons=("Nothing is known.",)))
     assert (found.verdict, "not judged: Nothing is known." in found.reason) == ("fail", True)
+
+
+def test_the_brier_gate_compares_with_the_baseline_and_is_off_by_default() -> None:
+    document = metrics()
+    document["models"]["campaign_rate"]["brier"] = interval(0.08)
+    document["differences"]["campaign_rate"]["brier"] = interval(0.0008, -0.002, 0.003)
+    worse = gate("brier", document, max_brier_increase=0.0)
+    assert (worse.verdict, worse.value) == ("fail", pytest.approx(0.01))
+    assert "has the better probabilities" in worse.reason
+    assert gate("brier", document, max_brier_increase=0.02).verdict == "pass"
+    assert gate("brier", document, max_brier_increase=0.02, evidence="interval").verdict == "fail"
+    assert "brier" not in [found.name for found in evaluate_gates(document, Promotion(), against_champion=None)]
+
+
+def test_the_lift_gate_asks_for_a_top_that_is_worth_working() -> None:
+    assert gate("lift", metrics(), min_lift_at_10pct=2.9).verdict == "pass"
+    assert gate("lift", metrics(), min_lift_at_10pct=2.9, evidence="interval").verdict == "fail"
+    weak = gate("lift", with_model(lift_at_10pct=interval(1.1, 0.9, 1.3)), min_lift_at_10pct=1.2)
+    assert weak.verdict == "fail"
+    assert "gains too little" in weak.reason
+    settings = Promotion(min_lift_at_10pct=1.2, max_brier_increase=0.0)
+    assert {"brier", "lift"} <= set(gate_names(settings))
+    assert not {"brier", "lift"} & set(gate_names(Promotion()))

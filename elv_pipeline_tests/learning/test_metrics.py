@@ -13,7 +13,9 @@ from sklearn import metrics as reference
 from elv_pipeline.learning.metrics import (
     METRICS,
     calibration_bins,
+    calibration_mae_by_chance,
     day_clusters,
+    design_effect,
     evaluate,
     gains,
     rate_interval,
@@ -227,3 +229,23 @@ def test_tenths_are_cut_where_the_deciles_of_scored_leads_are(rows: int) -> None
     deciles = (np.arange(rows) * 10 // rows + 1).tolist()
     assert table["decile"].to_list() == sorted(set(deciles))
     assert table["rows"].to_list() == [deciles.count(decile) for decile in sorted(set(deciles))]
+
+
+def test_rows_that_share_an_outcome_are_no_further_evidence_of_calibration() -> None:
+    """Right probabilities, each row standing six times: chance makes the gaps of one row each, and so it is said."""
+    generator = np.random.default_rng(4)
+    beyond = {"shared": 0, "apart": 0}
+    for seed in range(60):
+        p = generator.uniform(0.02, 0.3, 500)
+        y = (generator.random(500) < p).astype(np.int8)
+        six_p, six_y, member = np.repeat(p, 6), np.repeat(y, 6), np.repeat(np.arange(500), 6)
+        bins = calibration_bins(six_y, six_p, clusters=member)
+        gap = float((bins["observed_rate"] - bins["mean_predicted"]).abs().mean())
+        beyond["shared"] += gap > calibration_mae_by_chance(six_p, seed=seed, samples=400, y=six_y, clusters=member)
+        beyond["apart"] += gap > calibration_mae_by_chance(six_p, seed=seed, samples=400)
+    assert design_effect(six_y - six_p, clusters=member, within=np.zeros(3_000)) == pytest.approx(6)
+    assert design_effect(y - p, clusters=None, within=np.zeros(500)) == 1.0
+    assert beyond["shared"] <= 8
+    assert beyond["apart"] > 50
+    alone = calibration_bins(y, p)
+    assert bins["observed_low"].to_list() == pytest.approx(alone["observed_low"].to_list(), abs=0.01)

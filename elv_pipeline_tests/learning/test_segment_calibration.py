@@ -143,3 +143,15 @@ def test_two_thousand_campaigns_are_quick() -> None:
     found = segment_calibration(table, p, y, columns=["campaign_id"])
     assert time.process_time() - started < 4  # under 1 s on a quiet core
     assert found.summaries["campaign_id"]["judged"] > 1_500
+
+
+def test_moments_of_one_enrollment_say_as_much_as_one_row_each() -> None:
+    table, p, y = rows_of(segments=10, rows=150, seed=0)
+    six = [np.repeat(values, 6) for values in (p, y, np.arange(len(y)))]
+    times = table[np.repeat(np.arange(table.height), 6)]
+    spread = [
+        segment_calibration(*rows, columns=["campaign_id"], clusters=clusters).summaries["campaign_id"]["spread"]
+        for rows, clusters in (((table, p, y), None), ((times, *six[:2]), six[2]), ((times, *six[:2]), None))
+    ]
+    assert spread[1] == pytest.approx(spread[0], rel=1e-6)
+    assert spread[2] > 1.5 * spread[0], "taken apart, chance would pass for an error of the segments"

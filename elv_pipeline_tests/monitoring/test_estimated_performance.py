@@ -93,3 +93,14 @@ def test_where_hardly_an_outcome_is_expected_the_ranking_is_not_judged() -> None
     found = estimated_performance(hopeless)["figures"]
     assert found["roc_auc"]["value"] is None
     assert found["positives"]["value"] == pytest.approx(0.04)
+
+
+def test_moments_of_one_enrollment_come_true_together() -> None:
+    rows = scored(9, rows=300).with_columns(enrollment_id=pl.int_range(300).cast(pl.String))
+    alone = estimated_performance(rows)["figures"]["positives"]
+    five = estimated_performance(pl.concat([rows] * 5))["figures"]["positives"]
+    assert five["value"] == pytest.approx(5 * alone["value"])
+    assert five["spread"] == pytest.approx(5 * alone["spread"], rel=0.15)
+    assert estimated_performance(pl.concat([rows.drop("enrollment_id")] * 5))["figures"]["positives"][
+        "spread"
+    ] == pytest.approx(5**0.5 * alone["spread"], rel=0.15)
