@@ -11,12 +11,26 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from elv_pipeline.errors import ElvError
+from elv_pipeline.problems.nouns import capital
+from elv_pipeline.scrubbing import scrubbed
+
 if TYPE_CHECKING:
     from elv_pipeline.orchestration.explaining import LeadExplanation
     from elv_pipeline.orchestration.workspace import CommandResult
+    from elv_pipeline.problems.words import Words
 
 # No markup: a campaign called "[prospecting] Germany" would lose its first word, one called "[/x]" would raise.
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def print_error(error: ElvError) -> None:
+    """One message on the error stream, without a secret."""
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
+        f"error: {scrubbed(str(error))}", markup=False
+    )
+
+
 _SHOWN_BASELINES = {
     "logistic_regression": "logistic",
     "boosted_trees": "trees",
@@ -45,13 +59,14 @@ def print_findings(findings: list[dict[str, str]], *, severity: str | None = Non
 
 def print_metrics(result: CommandResult) -> None:
     """The model beside its baselines on later leads."""
+    from elv_pipeline.problems.words import words_of_manifest
     from elv_pipeline.publishing.pages.content import day_span, moment
 
     metrics, manifest = result.document("metrics.json"), result.document("metadata.json")
-    test = metrics["test"]
+    test, words = metrics["test"], words_of_manifest(manifest)
     baselines = [name for name in _SHOWN_BASELINES if name in metrics["models"]]
-    words = (_SHOWN_BASELINES[name] for name in baselines)
-    table = Table("on later leads", f"{manifest['model_type']} [95 % interval]", *words)
+    shown = (_SHOWN_BASELINES[name] for name in baselines)
+    table = Table(f"on later {words.rows}", f"{manifest['model_type']} [95 % interval]", *shown)
     for metric, label in _SHOWN_METRICS.items():
         figures = metrics["models"]
         others = (number_of(figures[name][metric]["value"]) for name in baselines)
@@ -59,7 +74,8 @@ def print_metrics(result: CommandResult) -> None:
     out.print(table)
     zone = manifest["timezone"]
     out.print(
-        f"Judged on {test['rows']:,} leads ({test['positives']:,} qualified, {test['base_rate']:.1%}) created "
+        f"Judged on {test['rows']:,} {words.rows} ({test['positives']:,} {words.happened}, {test['base_rate']:.1%}) "
+        f"{words.created} "
         f"{day_span(test['from'], test['until'], timezone=zone)}; intervals resample {test['resampled']}; calibrated "
         f"by {manifest['calibration_method']}; trained as of {moment(manifest['model_origin'], timezone=zone)}.",
         markup=False,
@@ -70,9 +86,10 @@ def print_metrics(result: CommandResult) -> None:
         out.print(f"note: {note}", markup=False)
 
 
-def print_backtest(document: dict[str, Any]) -> None:
+def print_backtest(document: dict[str, Any], *, words: Words) -> None:
     """Each origin with its figures, refusals, and the summary."""
-    table = Table("origin", "leads after it", "qualified", "ROC-AUC [95 %]", "PR-AUC", "log loss", "obs/exp")
+    after = (f"{words.rows} after it", words.happened)
+    table = Table("origin", *after, "ROC-AUC [95 %]", "PR-AUC", "log loss", "obs/exp")
     table.columns[0].no_wrap = True
     for entry in document["origins"]:
         counts = [entry["origin"], f"{entry['rows']:,}", f"{entry['positives']:,}"]
@@ -104,15 +121,19 @@ def print_decision(entry: dict[str, Any] | None) -> None:
     )
 
 
-def print_explanation(found: LeadExplanation, *, probability_column: str, currency: str, most: int = 12) -> None:
-    """One lead's score with everything that adds to it, strongest first."""
+def print_explanation(
+    found: LeadExplanation, *, probability_column: str, currency: str, words: Words, most: int = 12
+) -> None:
+    """One row's score with everything that adds to it, strongest first."""
     row = found.prediction
     low, high = row["elv_low"], row["elv_high"]
     span = f" (90 % range {low:,.2f} to {high:,.2f})" if low is not None else ""
-    place = f"; grade {row['grade']}, better than {row['percentile']:.0f} % of the judged leads" if row["grade"] else ""
+    better = f"better than {row['percentile'] or 0:.0f} % of the judged {words.rows}"
+    place = f"; grade {row['grade']}, {better}" if row["grade"] else ""
     out.print(
-        f"Lead {row['lead_id']}: probability {row[probability_column]:.1%}, expected value {row['elv']:,.2f} {currency}"
-        f"{span}{place}. Model version {found.model_version}; this lead's role in it: {row['split']}.",
+        f"{capital(words.row)} {row['lead_id']}: probability {row[probability_column]:.1%}, expected value "
+        f"{row['elv']:,.2f} {currency}{span}{place}. Model version {found.model_version}; this {words.row}'s role in "
+        f"it: {row['split']}.",
         markup=False,
     )
     table = Table("adds to the log odds", "what", "because")
@@ -124,10 +145,11 @@ def print_explanation(found: LeadExplanation, *, probability_column: str, curren
         out.print(f"{rest.height} further groups add {rest['contribution'].sum():+.3f} together.", markup=False)
 
 
-def print_overlap(document: dict[str, Any]) -> None:
+def print_overlap(document: dict[str, Any], *, words: Words) -> None:
     """Challenger against champion."""
     if document.get("top"):
-        table = Table("top of the list", "leads", "on both", "qualified, only champion", "qualified, only challenger")
+        came = words.happened
+        table = Table("top of the list", words.rows, "on both", f"{came}, only champion", f"{came}, only challenger")
         for top in document["top"]:
             ours, theirs = (
                 f"{found['positives']} of {found['mature']} mature"
@@ -151,12 +173,15 @@ def print_gates(document: dict[str, Any]) -> None:
 
 def print_truth(result: CommandResult) -> None:
     """Synthetic data only: the scores beside the true probabilities."""
-    truth = result.document("metadata.json").get("truth")
+    from elv_pipeline.problems.words import words_of_manifest
+
+    manifest = result.document("metadata.json")
+    truth, words = manifest.get("truth"), words_of_manifest(manifest)
     if truth is None:
         return
     model, perfect = truth["model"], truth["perfect"]
     out.print(
-        f"Against the truth on {truth['rows']:,} scored leads the model never saw: ROC-AUC "
+        f"Against the truth on {truth['rows']:,} scored {words.rows} the model never saw: ROC-AUC "
         f"{number_of(model['roc_auc'])} (a perfect model: {number_of(perfect['roc_auc'])}), log loss "
         f"{number_of(model['log_loss'])} ({number_of(perfect['log_loss'])}), mean prediction "
         f"{truth['mean_prediction']:.1%} (truth {truth['mean_truth']:.1%}). The 90 % range of the expected value holds "
@@ -169,19 +194,22 @@ def print_top_campaigns(result: CommandResult, *, most: int = 5) -> None:
     """The first campaigns of the leaderboard."""
     import polars as pl
 
-    from elv_pipeline.contracts.outputs import CAMPAIGN_LEADERBOARD
+    from elv_pipeline.decisions.leaderboards import BOARDS
+    from elv_pipeline.problems.words import words_of_manifest
 
-    path = result.bundle / "leaderboard_campaign.csv"
+    path, manifest = result.bundle / "leaderboard_campaign.csv", result.document("metadata.json")
+    words = words_of_manifest(manifest)
     if not path.is_file():
-        scored = result.document("metadata.json")["scored_rows"]
-        reason = "No scored lead carries a campaign id" if scored else "There are no leads on these days"
+        scored = f"No scored {words.row} carries a campaign id"
+        reason = scored if manifest["scored_rows"] else f"There are no {words.rows} on these days"
         out.print(f"{reason}: there is no campaign leaderboard.")
         return
-    board = pl.read_csv(path, schema_overrides=CAMPAIGN_LEADERBOARD.schema).head(most)
-    spent = board["spend"].null_count() < board.height
+    spec = BOARDS[words.problem][0]
+    board = pl.read_csv(path, schema_overrides=spec.contract(words).schema).head(most)
+    spent = spec.with_spend and board["spend"].null_count() < board.height
     table = Table(
         "campaign",
-        "leads",
+        words.entities,
         "expected value",
         *(["spend", "value per unit of spend (95 %: chance and model error)"] if spent else []),
     )

@@ -38,9 +38,12 @@ def print_day(result: DailyResult) -> None:
     written = result.written
     if written is None:
         return
+    from elv_pipeline.problems.words import words_of_manifest
+
+    row = words_of_manifest(result.result.document("metadata.json")).row_noun
     for late_on, count in written.get("late", {}).items():
-        leads = "1 lead that arrived late" if count == 1 else f"{count} leads that arrived late"
-        out.print(f"{leads} on {late_on} {'was' if count == 1 else 'were'} scored.", markup=False)
+        was = "was" if count == 1 else "were"
+        out.print(f"{row.count(count)} that arrived late on {late_on} {was} scored.", markup=False)
     if written.get("withheld"):
         out.print(f"Days {result.days}: no score was written. {written['withheld']}", markup=False)
         return

@@ -8,7 +8,6 @@ materialises them (``orchestration/commands.py``). Heavy imports stay inside the
 from __future__ import annotations
 
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from elv_pipeline import __version__, answers, cli_experiment, cli_operation
-from elv_pipeline.cli_session import progress, session_of
+from elv_pipeline import __version__, answers, cli_demo, cli_experiment, cli_operation, cli_recommend
+from elv_pipeline.cli_session import for_each_target, session_of
 from elv_pipeline.errors import ConfigError, ElvError, PromotionRefusedError, ScoringRefusedError
 from elv_pipeline.home import HOME_VARIABLE, Home
-from elv_pipeline.scrubbing import scrubbed
 
 app = typer.Typer(
     name="elv",
@@ -62,6 +60,7 @@ def _state_folder(
 
 
 @app.command()
+@for_each_target
 def validate(config: Config) -> None:
     """Read and check every export; exit code 0 unless a contract is broken."""
     with session_of(config) as session:
@@ -69,11 +68,15 @@ def validate(config: Config) -> None:
     from elv_pipeline.terminal import print_validation
 
     profile = result.document("data_profile.json")
-    print_validation(profile, console=answers.out)
+    if profile.get("problem") == "outreach":
+        answers.out.print((result.bundle / "data_profile.md").read_text(encoding="utf-8"), markup=False)
+    else:
+        print_validation(profile, console=answers.out)
     answers.print_bundle(result)
 
 
 @app.command("build-table")
+@for_each_target
 def build_table(
     config: Config,
     anew: Annotated[
@@ -86,12 +89,12 @@ def build_table(
 ) -> None:
     """Build the table of features and labels over the whole calendar."""
     with session_of(config) as session:
-        result = session.build_table(anew=anew)
+        result, words = session.build_table(anew=anew), session.deployment.words
     answers.print_findings(result.document("data_profile.json")["findings"], severity="warning")
     counts, joins = result.document("label_counts.json"), result.document("join_stats.json")
     answers.out.print(
-        f"{counts['leads']:,} leads: {counts['labelled']:,} labelled ({counts['labelled_positive']:,} positive), "
-        f"{counts['unknown']:,} unknown. Joined by: "
+        f"{words.row_noun.count(counts['leads'])}: {counts['labelled']:,} labelled "
+        f"({counts['labelled_positive']:,} positive), {counts['unknown']:,} unknown. Joined by: "
         + ", ".join(f"{method} {count:,}" for method, count in joins["by_method"].items()),
         markup=False,
     )
@@ -99,6 +102,7 @@ def build_table(
 
 
 @app.command()
+@for_each_target
 def train(
     config: Config,
     origin: Annotated[
@@ -124,6 +128,7 @@ def train(
 
 
 @app.command()
+@for_each_target
 def backtest(
     config: Config,
     first: Annotated[Day, typer.Option("--from", formats=["%Y-%m-%d"], help="Oldest origin.")] = None,
@@ -141,7 +146,8 @@ def backtest(
             every=every,
             horizon_days=horizon_days,
         )
-    answers.print_backtest(result.document("backtest.json"))
+        words = session.deployment.words
+    answers.print_backtest(result.document("backtest.json"), words=words)
     answers.print_bundle(result)
 
 
@@ -200,15 +206,18 @@ def rollback(
 @app.command()
 def explain(
     config: Config,
-    lead_id: Annotated[str, typer.Option("--lead-id", help="Id of a lead of the exports.")],
+    lead_id: Annotated[
+        str,
+        typer.Option("--lead-id", help="Id of a lead of the exports; of outreach an enrollment, or a moment of it."),
+    ],
     model: Model = "",
 ) -> None:
-    """Say what raises and lowers the score of one lead."""
+    """Say what raises and lowers the score of one lead, or of the newest moment of an enrollment."""
     with session_of(config) as session:
         found = session.explain(lead_id, model=model)
         probability_column = session.deployment.config.probability_column
-        currency = session.deployment.config.currency
-    answers.print_explanation(found, probability_column=probability_column, currency=currency)
+        currency, words = session.deployment.config.currency, session.deployment.words
+    answers.print_explanation(found, probability_column=probability_column, currency=currency, words=words)
 
 
 @app.command()
@@ -216,12 +225,13 @@ def challenger(config: Config, version: Version = "", reason: Reason = "", who: 
     """Compare the challenger with the champion; with --version let that version score beside the champion."""
     with session_of(config) as session:
         entry = session.decide("challenge", version=version, reason=reason, who=who) if version else None
-        document = session.challenger()
+        document, words = session.challenger(), session.deployment.words
     answers.print_decision(entry)
-    answers.print_overlap(document)
+    answers.print_overlap(document, words=words)
 
 
 @app.command()
+@for_each_target
 def models(config: Config) -> None:
     """List the registered versions: origin, champion or challenger, failed gates."""
     with session_of(config) as session:
@@ -237,6 +247,7 @@ def models(config: Config) -> None:
 
 
 @app.command()
+@for_each_target
 def score(
     config: Config,
     model: Model = "",
@@ -273,29 +284,6 @@ def batch_score(
     answers.print_top_campaigns(result)
     answers.print_alerts(result)
     answers.print_bundle(result)
-
-
-@app.command()
-def demo(
-    leads: Annotated[int, typer.Option(min=2_000, help="Size of the synthetic advertiser.")] = 12_000,
-    seed: Annotated[int, typer.Option(help="Seed of the synthetic advertiser.")] = 7,
-    drift: Annotated[bool, typer.Option("--drift", help="Let rate and mix move at the end of the period.")] = False,
-) -> None:
-    """Take a synthetic advertiser with a known truth through the whole graph."""
-    start = time.monotonic()
-    with progress():
-        from elv_pipeline.orchestration.demo import demo_session, run_demo
-        from elv_pipeline.synthetic.advertiser import AdvertiserSpec
-
-        with demo_session(Home.from_environment(), AdvertiserSpec(leads=leads, seed=seed, drift=drift)) as session:
-            result = run_demo(session)
-    answers.print_metrics(result.training)
-    answers.print_decision(result.decision)
-    answers.print_truth(result.scoring)
-    answers.print_top_campaigns(result.scoring)
-    answers.print_alerts(result.scoring)
-    answers.print_bundle(result.scoring)
-    answers.out.print(f"Took {time.monotonic() - start:.0f} s. Look around with: make ui")
 
 
 @app.command()
@@ -358,7 +346,9 @@ def ui(
     os.execv(program, [program, "dev", "-m", "elv_pipeline.definitions", "-h", host, "-p", str(port)])
 
 
+app.command()(cli_demo.demo)
 cli_operation.add_to(app)
+cli_recommend.add_to(app)
 app.add_typer(cli_experiment.app, name="experiment")
 
 
@@ -367,7 +357,5 @@ def main() -> None:
     try:
         app()
     except ElvError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
-            f"error: {scrubbed(str(error))}", markup=False
-        )
+        answers.print_error(error)
         sys.exit(error.exit_code)

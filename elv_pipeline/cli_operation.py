@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from elv_pipeline import answers, answers_operation
-from elv_pipeline.cli_session import session_of
+from elv_pipeline.cli_session import for_each_target, session_of
 from elv_pipeline.errors import ConfigError, HeldBackError, ScoringRefusedError
 from elv_pipeline.home import Home
 
@@ -42,6 +42,7 @@ def add_to(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
+@for_each_target
 def run_daily(
     config: Config,
     mode: Annotated[
@@ -118,7 +119,7 @@ def extract(
     until: Annotated[Day, typer.Option(formats=DAYS, help="Day after the last one of the window.")] = None,
 ) -> None:
     """Read what the configured queries deliver into new snapshots; reads only."""
-    with session_of(config) as session:
+    with session_of(config, of_any_target=True) as session:
         document = session.extract(since=since.date() if since else None, until=until.date() if until else None)
     answers_operation.print_extracts(document)
 
@@ -178,11 +179,11 @@ def migrate_scores(
     ] = "",
 ) -> None:
     """Create the tables of scores or bring them up to date, with the login of their owner; writes no score."""
-    from elv_pipeline.config_file import load_config
+    from elv_pipeline.config_file import load_targets
     from elv_pipeline.orchestration.publication import migrate_scores
 
-    home = Home.from_environment()
-    place, done = migrate_scores(home.placed(load_config(config)), home, url_variable=url_variable)
+    home, first = Home.from_environment(), load_targets(config)[0]  # all targets of a file write to one database
+    place, done = migrate_scores(home.placed(first), home, url_variable=url_variable)
     answers.out.print(f"{place}: {', '.join(done) or 'up to date'}", markup=False, soft_wrap=True)
 
 
@@ -235,6 +236,7 @@ def approve_model(
     )
 
 
+@for_each_target
 def purge(
     config: Config,
     older_than: Annotated[
@@ -256,11 +258,13 @@ def purge(
 
 def forget(
     config: Config,
-    id: Annotated[str, typer.Option("--id", help="Id of the lead, as in the exports.")],
+    id: Annotated[
+        str, typer.Option("--id", help="Id of the lead, as in the exports; of outreach of a contact or an enrollment.")
+    ],
     who: Who = "",
 ) -> None:
-    """Erase a lead from lake, snapshots, scores, history and bundles, and prove it by a search."""
-    with session_of(config) as session:
+    """Erase a lead or a contact from lake, snapshots, scores, history and bundles, and prove it by a search."""
+    with session_of(config, of_any_target=True) as session:
         from elv_pipeline.orchestration.housekeeping import forget_lead
         from elv_pipeline.orchestration.workspace import account
 

@@ -6,6 +6,7 @@ Belongs here: which files there are, and the state of each proposal in them. Doe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,12 @@ def with_states(document: Mapping[str, Any], kept: Iterable[KeptProposal]) -> di
     open_still = [
         entry for key, entry in sorted(known.items()) if key not in proposed and _is_under_way(entry.last.state)
     ]
+    told = [_with_state(entry, known[key]) for key, entry in zip(proposed, document["proposals"], strict=True)]
+    states = dict(sorted(Counter(entry["state"] for entry in told).items()))
     return {
         **document,
-        "proposals": [
-            _with_state(entry, known[key]) for key, entry in zip(proposed, document["proposals"], strict=True)
-        ],
+        "summary": {**document["summary"], "states": states},
+        "proposals": told,
         "earlier": [_with_state(entry.entry, entry) for entry in open_still],
     }
 

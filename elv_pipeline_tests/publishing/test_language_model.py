@@ -202,7 +202,7 @@ def test_contact_details_cannot_be_put_into_a_request() -> None:
     ("code", "reason", "asked"),
     [
         (401, "HTTP 401: the key is not accepted. Check the environment variable ELV_LANGUAGE_MODEL_KEY", 1),
-        (404, "HTTP 404: the endpoint does not take the request. Check language_model.url", 1),
+        (404, "HTTP 404: the endpoint does not take the request. Check recommend.language_model.url", 1),
         (429, "HTTP 429: too many requests", 3),
         (500, "HTTP 500: the endpoint has a fault. Try again later, or use the proposals made by rules", 3),
     ],
@@ -256,7 +256,7 @@ def test_nobody_at_the_address_is_told_without_it() -> None:
         (completion("  "), "holds no text"),
         (completion(None), "holds no text"),
         (completion(["x"]), "holds no text"),
-        (completion("cut", finish="length"), "was cut off. Raise language_model.most_tokens"),
+        (completion("cut", finish="length"), "was cut off. Raise recommend.language_model.most_tokens"),
         (completion("long " * 1_000), "at most 4,000 are accepted"),
         (b" " * 300_000 + GOOD, "longer than 262,144 bytes"),
     ],
@@ -282,8 +282,8 @@ def test_the_key_is_not_sent_on(code: int) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": " "}, "language_model.model is empty"),
-        ({"url": ""}, "language_model.url does not hold an address"),
+        ({"model": " "}, "recommend.language_model.model is empty"),
+        ({"url": ""}, "recommend.language_model.url does not hold an address"),
         ({"url": "ftp://host/x"}, "does not hold an address"),
         ({"url": "http://models.example.org/v1"}, "not encrypted"),
         ({"url": "https://ada:hunter2@models.example.org/v1"}, "not shown"),
