@@ -26,12 +26,15 @@ from elv_pipeline.errors import ElvError
 from elv_pipeline.home import Home
 from elv_pipeline.orchestration.code_location import build_defs
 from elv_pipeline.settings import PipelineConfig
+from elv_pipeline.settings_base import EXPORTS
 from elv_pipeline.settings_exports import Paths
+from elv_pipeline.settings_targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 WITHOUT_EFFECT = {"contracts.lead_to_ad_map.naive_timezone", "contracts.lead_to_ad_map.timestamp_format"}
 """Keys that exist by inheritance only; the template would mislead by showing them."""
+OF_OUTREACH = {"target", "family", "schedules.recommend_cron"}
 CHOSEN_FOR_THE_TEMPLATE = {"paths.leads_path", "value_per_qualified"}
 """Keys whose value in the template is an example, not the default."""
 
@@ -156,10 +159,32 @@ def test_every_configuration_key_is_explained() -> None:
     assert not missing
 
 
+def is_of_outreach(key: str) -> bool:
+    table = key.split(".")[1].removesuffix("_path") if key.startswith(("paths.", "contracts.", "extracts.")) else ""
+    other = table in EXPORTS["outreach"] and table not in EXPORTS["lead_ads"]
+    return other or key.startswith(("moments.", "recommend.")) or key in OF_OUTREACH
+
+
+def test_the_template_of_outreach_shows_what_is_its_own() -> None:
+    template = flattened(yaml.safe_load((ROOT / "configs" / "outreach.yaml").read_text(encoding="utf-8")))
+    keys = keys_of_the_settings()
+    own = {key for key in keys if is_of_outreach(key)} - {"target", "family"}
+    # The format of its tables is the canonical one; there is no other to choose.
+    assert own - set(template) == {f"contracts.{t}.source" for t in EXPORTS["outreach"] if t != "outcomes"}
+    for key in own & set(template):
+        default = keys[key]
+        if not key.startswith("paths."):
+            assert template[key] == (list(default) if isinstance(default, tuple) else default), key
+    assert set(template) - set(keys) == {
+        "targets",
+        *(f"{k}.{t}" for k in ("windows", "values") for t in TARGETS["outreach"]),
+    }
+
+
 def test_the_template_shows_every_key_and_its_default() -> None:
     template = flattened(yaml.safe_load((ROOT / "configs" / "lead_ads.yaml").read_text(encoding="utf-8")))
     keys = keys_of_the_settings()
-    assert set(keys) - set(template) == WITHOUT_EFFECT
+    assert {key for key in set(keys) - set(template) if not is_of_outreach(key)} == WITHOUT_EFFECT
     for key in set(template) - CHOSEN_FOR_THE_TEMPLATE:
         default = keys[key]
         assert template[key] == (list(default) if isinstance(default, tuple) else default), key

@@ -28,6 +28,7 @@ from elv_pipeline.contracts.outputs import (
     PERFORMANCE,
     predictions_contract,
 )
+from elv_pipeline.contracts.outreach import SOURCES as OUTREACH_SOURCES
 from elv_pipeline.contracts.spec import TableContract
 from elv_pipeline.errors import ElvError
 from elv_pipeline.settings import PipelineConfig
@@ -39,7 +40,11 @@ _BLOCK = re.compile(r"(<!-- table: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL
 MEANINGS: dict[str, str] = {
     "name": "Prefix of the asset keys and of the lake's folder; lower-case letters, digits and `_`. One name is one "
     "data set in one home.",
-    "problem": "What is scored; `lead_ads` is the only problem so far.",
+    "problem": "What is scored: leads of an advertiser (`lead_ads`), or moments of enrollments "
+    "([Outreach](OUTREACH.md)).",
+    "target": "Of several targets of a problem the one that is predicted: of outreach `booked_call`, `qualified` or "
+    "`converted`. Empty: the first. A file with `targets` gives each its own.",
+    "family": "Set by the program: the `name` of a file with `targets`, which share their tables under it.",
     "org_id": "First part of the key in `dbo.lead_scores`.",
     "timezone": "IANA zone in which a day begins and ends, partitions are cut and schedules tick.",
     "start_date": "First day of the calendar. Null: the oldest day in leads and ads, fixed at the first command.",
@@ -57,6 +62,11 @@ MEANINGS: dict[str, str] = {
     "paths.ads_path": "The daily ads export. Null: no spend, no names and no delivery features; the outputs say so.",
     "paths.outcomes_path": "The outcomes export. Null: nothing is labelled, so nothing can be trained.",
     "paths.lead_to_ad_map_path": "What each lead came from, where the leads export does not say.",
+    "paths.contacts_path": "Outreach: the contacts.",
+    "paths.campaigns_path": "Outreach: the campaigns.",
+    "paths.campaign_steps_path": "Outreach: the steps of the campaigns.",
+    "paths.enrollments_path": "Outreach: the enrollments.",
+    "paths.engagement_logs_path": "Outreach: the events.",
     "paths.ads_placement_path": "Daily delivery of each ad by placement. Null: no features of the placement mix.",
     "paths.ads_geo_path": "Daily delivery of each ad by country or region. Null: no features of the regional mix.",
     "paths.adset_targeting_path": "Audience keywords of each ad set. Null: no features of the audience.",
@@ -120,6 +130,10 @@ MEANINGS: dict[str, str] = {
     "its 95 % interval.",
     "promotion.baseline": "Baseline of the gate `baseline`.",
     "promotion.min_pr_auc_gain": "Gate `baseline`: PR-AUC at least this share above the baseline's. Null: off.",
+    "promotion.max_brier_increase": "Gate `brier`: Brier score at most this share above the baseline's. Null: off; of "
+    "outreach 0 unless set.",
+    "promotion.min_lift_at_10pct": "Gate `lift`: the best tenth has at least this many times the average rate. Null: "
+    "off; of outreach 1.2 unless set.",
     "promotion.max_champion_log_loss": "Gate `champion`: log loss at most this share above the champion's, and not "
     "surely above it. Null: off.",
     "promotion.max_calibration_error": "Gate `calibration`: calibration MAE at most this share of the base rate, or "
@@ -147,6 +161,22 @@ MEANINGS: dict[str, str] = {
     "schedules.refresh_cron": "When the days that a training looks at are read anew, before it.",
     "schedules.weekly_cron": "When a model is trained; `{weekday}` stands for `origin_weekday`.",
     "schedules.housekeeping_cron": "When what is older than `retention` is removed.",
+    "schedules.recommend_cron": "When the recommendations of outreach are renewed.",
+    "moments.at_enrollment": "Outreach: whether an enrollment is scored when it begins.",
+    "moments.positions": "Outreach: after which steps it is scored. Null: after every one.",
+    "moments.rescore_days": "Outreach: ends of days after the newest of these at which it is scored anew.",
+    "recommend.randomised_campaigns": "Campaigns to which contacts were sent by lot; only they can show an effect.",
+    "recommend.horizon_days": "Days after an enrollment within which a change of the sequence counts.",
+    "recommend.margin": "Share of the alternatives' rate below which a difference does not matter.",
+    "recommend.weeks": "Over which the gain of a proposal counts.",
+    "recommend.effort_days": "Days of work until a change can be tested, by kind of change.",
+    "recommend.language_model.enabled": "Whether a language model words template edits; it is never told a contact.",
+    "recommend.language_model.url": "Its endpoint for chats.",
+    "recommend.language_model.model": "Its name, as the endpoint knows it.",
+    "recommend.language_model.key_variable": "Environment variable that holds the key.",
+    "recommend.language_model.timeout_seconds": "For the whole answer.",
+    "recommend.language_model.attempts": "How often it is asked where another attempt may help.",
+    "recommend.language_model.most_tokens": "Longest answer that is asked for.",
     "schedules.origin_weekday": "Weekday of the training origins.",
     "environment": "`prod` asks for `elv approve-target` before scores go to a new database, for `elv approve-model` "
     "before a model that never was the champion writes any, and for a person before a new model scores; `dev` and "
@@ -225,6 +255,8 @@ def blocks() -> dict[str, str]:
         CALIBRATION_BINS,
     )
     sources = {contract.name: _columns(contract) for contract in SOURCES}
+    # The outcomes of the two problems are different tables of one name.
+    sources |= {f"outreach_{contract.name}": _columns(contract) for contract in OUTREACH_SOURCES}
     return {**sources, **{contract.name: _columns(contract) for contract in outputs}, "settings": _settings()}
 
 
@@ -309,7 +341,9 @@ def _kind(annotation: str) -> str:
     kinds = (
         ("Database", "a connection, or null"),
         ("Channel", "list of channels"),
+        ("dict[str, float]", "kinds and days"),
         ("dict", "features and 1 or -1"),
+        ("tuple[typing.Annotated[int", "list of positions, or null"),
         ("tuple", "list of texts"),
         ("datetime.datetime", "date or moment"),
         ("datetime.date", "date"),
