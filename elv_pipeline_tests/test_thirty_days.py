@@ -22,7 +22,7 @@ import pytest
 from elv_pipeline.errors import SourceError
 from elv_pipeline.orchestration.assets.publishing import WRITTEN
 from elv_pipeline.orchestration.daily_life import DailyResult
-from elv_pipeline.orchestration.deployment import Deployment
+from elv_pipeline.orchestration.deployments import deployment_of
 from elv_pipeline_tests.databases.servers import PostgresServer, restart, running_postgres
 from elv_pipeline_tests.simulated_faults import interrupted_read, interrupted_write
 from elv_pipeline_tests.simulated_life import Mode, without_pictures
@@ -272,7 +272,7 @@ class Trouble:
         self.wake(index)
         self.dies(index, "in_telling")
         # The dead process has written; the one that repeats its work finds nobody late any more.
-        written = Deployment(self.company.life.config, self.company.life.home).lake.read_json(WRITTEN)
+        written = deployment_of(self.company.life.config, self.company.life.home).lake.read_json(WRITTEN)
         assert written is not None
         self.company.note_late(written)
         self.company.work(index)

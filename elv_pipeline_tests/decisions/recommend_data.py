@@ -21,7 +21,9 @@ TEMPLATES = Comparison(
     kind="template",
     column="template_id",
     place=("campaign_id", "position"),
-    outcome=BOOKED,
+    outcome="booked_call",
+    window_days=7,
+    label_column=BOOKED,
     numeric=("engagement",),
     categorical=("source",),
 )

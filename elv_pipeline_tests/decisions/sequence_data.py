@@ -80,7 +80,8 @@ def organisation(
         enrolled = START + timedelta(days=number * over_days // contacts, minutes=number % 600)
         people.append((f"o{number % 7}", f"e-{name}", f"p-{name}", campaign, enrolled))
         groups.append((f"p-{name}", stratum))
-        _live(name, enrolled, list(choose(generator, stratum)), stratum, hazard, draws[number], later, events, outcomes)
+        steps = list(choose(generator, stratum))
+        _live(name, campaign, enrolled, steps, stratum, hazard, draws[number], later, events, outcomes)
     return OutreachTables(
         enrollments=pl.DataFrame(
             people,
@@ -102,6 +103,7 @@ def organisation(
 
 def _live(
     name: str,
+    campaign: str,
     enrolled: datetime,
     steps: list[Step],
     stratum: str,
@@ -118,9 +120,9 @@ def _live(
         while number < len(steps) and begins[number] == day:
             number += 1
             sent = enrolled + timedelta(days=day, minutes=number)
-            events.append((f"e-{name}", _step_id(steps[number - 1]), "sent", sent))
+            events.append((f"e-{name}", _step_id(steps[number - 1], campaign), "sent", sent))
         chances = hazard(steps[number - 1] if number else None, day - begins[number - 1] if number else day, stratum)
-        drawn, last = draws[day][0], _step_id(steps[max(0, number - 1)])
+        drawn, last = draws[day][0], _step_id(steps[max(0, number - 1)], campaign)
         if drawn < chances.outcome:
             outcomes.append((f"e-{name}", moment))
             return
@@ -134,14 +136,15 @@ def _live(
             return
 
 
-def _step_id(step: Step) -> str:
-    return f"s{step.position}-{step.channel}-{step.template}"
+def _step_id(step: Step, campaign: str) -> str:
+    """A step belongs to one campaign; those of the first one have short ids."""
+    return f"{'' if campaign == 'c' else campaign + '-'}s{step.position}-{step.channel}-{step.template}"
 
 
 def steps_table(planned: Sequence[Step], *, campaign: str = "c", others: Sequence[Step] = ()) -> pl.DataFrame:
     """The plan; ``others`` are steps that stood there before it."""
     rows = [
-        (_step_id(step), campaign, step.position, step.channel, step.template, float(step.wait), valid)
+        (_step_id(step, campaign), campaign, step.position, step.channel, step.template, float(step.wait), valid)
         for valid, steps in ((START - timedelta(days=9), others), (START - timedelta(days=5), planned))
         for step in steps
     ]
@@ -162,7 +165,7 @@ def outcomes_table(outcomes: Sequence[tuple[str, datetime]]) -> pl.DataFrame:
         list(outcomes),
         schema=["enrollment_id", "outcome_time"],
         orient="row",
-        schema_overrides={"outcome_time": TIME},
+        schema_overrides={"enrollment_id": pl.String, "outcome_time": TIME},
     )
     return made.with_columns(
         outcome=pl.lit("booked_call"),

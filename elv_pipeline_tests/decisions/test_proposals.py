@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from elv_pipeline.decisions.experiments.design import Guardrail, Volume
+from elv_pipeline.decisions.experiments.design import Guardrail, Metric, Volume, rate_baseline
+from elv_pipeline.decisions.experiments.drawing import drawn
 from elv_pipeline.decisions.experiments.plan import from_document
+from elv_pipeline.decisions.experiments.results import checked, metric_columns
 from elv_pipeline.decisions.recommend.effects import Label
 from elv_pipeline.decisions.recommend.findings import Finding, findings_of, judge
 from elv_pipeline.decisions.recommend.proposals import (
@@ -21,14 +24,22 @@ from elv_pipeline.decisions.recommend.proposals import (
     of_edit,
     of_finding,
     of_sequence,
+    of_swap,
     proposals_of,
 )
 from elv_pipeline.decisions.recommend.sequencing import sequence_changes
 from elv_pipeline.decisions.recommend.template_edits import edit_of
 from elv_pipeline.decisions.recommend.template_rules import RuleWriter
-from elv_pipeline.decisions.recommend.traffic import Traffic, traffic_at, traffic_of_change
+from elv_pipeline.decisions.recommend.traffic import (
+    COUNTED,
+    Traffic,
+    traffic_at,
+    traffic_of_change,
+    traffic_of_units,
+)
+from elv_pipeline.errors import ContractError
 from elv_pipeline_tests.decisions.experiment_data import UNSUBSCRIBED
-from elv_pipeline_tests.decisions.recommend_data import BOOKED, effect_of, estimate_of
+from elv_pipeline_tests.decisions.recommend_data import effect_of, estimate_of
 from elv_pipeline_tests.decisions.sequence_data import (
     AS_OF,
     HORIZON,
@@ -56,7 +67,9 @@ def suggestion(**changes: Any) -> Suggestion:
         kind="wait_longer",
         element="c/s2",
         change="in c step 2 (email) comes after 5 days instead of 1",
+        direction="after 4 to 6 days",
         outcome="booked_call",
+        window_days=7,
         gain=0.06,
         low=0.02,
         high=0.10,
@@ -98,13 +111,14 @@ def test_a_proposal_has_everything_that_an_experiment_needs() -> None:
 
 
 def test_the_id_is_that_of_the_content_and_not_of_the_estimates() -> None:
-    assert suggestion(gain=0.01, low=-0.1, high=0.2, n=7, label="randomised").id == suggestion().id
+    same = suggestion(gain=0.01, low=-0.1, high=0.2, n=7, label="randomised", change="other words", content="+x")
+    assert same.id == suggestion().id
     for changes in (
         {"element": "c/s3"},
         {"kind": "drop"},
         {"outcome": "qualified"},
-        {"change": "x"},
-        {"content": "+x"},
+        {"direction": "after 7 to 10 days"},
+        {"window_days": 14},
     ):
         assert suggestion(**changes).id != suggestion().id
 
@@ -143,6 +157,24 @@ def test_little_volume_is_told_with_what_could_be_found() -> None:
     assert "0 positives among 8000 units" in unknown.remark
 
 
+def test_where_the_outcome_is_too_rare_replies_are_read_instead() -> None:
+    metric = Metric(name="replied", words="replied", kind="rate", baseline=rate_baseline(1_600, units=8_000))
+    replies = (Guardrail(metric=metric, margin=0.05), *TRAFFIC.guardrails)
+    rare = replace(TRAFFIC, volume=Volume(weekly_units=60), positives=80, guardrails=replies)
+    (proposal,) = proposals_of([(suggestion(gain=0.005, low=0.001), rare)])
+    plan = proposal.plan
+    assert plan is not None
+    assert plan.design.primary == metric
+    assert "unsubscribed" in {guardrail.metric.name for guardrail in plan.design.guardrails}
+    assert "replied" not in {guardrail.metric.name for guardrail in plan.design.guardrails}
+    assert "'booked call' is too rare here" in proposal.remark
+    assert "whether more replies bring more of the outcome is not known" in proposal.remark
+    assert f"proposal-{proposal.id}" not in proposal.remark
+    (none,) = proposals_of([(suggestion(gain=0.005, low=0.001), replace(rare, guardrails=TRAFFIC.guardrails))])
+    assert none.plan is None
+    assert none.remark.startswith("No experiment is proposed: ")
+
+
 @pytest.mark.parametrize("label", ["observational", "randomised"])
 def test_a_hypothesis_claims_no_more_than_was_seen(label: Label) -> None:
     words = hypothesis_of(suggestion(label=label))
@@ -159,14 +191,50 @@ def test_a_finding_is_turned_round() -> None:
     assert (seen.kind, seen.element, seen.outcome, seen.n, seen.label) == (
         "template",
         "t9",
-        BOOKED,
+        "booked_call",
         1_000,
         "observational",
     )
     assert seen.low < seen.gain < seen.high
     assert seen.gain == pytest.approx(0.05, abs=0.01)
     assert seen.change == "t9 is replaced by a reworked text"
-    assert of_finding(finding(label="randomised")).label == "randomised"
+    assert (seen.window_days, seen.direction) == (7, "replaced")
+
+
+def test_what_takes_the_place_of_a_text_was_never_drawn_by_lot() -> None:
+    """That a template is weak may be shown; that the rework is better, nobody has tried."""
+    drawn = finding(label="randomised")
+    edit = edit_of(WEAK_ONE, OTHERS, outcome="booked call", writer=RuleWriter())
+    assert edit is not None
+    assert drawn.status == "shown"
+    assert (of_finding(drawn).label, of_edit(drawn, edit).label) == ("observational", "observational")
+    comparison = replace(drawn.judged.effect.comparison, kind="channel")
+    effect = replace(drawn.judged.effect, comparison=comparison)
+    (channel,) = findings_of(judge([effect]))
+    assert of_finding(channel).label == "randomised"
+    assert of_finding(channel, change="t9 is replaced by something new").label == "observational"
+
+
+def test_what_was_drawn_against_a_weak_text_may_take_its_place() -> None:
+    swap = of_swap(finding(label="randomised"))
+    assert swap is not None
+    assert (swap.label, swap.direction) == ("randomised", "replaced by usual")
+    assert swap.change == "t9 is replaced by usual, which was drawn by lot against it"
+    assert swap.id != of_finding(finding(label="randomised")).id
+    assert not CLAIMS.search(hypothesis_of(swap))
+    assert of_swap(finding()) is None
+    several = finding(label="randomised")
+    two = replace(several.judged.effect, alternatives=(("usual", 300), ("other", 200)))
+    assert of_swap(Finding(judged=replace(several.judged, effect=two))) is None
+
+
+def test_the_id_stays_when_the_figures_and_the_edit_change() -> None:
+    edit = edit_of(WEAK_ONE, OTHERS, outcome="booked call", writer=RuleWriter())
+    assert edit is not None
+    stronger = findings_of(judge([effect_of("t9", estimate_of(-0.08, error=0.01))]))[0]
+    assert (
+        of_edit(finding(), edit).id == of_edit(stronger, replace(edit, diff="another")).id == of_finding(finding()).id
+    )
 
 
 def test_an_edit_comes_with_its_diff() -> None:
@@ -175,7 +243,6 @@ def test_an_edit_comes_with_its_diff() -> None:
     seen = of_edit(finding(), edit)
     (proposal,) = proposals_of([(seen, TRAFFIC)])
     assert edit.diff in proposal.lines()
-    assert seen.id != of_edit(finding(), replace(edit, diff="another")).id
 
 
 def test_a_planted_step_becomes_a_proposal_with_its_own_traffic() -> None:
@@ -223,13 +290,95 @@ def test_traffic_counts_what_came_within_the_window_alone() -> None:
     tables = organisation(as_planned, annoying, planned=PLANNED, contacts=20)
     names = tables.enrollments.sort("enrolled_time")["enrollment_id"].to_list()
     times = tables.enrollments.sort("enrolled_time")["enrolled_time"].to_list()
-    days = [-1, 0, 6, 7, 8]
+    days = [-1, 0, 1, 6, 7, 8]
     booked = [(names[number], times[number] + timedelta(days=day)) for number, day in enumerate(days)]
     here = {"campaign_id": "c", "position": 0, "outcome": "booked_call", "window_days": 7}
-    only = replace(tables, outcomes=outcomes_table([*booked, booked[1]]))
+    only = replace(tables, outcomes=outcomes_table([*booked, booked[2]]))
     found = traffic_at(only, **here, as_of=START + timedelta(55))  # type: ignore[arg-type]
     assert found is not None
-    assert (found.positives, found.units) == (2, 20)
+    assert (found.positives, found.units) == (2, 18), "who had booked by then has nothing to gain"
+
+
+def test_traffic_leaves_out_who_had_the_outcome_before_the_place() -> None:
+    """As the rows of elements do: such units have no label, and would make the place look busy and its rate low."""
+    tables = organisation(as_planned, annoying, planned=PLANNED, contacts=40, over_days=20)
+    sent = tables.engagement.filter((pl.col("event") == "sent") & (pl.col("step_id") == "s3-email-t3"))
+    begun = sent.sort("event_time").select("enrollment_id", time="event_time")
+    early, late = begun.head(10), begun.slice(10, 5)
+    assert late.height == 5
+    outcomes = [(name, time - timedelta(days=1)) for name, time in early.iter_rows()]
+    outcomes += [(name, time + timedelta(days=1)) for name, time in late.iter_rows()]
+    only = replace(tables, outcomes=outcomes_table(outcomes))
+    here = {"outcome": "booked_call", "window_days": 7, "as_of": START + timedelta(50)}
+    found = traffic_of_units(only, begun, **here)  # type: ignore[arg-type]
+    assert found is not None
+    assert (found.positives, found.units) == (5, begun.height - 10)
+    assert found.volume.weekly_units == found.weekly_gaining == (begun.height - 10) / 8
+    assert traffic_at(only, campaign_id="c", position=3, **here) == found  # type: ignore[arg-type]
+    withdrawn = only.outcomes.with_columns(withdrawn_time=pl.col("outcome_time") + timedelta(hours=1))
+    again = traffic_of_units(replace(only, outcomes=withdrawn), begun, **here)  # type: ignore[arg-type]
+    assert again is not None
+    assert (again.positives, again.units) == (0, begun.height)
+
+
+def test_a_contact_counts_once_by_its_first_enrollment() -> None:
+    """Enrollments of one contact in both arms would disturb each other."""
+    tables = organisation(as_planned, annoying, planned=PLANNED, contacts=60, over_days=20)
+    first = tables.enrollments.sort("enrolled_time")
+    again = first.head(20).with_columns(
+        enrollment_id=pl.col("enrollment_id") + "-again", enrolled_time=pl.col("enrolled_time") + timedelta(days=3)
+    )
+    booked = [(name, time + timedelta(days=1)) for name, time in again["enrollment_id", "enrolled_time"].iter_rows()]
+    booked += [
+        (name, time + timedelta(days=1)) for name, time in first["enrollment_id", "enrolled_time"].tail(6).rows()
+    ]
+    both = replace(tables, enrollments=pl.concat([again, first]), outcomes=outcomes_table(booked))
+    here = {"campaign_id": "c", "position": 0, "outcome": "booked_call", "window_days": 7}
+    found = traffic_at(both, **here, as_of=START + timedelta(50))  # type: ignore[arg-type]
+    assert found is not None
+    assert (found.unit, found.units, found.positives) == ("contact", 60, 6)
+    assert (found.volume.weekly_units, found.weekly_gaining) == (60 / 8, 80 / 8)
+    # Two months on, the contact that comes again is a unit of another experiment.
+    later = again.with_columns(enrolled_time=pl.col("enrolled_time") + timedelta(weeks=8))
+    apart = replace(both, enrollments=pl.concat([later, first]), outcomes=outcomes_table([]))
+    other = traffic_at(apart, **here, as_of=START + timedelta(100))  # type: ignore[arg-type]
+    assert other is not None
+    assert other.units == 80
+
+
+def test_the_experiment_draws_contacts_from_allocation_to_analysis(tmp_path: Path) -> None:
+    tables = organisation(as_planned, annoying, planned=PLANNED, contacts=2_000)
+    again = tables.enrollments.head(500).with_columns(
+        enrollment_id=pl.col("enrollment_id") + "-again", enrolled_time=pl.col("enrolled_time") + timedelta(days=1)
+    )
+    tables = replace(tables, enrollments=pl.concat([tables.enrollments, again]))
+    here = {"campaign_id": "c", "position": 0, "outcome": "booked_call", "window_days": 7}
+    traffic = traffic_at(tables, **here, as_of=START + timedelta(50))  # type: ignore[arg-type]
+    assert traffic is not None
+    (proposal,) = proposals_of([(suggestion(gain=0.1), traffic)])
+    plan = proposal.plan
+    assert plan is not None
+    assert proposal.weekly_units == 2_500 / 8
+    assert plan.design.volume.weekly_units == 2_000 / 8
+    assert plan.units == pytest.approx(plan.enrolment_weeks * 2_000 / 8)
+    text = "\n".join(proposal.lines())
+    assert "each contact gets the treatment" in text
+    assert f"Decided by: booked call ({COUNTED})" in text
+    units = tmp_path / "units.csv"
+    enrolled = tables.enrollments.select(unit_id="contact_id", arrived="enrolled_time")
+    enrolled.write_csv(units)
+    with pytest.raises(ContractError, match="each unit is one row"):
+        drawn(units, plan)
+    enrolled.unique("unit_id").sort("unit_id").write_csv(units)
+    arms = drawn(units, plan)
+    result = arms.with_columns(
+        assigned_at=pl.lit(START).cast(TIME),
+        observed_at=pl.lit(START + timedelta(days=8)).cast(TIME),
+        **{name: pl.lit(0.0) for name in metric_columns(plan)},
+    )
+    assert checked(result, plan).height == 2_000
+    with pytest.raises(ContractError, match="unit_id"):
+        checked(pl.concat([result, result.head(1)]), plan)
 
 
 def test_traffic_knows_nothing_of_the_future() -> None:

@@ -122,6 +122,18 @@ def test_rows_that_were_drawn_are_used_alone() -> None:
     assert given(weak(pl.concat([drawn, chosen]), comparison)) == given(weak(drawn, comparison))
 
 
+def test_a_draw_speaks_for_the_drawn_rows_alone() -> None:
+    """A quarter of the rows was drawn; money must not be counted for the others."""
+    drawn, comparison = flagged(outreach(11, contacts=500, pull=0.0))
+    chosen, _ = flagged(outreach(12, contacts=1500), value=False)
+    chosen = chosen.with_columns(pl.col("moment_id") + "-x", pl.col("contact_id") + "-x")
+    effect = weak(pl.concat([drawn, chosen]), comparison)
+    own, of_draw = (int((rows["template_id"] == "weak").sum()) for rows in (pl.concat([drawn, chosen]), drawn))
+    assert effect.label == "randomised"
+    assert effect.comparable_share == pytest.approx(of_draw / own)
+    assert effect.rows_without_alternative == own - of_draw
+
+
 def test_a_flag_is_no_draw_where_covariates_predict_it() -> None:
     effect = weak(*flagged(outreach(13, contacts=800)))
     assert effect.label == "observational"

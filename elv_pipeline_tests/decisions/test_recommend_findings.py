@@ -20,8 +20,8 @@ from elv_pipeline.decisions.recommend.findings import (
     judge,
     sentence_of,
 )
-from elv_pipeline.decisions.recommend.findings_table import SCHEMA, findings_frame, judged_frame
-from elv_pipeline_tests.decisions.recommend_data import BOOKED, TEMPLATES, effect_of, estimate_of, outreach, templates
+from elv_pipeline.decisions.recommend.findings_table import SCHEMA, row_of
+from elv_pipeline_tests.decisions.recommend_data import TEMPLATES, effect_of, estimate_of, outreach, templates
 
 VERDICTS = re.compile(
     r"\b(better|worse|worst|best|cause[sd]?|because|lower[s]?|raise[sd]?|improve[sd]?|hurts?|harm\w*|shown|proves?|"
@@ -61,6 +61,20 @@ def test_observation_is_to_test_and_a_draw_is_shown() -> None:
     assert findings_of(judge(pool()))[0].status == "to test"
     assert findings_of(judge(pool("randomised")))[0].status == "shown"
     assert STATUS == {"observational": "to test", "randomised": "shown"}
+
+
+def test_effects_within_other_days_are_no_peers() -> None:
+    """Within thirty days everything is larger than within seven, whatever it is an effect of."""
+    later = [
+        replace(entry, element=f"later-{entry.element}", comparison=replace(entry.comparison, window_days=30))
+        for entry in pool(weak=0.3)
+    ]
+    both = {entry.effect.element: entry.evidence for entry in judge([*pool(), *later])}
+    for entry in judge(pool()):
+        beside, alone = both[entry.effect.element], entry.evidence
+        assert beside is not None
+        assert alone is not None
+        assert (beside.peers, beside.shrunk) == (alone.peers, alone.shrunk)
 
 
 @pytest.mark.parametrize("weak", [-0.06, 0.06])
@@ -123,18 +137,18 @@ def test_drawn_and_undrawn_effects_are_not_pooled() -> None:
 
 
 def test_money_at_stake_is_effect_times_volume_times_value() -> None:
-    stakes = Stakes(value_micros={BOOKED: 50_000_000}, volume={("template", "weak"): 1000.0})
+    stakes = Stakes(value_micros={"booked_call": 50_000_000}, volume={("template", "weak"): 1000.0})
     finding = findings_of(judge(pool(), stakes=stakes))[0]
     evidence = finding.judged.evidence
     assert evidence is not None
     assert finding.money_at_stake_micros == round(-evidence.shrunk * 1000 * 50_000_000)
-    row = findings_frame([finding]).row(0, named=True)
+    row = row_of(finding.judged)
     assert 0 < row["money_at_stake_low_micros"] < row["money_at_stake_micros"] < row["money_at_stake_high_micros"]
 
 
 def test_money_counts_only_rows_that_the_estimate_speaks_for() -> None:
     half = [replace(effect, rows_without_alternative=250) if effect.element == "weak" else effect for effect in pool()]
-    stakes = Stakes(value_micros={BOOKED: 50_000_000})
+    stakes = Stakes(value_micros={"booked_call": 50_000_000})
     full = findings_of(judge(pool(), stakes=stakes))[0].money_at_stake_micros
     assert full is not None
     assert findings_of(judge(half, stakes=stakes))[0].money_at_stake_micros == pytest.approx(full / 2, abs=1)
@@ -146,7 +160,7 @@ def test_without_a_value_there_is_no_money_at_stake() -> None:
 
 def test_the_most_money_comes_first() -> None:
     two = [*pool(), effect_of("small", estimate_of(-0.08, error=0.012))]
-    stakes = Stakes(value_micros={BOOKED: 1_000_000}, volume={("template", "small"): 10.0})
+    stakes = Stakes(value_micros={"booked_call": 1_000_000}, volume={("template", "small"): 10.0})
     assert [f.judged.effect.element for f in findings_of(judge(two, stakes=stakes))] == ["weak", "small"]
     assert [f.judged.effect.element for f in findings_of(judge(two))] == ["small", "weak"]
 
@@ -162,7 +176,7 @@ def test_an_element_cannot_be_judged_twice() -> None:
 
 def test_an_element_without_effect_is_listed_with_its_reason() -> None:
     judged = judge([*pool(), effect_of("apart", None)])
-    row = judged_frame(judged).filter(pl.col("element") == "apart").row(0, named=True)
+    (row,) = [row_of(entry) for entry in judged if entry.effect.element == "apart"]
     assert row["overlap"] == "missing"
     assert row["difference"] is None
     assert row["underperforming"] is False
@@ -170,8 +184,9 @@ def test_an_element_without_effect_is_listed_with_its_reason() -> None:
 
 
 def test_frames_have_their_columns_even_without_rows() -> None:
-    assert dict(findings_frame([]).schema) == SCHEMA
-    assert dict(judged_frame(judge(pool())).schema) == SCHEMA
+    rows = [row_of(entry) for entry in judge(pool())]
+    assert all(list(row) == list(SCHEMA) for row in rows)
+    assert pl.DataFrame(rows, schema=SCHEMA).height == len(rows)
     assert judge([]) == ()
 
 
@@ -183,7 +198,7 @@ def test_a_rule_that_finds_everything_or_nothing_is_refused(change: dict[str, fl
 
 def test_from_rows_to_a_finding() -> None:
     rows = outreach(2, contacts=2500, effect=-0.15)
-    judged = judge(estimate_effects(rows, TEMPLATES), stakes=Stakes(value_micros={BOOKED: 10_000_000}))
+    judged = judge(estimate_effects(rows, TEMPLATES), stakes=Stakes(value_micros={"booked_call": 10_000_000}))
     (finding,) = findings_of(judged)
     assert finding.judged.effect.element == "weak"
     assert finding.status == "to test"

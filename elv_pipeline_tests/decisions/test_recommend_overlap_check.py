@@ -99,6 +99,19 @@ def test_groups_that_stay_apart_are_refused_by_name() -> None:
     assert "engagement" in overlap.sentence
 
 
+def test_small_groups_may_not_stay_far_apart_either() -> None:
+    """Chance explains half a standard deviation between groups of 30; it cannot be adjusted for all the same."""
+    rng = np.random.default_rng(4)
+    treated = np.arange(60) < 30
+    noise = rng.normal(size=60)
+    for shift, verdict in ((0.0, "enough"), (0.35, "missing")):
+        values = (noise - np.where(treated, noise[:30].mean(), noise[30:].mean())) + shift * treated
+        overlap, _ = check_overlap(np.full(60, 0.5), treated, contacts=np.arange(60), covariates=covariates(values))
+        assert overlap.balance[0].unexplained == 0
+        assert overlap.verdict == verdict
+    assert "more than 0.25 cannot be adjusted for" in overlap.sentence
+
+
 def test_false_alarms_of_the_check_of_a_draw_are_rare() -> None:
     rng = np.random.default_rng(1)
     alarms = 0

@@ -13,7 +13,7 @@ import pytest
 
 from elv_pipeline.decisions.recommend.chain import chain_of
 from elv_pipeline.decisions.recommend.sequencing import SequenceChange, SequencingRules, sequence_changes
-from elv_pipeline.decisions.recommend.spells import OutreachTables, spells, steps_as_of
+from elv_pipeline.decisions.recommend.spells import Draw, OutreachTables, spells, steps_as_of
 from elv_pipeline_tests.decisions.sequence_data import (
     AS_OF,
     HORIZON,
@@ -121,12 +121,118 @@ def test_who_waited_is_not_mistaken_for_what_waiting_does() -> None:
 
 
 def test_what_was_drawn_by_lot_is_labelled_so_and_nothing_else(waited: OutreachTables) -> None:
-    drawn = replace(RULES, randomised=frozenset({("c", 2, "wait")}))
+    drawn = replace(RULES, draws=frozenset({Draw("c", 2, "wait")}))
     changes = sequence_changes(waited, outcome="booked_call", as_of=AS_OF, rules=drawn)
     assert {change.kind for change in changes if change.label == "randomised"} == {"wait_longer"}
     assert {change.label for change in sequence_changes(waited, outcome="booked_call", as_of=AS_OF, rules=RULES)} == {
         "observational"
     }
+
+
+def test_a_change_is_randomised_only_where_the_drawn_contacts_carry_it() -> None:
+    """Waits were drawn from day 20 on; those enrolled before were given the long wait because they seemed keen."""
+    keen = organisation(
+        lambda generator, stratum: sequence(0, 5, 5),
+        lambda step, since, stratum: Chances(0.06) if step else Chances(),
+        planned=PLANNED,
+        contacts=800,
+        over_days=19,
+    )
+    drawn = organisation(two_waits, hasty, planned=PLANNED, contacts=2_000, seed=9)
+    names = pl.col("enrollment_id") + "-drawn", pl.col("contact_id") + "-drawn"
+    later = timedelta(days=20)
+    drawn = replace(
+        drawn,
+        enrollments=drawn.enrollments.with_columns(*names, enrolled_time=pl.col("enrolled_time") + later),
+        engagement=drawn.engagement.with_columns(
+            names[0], event_time=pl.col("event_time") + later, recorded_time=pl.col("recorded_time") + later
+        ),
+        outcomes=drawn.outcomes.with_columns(
+            names[0], outcome_time=pl.col("outcome_time") + later, recorded_time=pl.col("recorded_time") + later
+        ),
+        strata=drawn.strata.with_columns(names[1]) if drawn.strata is not None else None,
+    )
+    both = replace(together(keen, drawn), steps=drawn.steps)
+    since = START + timedelta(days=20)
+    rules = replace(RULES, draws=frozenset({Draw("c", 2, "wait", since)}))
+    real = truth(sequence(0, 5, 5), hasty) - truth(PLANNED, hasty)
+    told, mixed = found(both, "wait_longer", 2, rules), found(both, "wait_longer", 2)
+    assert (told.label, mixed.label) == ("randomised", "observational")
+    assert told.low < real < told.high < mixed.low
+    assert told.n == (
+        drawn.enrollments.filter(pl.col("enrolled_time") >= since)
+        .join(_long_waits(drawn), on="enrollment_id", how="semi")["contact_id"]
+        .n_unique()
+    )
+    few = replace(rules, draws=frozenset({Draw("c", 2, "wait", START + timedelta(days=59))}))
+    assert found(both, "wait_longer", 2, few).label == "observational"
+
+
+def _long_waits(tables: OutreachTables) -> pl.DataFrame:
+    rows = spells(tables, outcome="booked_call", horizon_days=HORIZON, as_of=AS_OF)
+    return rows.filter((pl.col("position") == 2) & (pl.col("wait") == 5))
+
+
+def test_a_wait_that_was_never_tried_here_is_taken_from_other_campaigns() -> None:
+    alone = organisation(as_planned, hasty, planned=PLANNED, contacts=600)
+    other = organisation(lambda g, s: sequence(0, 5, 5), hasty, planned=sequence(0, 5, 5), contacts=900, campaign="d")
+    assert not [change for change in _all(alone) if change.kind == "wait_longer" and change.position == 2]
+    (change,) = [
+        change
+        for change in _all(together(alone, other))
+        if (change.kind, change.element) == ("wait_longer", "c/s2-email-t2")
+    ]
+    real = truth(sequence(0, 5, 5), hasty) - truth(PLANNED, hasty)
+    assert change.low < real < change.high
+    assert change.label == "observational"
+    assert "other campaigns" in change.assumption
+    assert "another text" not in change.assumption
+    assert change.direction == "after 4 to 6 days"
+
+
+def _all(tables: OutreachTables) -> tuple[SequenceChange, ...]:
+    return sequence_changes(tables, outcome="booked_call", as_of=AS_OF, rules=replace(RULES, samples=30))
+
+
+def test_a_call_after_a_send_is_an_answer_and_a_call_alone_begins_its_step() -> None:
+    def nothing(step: Step | None, since: int, stratum: str) -> Chances:
+        return Chances()
+
+    planned = (Step(1, 0, "email", "t1"), Step(2, 3, "call", "script"), Step(3, 4, "email", "t3"))
+    tables = organisation(lambda g, s: planned, nothing, planned=planned, contacts=2)
+    first, second = tables.enrollments["enrollment_id"].to_list()
+    own = (pl.col("enrollment_id") == second) & (pl.col("step_id") == "s2-call-script")
+    alone = tables.engagement.with_columns(event=pl.when(own).then(pl.lit("called")).otherwise("event"))
+    answered = engagement_table([(first, "s2-call-script", "called", START + timedelta(days=3, hours=4))])
+    rows = spells(
+        replace(tables, engagement=pl.concat([alone, answered])),
+        outcome="booked_call",
+        horizon_days=HORIZON,
+        as_of=AS_OF,
+    )
+    shown = rows.select("enrollment_id", "position", "ending").rows()
+    assert shown == [
+        *((first, position, ending) for position, ending in ((0, "open"), (1, "open"), (2, "replied"))),
+        *((second, position, "open") for position in (0, 1, 2, 3)),
+    ]
+
+
+def test_the_version_of_a_step_follows_the_one_rule_of_the_project() -> None:
+    """Of two versions of one day the one recorded later counts, also where its template sorts first."""
+    day = START - timedelta(days=4)
+    versions = [
+        steps_table([Step(1, wait, "email", "x")]).with_columns(
+            template_id=pl.lit(template),
+            valid_from=pl.lit(day, dtype=TIME),
+            recorded_time=pl.lit(day + timedelta(hours=hours), dtype=TIME),
+        )
+        for wait, template, hours in ((1, "z", 1), (2, "a", 2))
+    ]
+    steps = pl.concat(versions)
+    for mixed in (steps, steps.reverse()):
+        assert steps_as_of(mixed, AS_OF)["template_id"].to_list() == ["a"]
+    before = steps_as_of(steps, day + timedelta(minutes=90))
+    assert before.select("template_id", "wait_days").rows() == [("z", 1.0)]
 
 
 def test_a_channel_is_only_looked_at_where_it_was_seen() -> None:
@@ -146,7 +252,7 @@ def test_a_channel_is_only_looked_at_where_it_was_seen() -> None:
     assert 0 < own.low < real < own.high
     assert "other campaigns" not in own.assumption
     alone = organisation(as_planned, calls, planned=PLANNED, campaign="d", seed=3, contacts=500)
-    rules = replace(RULES, randomised=frozenset({("c", 2, "channel"), ("d", 2, "channel")}))
+    rules = replace(RULES, draws=frozenset({Draw("c", 2, "channel"), Draw("d", 2, "channel")}))
     changes = sequence_changes(together(tables, alone), outcome="booked_call", as_of=AS_OF, rules=rules)
     labels = {change.campaign_id: change for change in changes if change.kind == "switch_channel"}
     assert (labels["c"].label, labels["d"].label) == ("randomised", "observational")

@@ -102,6 +102,63 @@ def test_only_clearly_stronger_templates_of_the_same_channel_count() -> None:
     assert [entry.template_id for entry in found] == ["t0", "t1", "t2", "t3"]
 
 
+def test_dependent_effects_are_not_taken_for_independent() -> None:
+    """Half widths of 0.01 each: a difference of 0.018 is more than hypot(0.01, 0.01) and less than their sum."""
+    near, far = template(1, rate=0.038), template(2, rate=0.041)
+    assert [entry.template_id for entry in stronger_templates(WEAK_ONE, [near, far])] == ["t2"]
+
+
+def test_shortening_keeps_what_people_or_the_law_need() -> None:
+    kept = (
+        "You can unsubscribe at any time.",
+        "Acme Ltd is registered in England, company number 123.",
+        "The report is at https://acme.example/report for you.",
+        "Your region is {region} in our list.",
+    )
+    long = template(9, text=WEAK.replace("\n\nKind", " " + " ".join(kept) + "\n\nKind"), rate=0.02)
+    links = [replace(other, text=f"{other.text} {kept[2]}") for other in OTHERS]
+    edit = edit_of(long, links, outcome="booked call", writer=RuleWriter())
+    assert edit is not None
+    for sentence in kept:
+        assert sentence in edit.after
+    assert "Our platform is used by many teams" not in edit.after
+    twice = template(9, text=WEAK.replace("Our services", "{sender} says so. Our services"), rate=0.02)
+    shortened = edit_of(twice, OTHERS, outcome="booked call", writer=RuleWriter())
+    assert shortened is not None
+    assert "{sender} says so." not in shortened.after  # the closing line still has it
+
+
+def test_a_writer_may_not_lose_an_opt_out_or_a_link() -> None:
+    for added, reason in (
+        ("You can unsubscribe here.", "lets people opt out"),
+        ("See https://acme.example/report now.", "lost a link"),
+    ):
+        weak = replace(WEAK_ONE, text=f"{WEAK}\n\n{added}")
+        with pytest.raises(UnusableTextError, match=reason):
+            edit_of(weak, OTHERS, outcome="booked call", writer=Fixed("Hi {first_name}, shall we talk?"))
+        kept = edit_of(weak, OTHERS, outcome="booked call", writer=Fixed(f"Hi {{first_name}}, shall we talk? {added}"))
+        assert kept is not None
+
+
+def test_a_greeting_is_taken_without_what_follows_it() -> None:
+    others = [
+        replace(other, text=f"Hi {{first_name}}, did my note {n} reach you? Shall we?")
+        for n, other in enumerate(OTHERS)
+    ]
+    edit = edit_of(template(9, text="A note.", rate=0.02), others, outcome="booked call", writer=RuleWriter())
+    assert edit is not None
+    assert edit.after.splitlines()[0] == "Hi {first_name},"
+    assert edit.after.count("first_name") == 1
+    named = template(9, text="{first_name}, a note about what we do.", rate=0.02)
+    kept = edit_of(named, others, outcome="booked call", writer=RuleWriter())
+    assert kept is not None
+    assert kept.after.startswith("{first_name}, a note about what we do.")
+    cold = template(9, text="Dear Sir or Madam, we are a provider. Kind regards, {sender}", rate=0.02)
+    personal = edit_of(cold, others, outcome="booked call", writer=RuleWriter())
+    assert personal is not None
+    assert personal.after == "Hi {first_name}, we are a provider.\nShall we?\n\nKind regards, {sender}"
+
+
 def test_evidence_is_the_effect_against_what_else_was_sent() -> None:
     found = evidence_of(effect_of("t3", estimate_of(-0.05, error=0.01)), text=WEAK, channel="email")
     assert found is not None
@@ -129,7 +186,7 @@ def test_one_or_few_templates_are_told() -> None:
     assert (only.low, only.high, only.differs) == (None, None, False)
     edit = edit_of(WEAK_ONE, OTHERS[:2], outcome="booked call", writer=RuleWriter())
     assert edit is not None
-    assert edit.sentences[-1].startswith("Only 2 stronger template(s)")
+    assert edit.sentences[-1].startswith("Only 2 stronger templates")
     assert len(OTHERS) >= FEW_TEMPLATES
     many = edit_of(WEAK_ONE, OTHERS, outcome="booked call", writer=RuleWriter())
     assert many is not None

@@ -3,17 +3,17 @@
 Belongs here: the declaration of a comparison, and the rows that answer to it. Does not belong here: the estimate
 (``effects.py``), or how rows and their covariates come about (``tables/``).
 
-A template of the third step is not compared with everything that was ever sent, but with what else was sent at the
-third step of the same campaign. Rows at places where the element had no alternative, or was none itself, say nothing
-about the choice and are left out and counted.
+A template of the third step is not compared with everything that was ever sent, but with what else was sent as a third
+step. Rows at places where the element had no alternative, or was none itself, say nothing about the choice and are left
+out and counted. The usual comparisons are those of ``element_comparisons.py``:
 
-| kind | ``column`` | usual ``place`` |
+| kind | ``column`` | ``place`` |
 |---|---|---|
-| campaign | ``campaign_id`` | none, or what decides which campaigns are open to a contact |
+| campaign | ``campaign_id`` | none |
 | step | ``step_id`` | position |
-| template | ``template_id`` | campaign and position |
-| channel | ``channel`` | campaign and position |
-| timing | a bucket of hour, weekday or wait | step |
+| template | ``template_id`` | position |
+| channel | ``channel`` | position |
+| timing | a class of hour or weekday of the send, or of the planned wait after it | position and channel |
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Comparison:
         column: holds the element of each row, such as ``template_id``.
         place: columns that say where one of them was chosen, such as campaign and position; empty where all could have
             been chosen for everybody.
-        outcome: 1, 0, or null where it is not known yet; such rows are left out.
+        outcome: name of the outcome, such as ``booked_call``.
+        window_days: how long after the unit's moment it counts.
+        label_column: holds 1, 0, or null where the outcome is not known yet; such rows are left out.
         numeric: covariates known before the element was chosen. What the element itself may have changed, such as
             replies to it, would explain its effect away.
         categorical: likewise, as text.
@@ -53,6 +55,8 @@ class Comparison:
     column: str
     place: tuple[str, ...]
     outcome: str
+    window_days: int
+    label_column: str
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     alternatives: tuple[str, ...] | None = None
@@ -63,7 +67,7 @@ class Comparison:
     def __post_init__(self) -> None:
         """Refuse a comparison that would adjust for its own outcome or element."""
         covariates = (*self.numeric, *self.categorical)
-        taken = {self.column, self.outcome, self.unit, self.contact, self.randomised} & {*covariates, *self.place}
+        taken = {self.column, self.label_column, self.unit, self.contact, self.randomised} & {*covariates, *self.place}
         if taken:
             raise ValueError(f"{sorted(str(name) for name in taken)} cannot be covariates or places of the comparison")
         if len(set(covariates)) != len(covariates):
@@ -72,7 +76,7 @@ class Comparison:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read."""
-        own = (self.unit, self.contact, self.column, self.outcome)
+        own = (self.unit, self.contact, self.column, self.label_column)
         flag = () if self.randomised is None else (self.randomised,)
         return tuple(dict.fromkeys((*own, *self.place, *self.numeric, *self.categorical, *flag)))
 
@@ -87,7 +91,7 @@ def known_rows(rows: pl.DataFrame, comparison: Comparison) -> pl.DataFrame:
     if missing:
         raise ContractError(f"the rows have no column {', '.join(missing)}; the comparison needs it. Add it.")
     known = rows.select(comparison.columns).filter(
-        pl.col(comparison.column).is_not_null(), pl.col(comparison.outcome).is_not_null()
+        pl.col(comparison.column).is_not_null(), pl.col(comparison.label_column).is_not_null()
     )
     for name in (comparison.unit, comparison.contact):
         if known[name].null_count():
@@ -95,9 +99,11 @@ def known_rows(rows: pl.DataFrame, comparison: Comparison) -> pl.DataFrame:
     if known[comparison.unit].is_duplicated().any():
         twice = known.filter(pl.col(comparison.unit).is_duplicated())[comparison.unit].sort()[0]
         raise ContractError(f"{comparison.unit} {twice} comes twice; each is one row. Leave one out.")
-    values = known[comparison.outcome].cast(pl.Float64)
+    values = known[comparison.label_column].cast(pl.Float64)
     if not values.is_in([0.0, 1.0]).all():
-        raise ContractError(f"{comparison.outcome} must be 0, 1 or null. Derive it from the outcome within its window.")
+        raise ContractError(
+            f"{comparison.label_column} must be 0, 1 or null. Derive it from the outcome within its window."
+        )
     return known.with_columns(values.cast(pl.Int8), pl.col(comparison.column).cast(pl.String)).sort(comparison.unit)
 
 

@@ -33,6 +33,7 @@ from elv_pipeline.decisions.recommend.overlap_check import Overlap, check_overla
 IntArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Label = Literal["observational", "randomised"]
+MANY_ROWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Estimation:
 
     Attributes:
         folds: of whole contacts.
+        folds_of_many: the same from ``MANY_ROWS`` on, where a smaller part is enough to learn from and each fit costs.
         seed: of folds and trees.
         confidence: of the intervals.
         least_contacts: that each group must have.
@@ -49,6 +51,7 @@ class Estimation:
     """
 
     folds: int = 5
+    folds_of_many: int = 3
     seed: int = 0
     confidence: float = 0.95
     least_contacts: int = 20
@@ -66,7 +69,8 @@ class ElementEffect:
         label: what the estimate rests on.
         element_rows: rows of the element with a known outcome, wherever it was sent.
         alternatives: each alternative at the same places and its rows, the most frequent first.
-        rows_without_alternative: rows of the element at places where nothing else was sent.
+        rows_without_alternative: rows of the element that were left out: at places where nothing else was sent, and, of
+            an element drawn by lot, those for which it was not drawn.
         naive: difference of the plain rates; None where a group is empty.
         overlap: whether the groups can be compared; None where there were too few rows to ask.
         estimate: None where none is given.
@@ -151,7 +155,7 @@ def _effect(known: pl.DataFrame, comparison: Comparison, element: str, settings:
         label="observational" if drawn is None else "randomised",
         element_rows=own,
         alternatives=_alternatives(chosen.rows, comparison),
-        rows_without_alternative=own - int(everything[TREATED].sum()),
+        rows_without_alternative=own - int(treated.sum()),
         naive=float(chosen.y[treated].mean() - chosen.y[~treated].mean()) if 0 < treated.sum() < len(treated) else None,
         overlap=overlap,
         estimate=estimate,
@@ -178,7 +182,7 @@ class _Chosen:
             rows=rows,
             names=contacts.to_list(),
             treated=rows[TREATED].to_numpy(),
-            y=rows[comparison.outcome].to_numpy(),
+            y=rows[comparison.label_column].to_numpy(),
             contacts=contacts.rank("dense").cast(pl.Int64).to_numpy() - 1,
             covariates=covariates_of(rows, numeric=comparison.numeric, categorical=(*comparison.categorical, PLACE)),
         )
@@ -238,7 +242,7 @@ def _estimated(chosen: _Chosen, *, drawn: bool, settings: Estimation) -> tuple[O
     folds = contact_folds(
         chosen.names,
         strata=treated.astype(np.int64) * 2 + y,
-        folds=settings.folds,
+        folds=settings.folds if len(y) < MANY_ROWS else settings.folds_of_many,
         seed=settings.seed,
     )
     if drawn:

@@ -81,7 +81,7 @@ class Evidence:
     """What an estimate becomes beside its peers.
 
     Attributes:
-        shrunk: effect shrunk towards the peers of its kind, outcome and label.
+        shrunk: effect shrunk towards the peers of its kind, outcome, window and label.
         shrunk_low: lower end of its credible interval.
         shrunk_high: upper end.
         own_weight: share of the own estimate in it.
@@ -238,10 +238,11 @@ def _all_evidence(effects: Sequence[ElementEffect], rule: Rule) -> dict[tuple[st
     p = [float(student.cdf(_z(estimate), estimate.freedom)) for _, _, estimate in known]
     q = dict(zip((key for key, _, _ in known), false_discovery_control(p, method="bh"), strict=True))
     p_values = dict(zip((key for key, _, _ in known), p, strict=True))
-    # Drawn and undrawn effects are not pooled: what distorts the one would otherwise move the other.
-    pools: dict[tuple[str, str, Label], list[tuple[ElementEffect, Estimate]]] = {}
+    # Drawn and undrawn effects are not pooled: what distorts the one would otherwise move the other. Neither are those
+    # within different days, which are of different sizes.
+    pools: dict[tuple[str, str, int, Label], list[tuple[ElementEffect, Estimate]]] = {}
     for (kind, outcome, _), effect, estimate in known:
-        pools.setdefault((kind, outcome, effect.label), []).append((effect, estimate))
+        pools.setdefault((kind, outcome, effect.comparison.window_days, effect.label), []).append((effect, estimate))
     found: dict[tuple[str, str, str], Evidence] = {}
     for pool in pools.values():
         for (effect, _), entry in zip(pool, _pooled([estimate for _, estimate in pool], rule), strict=True):
@@ -287,17 +288,22 @@ def _strength(effect: ElementEffect) -> EValues | None:
     return e_values(estimate.ratio, low=estimate.ratio_low, high=estimate.ratio_high)
 
 
+def outcome_words(effect: ElementEffect) -> str:
+    """The outcome and its window, such as ``booked_call within 7 days``."""
+    return f"{effect.comparison.outcome} within {effect.comparison.window_days} days"
+
+
 def sentence_of(judged: Judged) -> str:
     """Return what is known of an element in plain words; what may be concluded follows from the label alone."""
     effect = judged.effect
     name = f"{effect.comparison.kind.capitalize()} {effect.element}"
     estimate = effect.estimate
     if estimate is None:
-        return f"{name}: no effect on {effect.comparison.outcome} is given. {effect.refusal}"
+        return f"{name}: no effect on {outcome_words(effect)} is given. {effect.refusal}"
     evidence = _evidence(judged)
     parts = [
         f"{name}: {estimate.with_element:.1%} with it and {estimate.with_alternatives:.1%} with what else was sent at "
-        f"the same place had {effect.comparison.outcome}, a difference of {100 * estimate.difference:+.1f} points "
+        f"the same place had {outcome_words(effect)}, a difference of {100 * estimate.difference:+.1f} points "
         f"({estimate.confidence:.0%} interval {100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}; "
         f"{estimate.rows[0]} and {estimate.rows[1]} rows), {100 * evidence.shrunk:+.1f} once its peers are considered.",
         CONCLUSIONS[effect.label],

@@ -1,21 +1,22 @@
-"""Judged elements and findings as a frame: one row an element, kind and outcome.
+"""Judged elements as rows of a table: one an element, kind and outcome.
 
 Belongs here: columns and their types. Does not belong here: figures (``findings.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from elv_pipeline.decisions.recommend.findings import Finding, Judged, sentence_of
+from elv_pipeline.decisions.recommend.findings import Judged, sentence_of
 
 SCHEMA: dict[str, pl.DataType] = {
     "kind": pl.String(),
     "element": pl.String(),
     "outcome": pl.String(),
+    "window_days": pl.Int64(),
+    "label_column": pl.String(),
     "underperforming": pl.Boolean(),
     "status": pl.String(),
     "label": pl.String(),
@@ -57,16 +58,6 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def judged_frame(judged: Sequence[Judged]) -> pl.DataFrame:
-    """Return one row an entry, in their order, columns as in ``SCHEMA``; null where nothing is known."""
-    return pl.DataFrame([row_of(entry) for entry in judged], schema=SCHEMA)
-
-
-def findings_frame(findings: Sequence[Finding]) -> pl.DataFrame:
-    """Return one row a finding, in their order."""
-    return judged_frame([finding.judged for finding in findings])
-
-
 def row_of(judged: Judged) -> dict[str, Any]:
     """Return an element as a plain dictionary, ready for JSON."""
     effect = judged.effect
@@ -74,6 +65,8 @@ def row_of(judged: Judged) -> dict[str, Any]:
         "kind": effect.comparison.kind,
         "element": effect.element,
         "outcome": effect.comparison.outcome,
+        "window_days": effect.comparison.window_days,
+        "label_column": effect.comparison.label_column,
         "underperforming": judged.underperforming,
         "status": judged.status,
         "label": effect.label,

@@ -32,9 +32,11 @@ Target = npt.NDArray[np.int8]
 Mask = npt.NDArray[np.bool_]
 INVERSE_PENALTY = 1.0
 """Weak: what a penalty takes from both probabilities at once stays in the effect as confounding."""
-TREES = 60
+TREES = 40
 SHARES = tuple(step / 10 for step in range(11))
 """Of the logistic regression in the mixture."""
+LEARNED_ROWS = 8_000
+"""Rows that a fold is predicted from at most. An effect hardly gains from better nuisances, and each fit costs."""
 LEAST_LEVEL_ROWS = 10
 """Rarer values of a category share the reference: a column of their own would be fitted to chance."""
 
@@ -128,6 +130,7 @@ def cross_fitted(
     folds: IntArray,
     seed: int,
     at: Sequence[Covariates],
+    learned_from: Mask | None = None,
 ) -> tuple[FloatArray, ...]:
     """Predict the probability of a target out of fold.
 
@@ -138,22 +141,37 @@ def cross_fitted(
         seed: of the trees.
         at: covariates of the same rows to predict at; those learned from, or others that were not, such as
             "had the element been sent".
+        learned_from: the rows whose target is known; the others are predicted, too. None for all.
 
     Returns:
         The mixture of both learners for each of ``at``.
     """
     everywhere = (covariates, *at)
+    known = np.ones(len(target), dtype=bool) if learned_from is None else learned_from
     found = np.zeros((2, len(everywhere), len(target)))
     for fold in np.unique(folds):
         out = folds == fold
-        for number, fitted in enumerate(_fitted(target[~out], covariates, ~out, seed=seed)):
+        others = _thinned(known & ~out, seed=seed)
+        for number, fitted in enumerate(_fitted(target[others], covariates, others, seed=seed)):
             for place, wanted in enumerate(everywhere):
-                found[number, place, out] = fitted(wanted, out)
-    own = found[:, 0]
-    losses = [float(log_losses(share * own[0] + (1 - share) * own[1], target).mean()) for share in SHARES]
+                # Asked for at what was learned from: the same figures again, which cost as much as a fit of the trees.
+                found[number, place, out] = (
+                    found[number, 0, out] if place and wanted is covariates else fitted(wanted, out)
+                )
+    own, told = found[:, 0, known], target[known]
+    losses = [float(log_losses(share * own[0] + (1 - share) * own[1], told).mean()) for share in SHARES]
     # The last of equals: the logistic regression, which is the simpler one.
     share = max(share for share, loss in zip(SHARES, losses, strict=True) if loss == min(losses))
     return tuple(share * found[0, place] + (1 - share) * found[1, place] for place in range(1, len(everywhere)))
+
+
+def _thinned(mask: Mask, *, seed: int) -> Mask:
+    rows = np.flatnonzero(mask)
+    if len(rows) <= LEARNED_ROWS:
+        return mask
+    kept = np.zeros_like(mask)
+    kept[np.random.default_rng(seed).permutation(rows)[:LEARNED_ROWS]] = True
+    return kept
 
 
 def _fitted(target: Target, covariates: Covariates, mask: Mask, *, seed: int) -> tuple[Predict, Predict]:
@@ -176,7 +194,7 @@ def _logistic(target: Target, matrix: FloatArray) -> Predict:
 
     if not matrix.shape[1]:
         return _constant(float(target.mean()))
-    model = LogisticRegression(C=INVERSE_PENALTY, solver="lbfgs", max_iter=500, tol=1e-5).fit(matrix, target)
+    model = LogisticRegression(C=INVERSE_PENALTY, solver="newton-cholesky", max_iter=100, tol=1e-6).fit(matrix, target)
     return lambda wanted, rows: np.asarray(model.predict_proba(wanted.linear[rows])[:, 1], dtype=np.float64)
 
 
@@ -187,7 +205,7 @@ def _trees(target: Target, matrix: FloatArray, *, coded: tuple[int, ...], seed: 
     least = int(np.clip(len(target) // 50, 10, 100))
     parameters = {
         "objective": "binary",
-        "learning_rate": 0.1,
+        "learning_rate": 0.15,
         "num_leaves": 4,
         "min_child_samples": least,
         "min_data_per_group": least,

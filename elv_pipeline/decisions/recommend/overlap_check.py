@@ -34,6 +34,9 @@ MOST_OUTSIDE = 0.5
 LEAST_EFFECTIVE = 20.0
 """Contacts that the weighted rows of a group are worth."""
 BALANCED = 0.1
+MOST_IMBALANCE = 0.25
+"""However small the groups: beyond this, adjusting rests on the form of the models (Rubin, Health Services and Outcomes
+Research Methodology 2001)."""
 CHANCE_ERRORS = 3.0
 DRAW_ALPHA = 0.001
 
@@ -183,6 +186,12 @@ def _verdict(
         return "missing", (
             f"Weighted to be comparable, the rows with {which} are worth {min(effective):.0f} contacts; "
             f"{LEAST_EFFECTIVE:.0f} are needed."
+        )
+    farthest = max(lines, key=lambda line: (abs(line.after), line.covariate), default=None)
+    if farthest is not None and abs(farthest.after) > MOST_IMBALANCE:
+        return "missing", (
+            f"Even weighted, those with it and those with the alternatives differ by {abs(farthest.after):.2f} "
+            f"standard deviations in {farthest.covariate}; more than {MOST_IMBALANCE} cannot be adjusted for."
         )
     worst = max(lines, key=lambda line: (line.unexplained, line.covariate), default=None)
     if worst is not None and worst.unexplained > BALANCED:

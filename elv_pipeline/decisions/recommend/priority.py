@@ -12,8 +12,9 @@ The standard error is a 3.92th of the 95 % interval. Without a worth, outcomes a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
 from scipy.stats import norm
 
@@ -94,6 +95,11 @@ class Ranked:
     effort_days: float
     score: float
     in_money: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The proposal at its place as JSON values."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "proposal"}
+        return {**plain, "proposal": self.proposal.document()}
 
 
 def ranked(proposals: Sequence[Proposal], *, rules: PriorityRules | None = None) -> tuple[Ranked, ...]:

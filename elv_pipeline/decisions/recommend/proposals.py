@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -25,19 +25,22 @@ from elv_pipeline.decisions.recommend.effects import Label
 from elv_pipeline.decisions.recommend.findings import Finding
 from elv_pipeline.decisions.recommend.sequencing import SequenceChange
 from elv_pipeline.decisions.recommend.template_edits import TemplateEdit
-from elv_pipeline.decisions.recommend.traffic import Traffic
+from elv_pipeline.decisions.recommend.traffic import REPLIED, Traffic
 from elv_pipeline.errors import ConfigError
 
 _SEEN = {
     "observational": "Observation suggests it and does not show it: those who got one or the other may have differed.",
     "randomised": "A randomised comparison suggests it; this experiment repeats it on today's volume.",
 }
+_DRAWN_ITSELF = frozenset({"campaign", "channel", "timing"})
+"""Kinds of elements whose place is taken by what they were compared with. A text or a step is reworked instead, and
+what is new was never drawn by lot, whatever was found of the old."""
 _INSTEAD = {
-    "campaign": "contacts meant for {element} get the campaign that others of their group get",
+    "campaign": "contacts meant for {element} get the campaigns that others like them get",
     "step": "{element} is replaced by a reworked step",
     "template": "{element} is replaced by a reworked text",
-    "channel": "{element} is replaced by the channel that others of their group get",
-    "timing": "{element} is replaced by the timing that others of their group get",
+    "channel": "{element} is replaced by the channel that others get at the same place",
+    "timing": "what is sent {element} now goes out at the other times",
 }
 
 
@@ -49,7 +52,10 @@ class Suggestion:
         kind: of the change.
         element: what is changed.
         change: in words.
+        direction: what is changed into what, without anything that was counted; with kind, element and outcome it says
+            which change this is.
         outcome: which outcome counts.
+        window_days: how long after the change it counts.
         gain: expected change of the rate of those it touches, in the direction that is better.
         low: lower end of its 95 % interval.
         high: upper end.
@@ -57,13 +63,14 @@ class Suggestion:
         label: how the evidence came about.
         assumption: what must be true for the gain to be real.
         content: what is changed in full, such as a diff; empty where the words say it all.
-        window_days: days within which the gain is counted, where it holds for these alone.
     """
 
     kind: str
     element: str
     change: str
+    direction: str
     outcome: str
+    window_days: int
     gain: float
     low: float
     high: float
@@ -71,12 +78,11 @@ class Suggestion:
     label: Label
     assumption: str = ""
     content: str = ""
-    window_days: int | None = None
 
     @property
     def id(self) -> str:
-        """Digest of what is changed for which outcome, whatever the estimates: the same on the next run."""
-        what = [self.kind, self.element, self.change, self.outcome, self.content]
+        """Digest of what is changed for which outcome, whatever was counted or estimated: the same on the next day."""
+        what = [self.kind, self.element, self.direction, self.outcome, self.window_days]
         return sha256(json.dumps(what, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
@@ -107,7 +113,7 @@ class Proposal:
 
     Attributes:
         suggestion: the change and its evidence.
-        weekly_units: units that it would touch in a week.
+        weekly_units: what it would touch in a week once everybody gets it; an experiment may count fewer.
         plan: of the experiment; None where none is possible.
         remark: why no experiment is possible, or what the one proposed cannot find; else empty.
     """
@@ -162,19 +168,23 @@ def of_sequence(change: SequenceChange) -> Suggestion:
         kind=change.kind,
         element=change.element,
         change=f"in {change.campaign_id} {change.change}",
+        direction=change.direction,
         outcome=change.outcome,
+        window_days=change.horizon_days,
         gain=change.effect,
         low=change.low,
         high=change.high,
         n=change.n,
         label=change.label,
         assumption=change.assumption,
-        window_days=change.horizon_days,
     )
 
 
 def of_finding(finding: Finding, *, change: str | None = None, content: str = "") -> Suggestion:
     """The suggestion of a finding: to replace what seems to do harm. Its gain is the shrunk effect turned round.
+
+    Chance may have shown that a text is weak; how well a new one would do, it has not. Such a suggestion is
+    observational, whatever the finding rests on.
 
     Args:
         finding: an element that underperforms.
@@ -189,14 +199,35 @@ def of_finding(finding: Finding, *, change: str | None = None, content: str = ""
         kind=kind,
         element=effect.element,
         change=change or _INSTEAD[kind].format(element=effect.element),
+        direction="replaced",
         outcome=effect.comparison.outcome,
+        window_days=effect.comparison.window_days,
         gain=-evidence.shrunk,
         low=-evidence.shrunk_high,
         high=-evidence.shrunk_low,
         n=sum(estimate.contacts),
-        label=effect.label,
+        label=effect.label if kind in _DRAWN_ITSELF and change is None else "observational",
         assumption="What takes its place does as well as what it was compared with.",
         content=content,
+    )
+
+
+def of_swap(finding: Finding) -> Suggestion | None:
+    """The suggestion to send the one thing with which a weak text or step was compared by lot; None without one.
+
+    Of all that could take its place this alone was tried, and by chance, so that the suggestion is randomised.
+    """
+    effect = finding.judged.effect
+    kind = effect.comparison.kind
+    if effect.label != "randomised" or kind in _DRAWN_ITSELF or len(effect.alternatives) != 1:
+        return None
+    ((other, _),) = effect.alternatives
+    told = of_finding(finding, change=f"{effect.element} is replaced by {other}, which was drawn by lot against it")
+    return replace(
+        told,
+        direction=f"replaced by {other}",
+        label=effect.label,
+        assumption="What holds for those who were drawn holds for the others who get it.",
     )
 
 
@@ -221,7 +252,7 @@ def proposals_of(
     """
     rules = rules or ProposalRules()
     for seen, traffic in suggestions:
-        if seen.window_days not in (None, traffic.window_days):
+        if seen.window_days != traffic.window_days:
             raise ValueError(
                 f"{seen.id}: the gain holds for {seen.window_days} days, the traffic {traffic.window_days}"
             )
@@ -231,21 +262,43 @@ def proposals_of(
 
 def _proposal(seen: Suggestion, traffic: Traffic, *, rules: ProposalRules) -> Proposal:
     wanted = rules.sized_for * seen.gain
-    most = rules.longest_weeks - math.ceil(traffic.window_days / 7)
+    most = max(1, rules.longest_weeks - math.ceil(traffic.window_days / 7))
     plan, remark = None, ""
     try:
         plan = make_plan(_design(seen, traffic, rules, smallest_effect=wanted, enrolment_weeks=None))
-    except (ConfigError, ValueError) as small:
-        remark = f"No experiment is proposed: {small}"
+    except (ConfigError, ValueError):
         try:
-            plan = make_plan(_design(seen, traffic, rules, smallest_effect=None, enrolment_weeks=max(1, most)))
+            plan = make_plan(_design(seen, traffic, rules, smallest_effect=None, enrolment_weeks=most))
             remark = (
                 f"With today's volume, {plan.total_weeks} weeks find differences from {100 * plan.detectable:.2f} "
                 f"points on; it would take more to find {100 * wanted:.2f}. 'Not shown' would then mean little."
             )
-        except (ConfigError, ValueError) as none:
-            remark = f"No experiment is proposed: {none}"
-    return Proposal(suggestion=seen, weekly_units=traffic.volume.weekly_units, plan=plan, remark=remark)
+        except (ConfigError, ValueError) as rare:
+            plan, remark = _of_replies(seen, traffic, rules, weeks=most, why=_plain(rare, seen))
+    return Proposal(suggestion=seen, weekly_units=traffic.weekly_gaining, plan=plan, remark=remark)
+
+
+def _of_replies(
+    seen: Suggestion, traffic: Traffic, rules: ProposalRules, *, weeks: int, why: str
+) -> tuple[ExperimentPlan | None, str]:
+    """An experiment that reads replies, where the outcome itself is too rare to be read in time."""
+    replies = next((guard.metric for guard in traffic.guardrails if guard.metric.name == REPLIED), None)
+    if replies is None or seen.outcome == REPLIED:
+        return None, f"No experiment is proposed: {why}"
+    try:
+        design = _design(seen, traffic, rules, smallest_effect=None, enrolment_weeks=weeks, primary=replies)
+        plan = make_plan(design)
+    except (ConfigError, ValueError):
+        return None, f"No experiment is proposed: {why}"
+    return plan, (
+        f"'{seen.outcome.replace('_', ' ')}' is too rare here to be read within {weeks} weeks ({why}) This experiment "
+        f"reads replies instead and finds differences from {100 * plan.detectable:.2f} points on; whether more replies "
+        f"bring more of the outcome is not known from it."
+    )
+
+
+def _plain(refusal: Exception, seen: Suggestion) -> str:
+    return str(refusal).removeprefix(f"proposal-{seen.id}: ")
 
 
 def _design(
@@ -255,9 +308,13 @@ def _design(
     *,
     smallest_effect: float | None,
     enrolment_weeks: int | None,
+    primary: Metric | None = None,
 ) -> Design:
-    words = seen.outcome.replace("_", " ")
-    baseline = rate_baseline(traffic.positives, units=traffic.units)
+    if primary is None:
+        baseline = rate_baseline(traffic.positives, units=traffic.units)
+        primary = Metric(name=seen.outcome, words=seen.outcome.replace("_", " "), kind="rate", baseline=baseline)
+    if traffic.counted:
+        primary = replace(primary, words=f"{primary.words} ({traffic.counted})")
     return Design(
         name=f"proposal-{seen.id}",
         hypothesis=hypothesis_of(seen),
@@ -267,8 +324,8 @@ def _design(
         cluster=traffic.cluster,
         allocation=Allocation(salt=f"proposal-{seen.id}", treatment_share=rules.treatment_share),
         window_days=traffic.window_days,
-        primary=Metric(name=seen.outcome, words=words, kind="rate", baseline=baseline),
-        guardrails=tuple(guard for guard in traffic.guardrails if guard.metric.name != seen.outcome),
+        primary=primary,
+        guardrails=tuple(guard for guard in traffic.guardrails if guard.metric.name != primary.name),
         volume=traffic.volume,
         smallest_effect=smallest_effect,
         enrolment_weeks=enrolment_weeks,

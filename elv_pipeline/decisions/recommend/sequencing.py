@@ -5,26 +5,37 @@ belong here: the chain (``chain.py``), proposals of experiments (``proposals.py`
 
 A change is only looked at where its new part was seen: a wait at that step, a channel or a template at that place.
 Nothing is extrapolated. Effects are per enrollment within a horizon; the interval is 1.96 standard errors of draws that
-weight contacts. Who waited longer, or was called, was rarely drawn by lot: such effects are observational.
+weight contacts. Who waited longer, or was called, was rarely drawn by lot: such effects are observational. A change is
+randomised only where the drawn contacts alone carry it: everything of it is then estimated from them and nobody else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from elv_pipeline.decisions.recommend.chain import BoolArray, Chain, FloatArray, Response, chain_of
+from elv_pipeline.decisions.recommend.chain import Chain, FloatArray, chain_of
 from elv_pipeline.decisions.recommend.effects import Label
-from elv_pipeline.decisions.recommend.spells import WAIT_EDGES, OutreachTables, spells, steps_as_of
+from elv_pipeline.decisions.recommend.sequence_finders import (
+    Changed,
+    ChangeKind,
+    PlannedStep,
+    Sequenced,
+    as_is,
+    channels,
+    drops,
+    moves,
+    planned_steps,
+    waits,
+)
+from elv_pipeline.decisions.recommend.spells import Draw, OutreachTables, spells, steps_as_of
 
-ChangeKind = Literal["drop", "move", "wait_longer", "wait_shorter", "switch_channel"]
-Randomised = tuple[str, int, Literal["wait", "channel"]]
-"""Campaign, position, and what was drawn by lot there."""
+Finder = Callable[[Chain, Sequence[PlannedStep], int, int], Iterator[Changed]]
 _Z = 1.96
 _MARKOV = (
     "After each step people answer as those did who had come as far, whatever the steps before it were; what follows a "
@@ -37,7 +48,6 @@ _ASSUMPTIONS: dict[ChangeKind, str] = {
     "wait_shorter": "Those who waited less were otherwise like the others of their group; later steps move with it.",
     "switch_channel": "Those who were reached that way were otherwise like the others of their group.",
 }
-_ELSEWHERE = " They belong to other campaigns, whose people are taken to answer alike."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +59,14 @@ class SequencingRules:
         least_contacts: contacts that must have been seen after a step as it is, and as it would be.
         samples: draws of weights for the intervals.
         seed: of the draws.
-        randomised: waits and channels that were drawn by lot.
+        draws: waits and channels that were drawn by lot.
     """
 
     horizon_days: int = 30
     least_contacts: int = 100
     samples: int = 200
     seed: int = 17
-    randomised: frozenset[Randomised] = frozenset()
+    draws: frozenset[Draw] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +80,7 @@ class SequenceChange:
         step_id: the step.
         position: where it stands.
         change: in words.
+        direction: the same for a program, without anything that was counted: stable from day to day.
         outcome: which outcome is counted.
         horizon_days: within so many days of the enrollment.
         status_quo: share of enrollments with the outcome as things are.
@@ -88,6 +99,7 @@ class SequenceChange:
     step_id: str
     position: int
     change: str
+    direction: str
     outcome: str
     horizon_days: int
     status_quo: float
@@ -114,26 +126,9 @@ class SequenceChange:
             f"in {self.campaign_id} {self.change}; now {100 * self.status_quo:.2f}."
         )
 
-
-@dataclass(frozen=True)
-class _Step:
-    row: dict[str, Any]
-    day: int
-    wait: int
-    mask: BoolArray
-    response: Response
-
-
-@dataclass(frozen=True)
-class _Changed:
-    """A changed sequence: days and responses, and what is new about it."""
-
-    kind: ChangeKind
-    step: _Step
-    sequence: list[tuple[int, Response]]
-    change: str
-    n: int
-    elsewhere: bool = False
+    def to_dict(self) -> dict[str, Any]:
+        """The change as JSON values."""
+        return {**asdict(self), "window_days": self.horizon_days, "sentence": self.sentence}
 
 
 def sequence_changes(
@@ -153,11 +148,39 @@ def sequence_changes(
     rules = rules or SequencingRules()
     rows = spells(tables, outcome=outcome, horizon_days=rules.horizon_days, as_of=as_of)
     plan = steps_as_of(tables.steps, as_of)
-    found: list[SequenceChange] = []
+    found: dict[tuple[str, str, str], SequenceChange] = {}
     for campaign_id in sorted(set(plan["campaign_id"]) & _seen_to_the_end(rows, rules)):
         chain = chain_of(rows, campaign_id=campaign_id, samples=rules.samples, seed=rules.seed)
-        found += _of_campaign(chain, plan.filter(pl.col("campaign_id") == campaign_id), outcome=outcome, rules=rules)
-    return tuple(sorted(found, key=lambda change: (change.campaign_id, change.position, change.kind, change.change)))
+        own = plan.filter(pl.col("campaign_id") == campaign_id)
+        for change in _of_campaign(chain, own, outcome=outcome, rules=rules):
+            found[change.element, change.kind, change.direction] = change
+    for draw in sorted(rules.draws, key=str):
+        for change in _of_draw(draw, rows, plan, tables.enrollments, outcome=outcome, rules=rules):
+            found[change.element, change.kind, change.direction] = change
+    return tuple(
+        sorted(found.values(), key=lambda change: (change.campaign_id, change.position, change.kind, change.change))
+    )
+
+
+def _of_draw(
+    draw: Draw,
+    rows: pl.DataFrame,
+    plan: pl.DataFrame,
+    enrollments: pl.DataFrame,
+    *,
+    outcome: str,
+    rules: SequencingRules,
+) -> Iterator[SequenceChange]:
+    """Changes of what was drawn, from nobody but those for whom it was."""
+    own = rows.join(draw.enrollments(enrollments), on="enrollment_id", how="semi")
+    if draw.campaign_id not in _seen_to_the_end(own, rules):
+        return
+    chain = chain_of(own, campaign_id=draw.campaign_id, samples=rules.samples, seed=rules.seed)
+    steps = plan.filter(pl.col("campaign_id") == draw.campaign_id)
+    finder = waits if draw.what == "wait" else channels
+    for change in _of_campaign(chain, steps, outcome=outcome, rules=rules, finders=(finder,), label="randomised"):
+        if change.position == draw.position:
+            yield change
 
 
 def _seen_to_the_end(rows: pl.DataFrame, rules: SequencingRules) -> set[str]:
@@ -166,22 +189,29 @@ def _seen_to_the_end(rows: pl.DataFrame, rules: SequencingRules) -> set[str]:
     return set(whole.filter(pl.col("contact_id") >= rules.least_contacts)["campaign_id"])
 
 
-def _of_campaign(chain: Chain, plan: pl.DataFrame, *, outcome: str, rules: SequencingRules) -> Iterator[SequenceChange]:
-    steps = _steps(chain, plan)
-    before = _before(chain)
-    now = chain.rate([(0, before), *((step.day, step.response) for step in steps)], horizon_days=rules.horizon_days)
-    for finder in (_drops, _moves, _waits, _channels):
-        for changed in _seen(finder, chain, steps, rules):
-            then = chain.rate([(0, before), *changed.sequence], horizon_days=rules.horizon_days)
-            yield _told(changed, now, then, outcome=outcome, n_now=chain.contacts(changed.step.mask), rules=rules)
-
-
-def _seen(
-    finder: Callable[[Chain, Sequence[_Step], int, int], Iterator[_Changed]],
+def _of_campaign(
     chain: Chain,
-    steps: Sequence[_Step],
+    plan: pl.DataFrame,
+    *,
+    outcome: str,
     rules: SequencingRules,
-) -> Iterator[_Changed]:
+    finders: Sequence[Finder] = (drops, moves, waits, channels),
+    label: Label = "observational",
+) -> Iterator[SequenceChange]:
+    steps = planned_steps(chain, plan)
+    before = chain.response(chain.mask(pl.col("position") == 0), position=0)
+
+    def rate(sequence: Sequenced) -> FloatArray:
+        return chain.rate([(0, before), *sequence], horizon_days=rules.horizon_days)
+
+    now = rate(as_is(steps))
+    for finder in finders:
+        for changed in _seen(finder, chain, steps, rules):
+            n_now = chain.contacts(changed.step.mask)
+            yield _told(changed, now, rate(changed.sequence), outcome=outcome, n_now=n_now, rules=rules, label=label)
+
+
+def _seen(finder: Finder, chain: Chain, steps: Sequence[PlannedStep], rules: SequencingRules) -> Iterator[Changed]:
     for number, step in enumerate(steps):
         if step.day < rules.horizon_days and chain.contacts(step.mask) >= rules.least_contacts:
             found = finder(chain, steps, number, rules.least_contacts)
@@ -189,7 +219,14 @@ def _seen(
 
 
 def _told(
-    changed: _Changed, now: FloatArray, then: FloatArray, *, outcome: str, n_now: int, rules: SequencingRules
+    changed: Changed,
+    now: FloatArray,
+    then: FloatArray,
+    *,
+    outcome: str,
+    n_now: int,
+    rules: SequencingRules,
+    label: Label,
 ) -> SequenceChange:
     row, differences = changed.step.row, then - now
     error = float(np.std(differences[1:], ddof=1))
@@ -201,6 +238,7 @@ def _told(
         step_id=row["step_id"],
         position=row["position"],
         change=changed.change,
+        direction=changed.direction,
         outcome=outcome,
         horizon_days=rules.horizon_days,
         status_quo=float(now[0]),
@@ -209,117 +247,6 @@ def _told(
         high=effect + _Z * error,
         n=changed.n,
         n_now=n_now,
-        label=_label(changed, rules),
-        assumption=f"{_ASSUMPTIONS[changed.kind]}{_ELSEWHERE if changed.elsewhere else ''} {_MARKOV}",
+        label=label,
+        assumption=f"{_ASSUMPTIONS[changed.kind]}{changed.taken_from} {_MARKOV}",
     )
-
-
-def _label(changed: _Changed, rules: SequencingRules) -> Label:
-    place = changed.step.row["campaign_id"], changed.step.row["position"]
-    waited = changed.kind in ("wait_longer", "wait_shorter") and (*place, "wait") in rules.randomised
-    reached = changed.kind == "switch_channel" and (*place, "channel") in rules.randomised
-    return "randomised" if (waited or reached) and not changed.elsewhere else "observational"
-
-
-def _steps(chain: Chain, plan: pl.DataFrame) -> list[_Step]:
-    """The sequence as it is planned now."""
-    found: list[_Step] = []
-    day = 0
-    for row in plan.sort("position").iter_rows(named=True):
-        wait = int((row["wait_days"] or 0.0) + 0.5)
-        day += wait
-        mask = chain.mask(_variant(row, position=row["position"], wait=wait))
-        found.append(_Step(row, day, wait, mask, chain.response(mask, position=row["position"])))
-    return found
-
-
-def _before(chain: Chain) -> Response:
-    return chain.response(chain.mask(pl.col("position") == 0), position=0)
-
-
-def _variant(row: dict[str, Any], *, position: int, wait: int) -> pl.Expr:
-    return pl.all_horizontal(
-        pl.col("own"),
-        pl.col("position") == position,
-        pl.col("template_id") == row["template_id"],
-        pl.col("channel") == row["channel"],
-        pl.col("wait_class") == _class(wait),
-    )
-
-
-def _class(wait: int) -> int:
-    return sum(wait >= edge for edge in WAIT_EDGES) - 1
-
-
-def _as_is(steps: Sequence[_Step]) -> list[tuple[int, Response]]:
-    return [(step.day, step.response) for step in steps]
-
-
-def _drops(chain: Chain, steps: Sequence[_Step], number: int, least: int) -> Iterator[_Changed]:
-    step = steps[number]
-    if len(steps) > 1:
-        kept = [*steps[:number], *steps[number + 1 :]]
-        change = f"step {step.row['position']} ({step.row['channel']}) is left out"
-        yield _Changed("drop", step, _as_is(kept), change, chain.contacts(step.mask))
-
-
-def _moves(chain: Chain, steps: Sequence[_Step], number: int, least: int) -> Iterator[_Changed]:
-    """The step changes places with the next one, where both were seen in each other's place."""
-    if number + 1 >= len(steps):
-        return
-    step, following = steps[number : number + 2]
-    places = ((following.row, step), (step.row, following))
-    seen = [_in_place(chain, row, place, least) for row, place in places]
-    n = min(chain.contacts(mask) for mask, _ in seen)
-    sequence = _as_is(steps)
-    for offset, ((mask, _), (_, place)) in enumerate(zip(seen, places, strict=True)):
-        sequence[number + offset] = (place.day, chain.response(mask, position=place.row["position"]))
-    change = f"step {step.row['position']} changes places with step {following.row['position']}"
-    yield _Changed("move", step, sequence, change, n, elsewhere=any(elsewhere for _, elsewhere in seen))
-
-
-def _in_place(chain: Chain, row: dict[str, Any], place: _Step, least: int) -> tuple[BoolArray, bool]:
-    """Where a step's template was seen at a place: in this campaign, else in others."""
-    at = (pl.col("position") == place.row["position"]) & (pl.col("channel") == row["channel"])
-    template = at & (pl.col("template_id") == row["template_id"])
-    return _own_else_others(chain, template, least)
-
-
-def _own_else_others(chain: Chain, condition: pl.Expr, least: int) -> tuple[BoolArray, bool]:
-    own = chain.mask(condition & pl.col("own"))
-    if chain.contacts(own) >= least:
-        return own, False
-    return chain.mask(condition & ~pl.col("own")), True
-
-
-def _waits(chain: Chain, steps: Sequence[_Step], number: int, least: int) -> Iterator[_Changed]:
-    step = steps[number]
-    row = step.row
-    same = pl.col("own") & (pl.col("position") == row["position"]) & (pl.col("template_id") == row["template_id"])
-    same &= pl.col("channel") == row["channel"]
-    for wait_class in range(len(WAIT_EDGES)):
-        mask = chain.mask(same & (pl.col("wait_class") == wait_class))
-        if wait_class == _class(step.wait) or not mask.any():
-            continue
-        wait = int(chain.variants.filter(pl.Series(mask))["wait"].item())
-        response = chain.response(mask, position=row["position"])
-        later = [(other.day + wait - step.wait, other.response) for other in steps[number + 1 :]]
-        sequence = [*_as_is(steps[:number]), (step.day + wait - step.wait, response), *later]
-        kind: ChangeKind = "wait_longer" if wait > step.wait else "wait_shorter"
-        change = f"step {row['position']} ({row['channel']}) comes after {wait} days instead of {step.wait}"
-        yield _Changed(kind, step, sequence, change, chain.contacts(mask))
-
-
-def _channels(chain: Chain, steps: Sequence[_Step], number: int, least: int) -> Iterator[_Changed]:
-    step = steps[number]
-    row = step.row
-    at = (pl.col("position") == row["position"]) & (pl.col("wait_class") == _class(step.wait))
-    others = chain.variants.filter((pl.col("position") == row["position"]) & (pl.col("channel") != row["channel"]))
-    for channel in sorted(others["channel"].drop_nulls().unique()):
-        mask, elsewhere = _own_else_others(chain, at & (pl.col("channel") == channel), least)
-        if not mask.any():
-            continue
-        sequence = _as_is(steps)
-        sequence[number] = (step.day, chain.response(mask, position=row["position"]))
-        change = f"step {row['position']} is a {channel} instead of a {row['channel']}"
-        yield _Changed("switch_channel", step, sequence, change, chain.contacts(mask), elsewhere=elsewhere)

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from difflib import unified_diff
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,11 @@ from scipy.stats import t
 from elv_pipeline.decisions.recommend.effects import ElementEffect, Label
 from elv_pipeline.decisions.recommend.template_properties import (
     LINK,
+    is_notice,
     lines_of,
     placeholders_of,
     properties_of,
+    sentences_of,
 )
 from elv_pipeline.errors import ConfigError, ElvError
 from elv_pipeline.ingest.parsing.contact_details import has_contact_details
@@ -102,7 +104,7 @@ class PropertyDifference:
         )
         few = "; few templates, so this may be chance" if self.templates < FEW_TEMPLATES else ""
         return (
-            f"{self.name}: {self.weak:.3g} here, {self.strong:.3g} on average in {self.templates} stronger templates "
+            f"{self.name}: {self.weak:.3g} here, {self.strong:.3g} on average in {_stronger(self.templates)} "
             f"({interval}; n = {self.n:,}{few})"
         )
 
@@ -160,7 +162,6 @@ class TemplateEdit:
         differences: on what stronger templates differ.
         stronger: their ids, the strongest first.
         n: enrollments that got the weak template.
-        label: observational unless all compared templates were drawn by lot.
     """
 
     template_id: str
@@ -171,13 +172,14 @@ class TemplateEdit:
     differences: tuple[PropertyDifference, ...]
     stronger: tuple[str, ...]
     n: int
-    label: Label
+    label: Label = field(default="observational", init=False)
+    """The new text was never drawn by lot, even where all the old ones were."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """The evidence as a campaign manager reads it."""
         few = (
-            f"Only {len(self.stronger)} stronger template(s) to compare with: what they have in common may be chance. "
+            f"Only {_stronger(len(self.stronger))} to compare with: what they have in common may be chance. "
             if len(self.stronger) < FEW_TEMPLATES
             else ""
         )
@@ -185,6 +187,10 @@ class TemplateEdit:
             f"{few}Whether these differences are the reason is not known; test the edit before it replaces anything."
         )
         return (*(difference.sentence for difference in self.differences if _worth_telling(difference)), reason)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The edit as JSON values."""
+        return {**asdict(self), "stronger": list(self.stronger), "sentences": list(self.sentences)}
 
 
 def edit_of(
@@ -215,7 +221,6 @@ def edit_of(
     after = _accepted(writer.propose(request), request)
     if sentence_lines(after) == sentence_lines(weak.text):
         return None
-    drawn = all(template.label == "randomised" for template in (weak, *stronger))
     return TemplateEdit(
         template_id=weak.template_id,
         channel=weak.channel,
@@ -225,7 +230,6 @@ def edit_of(
         differences=request.differences,
         stronger=tuple(template.template_id for template in stronger),
         n=weak.n,
-        label="randomised" if drawn else "observational",
     )
 
 
@@ -246,10 +250,14 @@ def evidence_of(effect: ElementEffect, *, text: str, channel: str) -> TemplateEv
 
 
 def stronger_templates(weak: TemplateEvidence, others: Sequence[TemplateEvidence]) -> tuple[TemplateEvidence, ...]:
-    """Templates of the same channel whose rate is above the weak one's by 1.96 standard errors, the strongest first."""
+    """Templates of the same channel whose rate is above the weak one's by 1.96 standard errors, the strongest first.
+
+    The error of the difference is the sum of both: where two templates were compared with each other their estimates
+    are opposed, and their difference is as unsure as that.
+    """
     found = []
     for other in others:
-        error = math.hypot(other.high - other.low, weak.high - weak.low) / (2 * _Z)
+        error = (other.high - other.low + weak.high - weak.low) / (2 * _Z)
         comparable = other.channel == weak.channel and other.template_id != weak.template_id
         if comparable and other.rate - weak.rate > _Z * error:
             found.append(other)
@@ -293,6 +301,10 @@ def _difference(name: str, weak: float, strong: npt.NDArray[np.float64], n: int)
     )
 
 
+def _stronger(count: int) -> str:
+    return f"{count} stronger template{'' if count == 1 else 's'}"
+
+
 def _worth_telling(difference: PropertyDifference) -> bool:
     return difference.differs or (difference.low is None and difference.strong != difference.weak)
 
@@ -305,12 +317,18 @@ def _accepted(text: str, request: TemplateRequest) -> str:
     """
     text = text.strip()
     known = " ".join((request.weak, *request.strong))
+    notices = [sentence for sentence in sentences_of(request.weak) if is_notice(sentence)]
     unknown = sorted(set(placeholders_of(text)) - set(placeholders_of(known)))
     for wrong, reason in (
         (not text, "it is empty"),
         (len(text) > MOST_CHARACTERS, f"it has {len(text):,} characters; at most {MOST_CHARACTERS:,} are accepted"),
         (bool(unknown), f"it holds placeholders that no template in use has: {', '.join(unknown)[:200]}"),
         (bool(set(LINK.findall(text)) - set(LINK.findall(known))), "it holds a link that no template in use has"),
+        (bool(set(LINK.findall(request.weak)) - set(LINK.findall(text))), "it lost a link of the template in use"),
+        (
+            not set(notices) <= set(sentences_of(text)),
+            "it lost or changed a sentence of the template in use that lets people opt out or that the law asks for",
+        ),
         (has_contact_details(text), "it holds an e-mail address or a phone number"),
     ):
         if wrong:

@@ -8,7 +8,7 @@ texts of contacts: templates are never filled in.
 | characters, words, questions, sentiment | those of the features of prompts (``ingest/text_content.py``) |
 | sentences | split after ``.``, ``!``, ``?`` and at ends of lines |
 | placeholders | ``{name}``, each as often as it stands there |
-| greeting | 1 if the first sentence begins with a greeting, else 0 |
+| greeting | 1 if the first sentence begins with a greeting or a name and a comma, else 0 |
 | call_to_action | sentences that ask for an action: book, call, reply, ... |
 | reading_ease | 206.835 - 1.015 words/sentences - 84.6 syllables/words (Flesch, J. Applied Psychology 1948) |
 
@@ -29,10 +29,21 @@ from elv_pipeline.ingest.text_content import with_text_properties
 PLACEHOLDER = re.compile(r"\{\{?\s*[^{}\s]+\s*\}?\}")
 LINK = re.compile(r"(?:https?://|www\.)[^\s<>\"')]+", re.IGNORECASE)
 _END = re.compile(r"(?<=[.!?])\s+")
-_GREETING = re.compile(r"\W*(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings)\b", re.IGNORECASE)
+_GREETING = re.compile(
+    r"\W*(?:hi|hello|hey|dear|good (?:morning|afternoon|evening|day)|greetings)\b|\s*\{\{?\s*\w*name\w*\s*\}?\}\s*,",
+    re.IGNORECASE,
+)
+_SALUTATION = re.compile(r"[^,.!?:]+,\s*")
 _ACTION = re.compile(
     r"\b(?:book|schedule|reply|call|register|sign up|click|download|choose|pick|reserve|join|confirm|try|let (?:me|us) "
     r"know|write back|get in touch)\b",
+    re.IGNORECASE,
+)
+_NOTICE = re.compile(
+    r"unsubscribe|opt[ _-]?out|abmelden|abbestellen|stop receiving|no longer (?:wish|want)|reply stop|mailing list|"
+    r"preferences|privacy|datenschutz|gdpr|dsgvo|imprint|impressum|legal|disclaimer|confidential|liab|"
+    r"terms (?:and|of|apply)|conditions apply|all rights reserved|copyright|\u00a9|registered (?:in|office|no)|"
+    r"handelsregister|company (?:no|number|registration)|\bvat\b|ust-?id",
     re.IGNORECASE,
 )
 
@@ -78,9 +89,22 @@ def is_greeting(sentence: str) -> bool:
     return _GREETING.match(sentence) is not None
 
 
+def salutation_of(sentence: str) -> tuple[str, str]:
+    """A greeting as far as its comma, and what follows it; a sentence without both is all greeting, or none."""
+    found = _SALUTATION.match(sentence) if is_greeting(sentence) else None
+    if found is None:
+        return ("", sentence) if not is_greeting(sentence) else (sentence, "")
+    return found.group().strip(), sentence[found.end() :]
+
+
 def is_action(sentence: str) -> bool:
     """Whether a sentence asks for an action."""
     return _ACTION.search(PLACEHOLDER.sub(" ", sentence)) is not None
+
+
+def is_notice(sentence: str) -> bool:
+    """Whether a sentence lets people opt out or says what the law asks for, in English or German; rather too often."""
+    return _NOTICE.search(sentence) is not None
 
 
 def word_count(text: str) -> int:

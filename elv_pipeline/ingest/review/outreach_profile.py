@@ -32,7 +32,7 @@ def outreach_profile(
 
     Args:
         cleaned: what was noted of the cleaned tables: ``tables``, ``cleaned_rows``, ``findings``.
-        enrollments: ``enrollment_id``, ``enrolled_time``.
+        enrollments: ``enrolled_time``, one row an enrollment.
         outcomes: ``enrollment_id, outcome, withdrawn_time``; None where none are configured.
         target: what is to be predicted.
         config: the minimum of data.
@@ -42,19 +42,11 @@ def outreach_profile(
         A JSON document with the keys that every profile has: ``tables, findings, readiness, verdict, first_day,
         last_day, observed_until``.
     """
-    days = enrollments.select(
-        pl.col("enrollment_id"),
-        pl.col("enrolled_time").dt.convert_time_zone(config.timezone).dt.date().alias("day"),
-        (pl.col("enrolled_time") + timedelta(days=target.reach_days) < observed_until).alias("old_enough"),
-    ).collect()
-    reached = 0
-    if outcomes is not None:
-        kept = outcomes.filter((pl.col("outcome") == target.outcome) & pl.col("withdrawn_time").is_null())
-        reached = kept.select(pl.col("enrollment_id").n_unique()).collect().item()
+    days = _days(enrollments, target=target, config=config, observed_until=observed_until)
     counts = {
         "enrollments": days.height,
         "old_enough": int(days["old_enough"].sum()),
-        "reached": reached,
+        "reached": 0 if outcomes is None else _reached(outcomes, target=target),
         "days": days["day"].n_unique(),
     }
     findings = [_finding(found) for found in cleaned["findings"]]
@@ -82,6 +74,23 @@ def outreach_profile(
         "readiness": readiness,
         "verdict": readiness["train"]["verdict"],
     }
+
+
+def _days(
+    enrollments: pl.LazyFrame, *, target: AnchoredTarget, config: PipelineConfig, observed_until: datetime
+) -> pl.DataFrame:
+    """The local ``day`` on which each enrollment began, and whether its label is decided by its age: ``old_enough``."""
+    began = pl.col("enrolled_time")
+    return enrollments.select(
+        began.dt.convert_time_zone(config.timezone).dt.date().alias("day"),
+        (began + timedelta(days=target.reach_days) < observed_until).alias("old_enough"),
+    ).collect()
+
+
+def _reached(outcomes: pl.LazyFrame, *, target: AnchoredTarget) -> int:
+    """Enrollments that came to the outcome and were not taken back."""
+    standing = outcomes.filter((pl.col("outcome") == target.outcome) & pl.col("withdrawn_time").is_null())
+    return int(standing.select(pl.col("enrollment_id").n_unique()).collect().item())
 
 
 def _finding(found: Mapping[str, Any]) -> dict[str, Any]:
