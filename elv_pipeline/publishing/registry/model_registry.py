@@ -253,7 +253,8 @@ def _prediction_code(folder: Path) -> Path:
     package = Path(__file__).resolve().parents[2]
     copy = folder / package.name
     shutil.copytree(package / "learning", copy / "learning", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py"):
+    (copy / "problems").mkdir()
+    for name in ("__init__.py", "errors.py", "problems/__init__.py", "problems/words.py", "problems/nouns.py"):
         shutil.copyfile(package / name, copy / name)
     return copy
 
