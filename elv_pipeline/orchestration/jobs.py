@@ -256,35 +256,42 @@ def _weekly_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDe
 
 
 def _recommend_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
-    name = JobNames(parts.name)
-
-    @dg.schedule(
-        name=name.job("recommend_schedule"),
-        job_name=name.job("recommend"),
-        cron_schedule=deployment.config.schedules.recommend_cron.format(weekday=deployment.config.origin_day_offset),
-        execution_timezone=deployment.config.timezone,
+    return _weekly_job(
+        deployment,
+        parts,
+        "recommend",
+        cron=deployment.config.schedules.recommend_cron,
         description="Weighs the elements of outreach after the weekly training, and renews the drafts of proposals.",
     )
-    def recommend(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=f"{parts.name}-recommend-{_local_day(context, deployment)}")
-
-    return recommend
 
 
 def _housekeeping_schedule(deployment: Deployment, parts: AssetParts) -> dg.ScheduleDefinition:
+    return _weekly_job(
+        deployment,
+        parts,
+        "housekeeping",
+        cron=deployment.config.schedules.housekeeping_cron,
+        description="Removes what is older than the retention and needed by nothing.",
+    )
+
+
+def _weekly_job(
+    deployment: Deployment, parts: AssetParts, noun: str, *, cron: str, description: str
+) -> dg.ScheduleDefinition:
+    """A schedule of a job without partitions on the weekday of the origins."""
     name = JobNames(parts.name)
 
     @dg.schedule(
-        name=name.job("housekeeping_schedule"),
-        job_name=name.job("housekeeping"),
-        cron_schedule=deployment.config.schedules.housekeeping_cron.format(weekday=deployment.config.origin_day_offset),
+        name=name.job(f"{noun}_schedule"),
+        job_name=name.job(noun),
+        cron_schedule=cron.format(weekday=deployment.config.origin_day_offset),
         execution_timezone=deployment.config.timezone,
-        description="Removes what is older than the retention and needed by nothing.",
+        description=description,
     )
-    def housekeeping(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=f"{parts.name}-housekeeping-{_local_day(context, deployment)}")
+    def weekly_job(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=f"{parts.name}-{noun}-{_local_day(context, deployment)}")
 
-    return housekeeping
+    return weekly_job
 
 
 def _outside_calendar(deployment: Deployment, first: date, last: date | None = None) -> str | None:
