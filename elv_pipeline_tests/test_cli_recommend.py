@@ -219,7 +219,7 @@ def test_every_command_of_the_page_exists_with_its_options() -> None:
             name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
             inner = command.make_context(name, rest, parent=context)
             name, command, rest = command.resolve_command(inner, [*inner._protected_args, *inner.args])
-            command.make_context(name, rest, parent=inner)
+            assert command.make_context(name, rest, parent=inner).args == []
 
 
 class Recommended:

@@ -32,15 +32,13 @@ from elv_pipeline.orchestration.day_windows import Window
 from elv_pipeline.orchestration.deployment import Deployment
 from elv_pipeline.problems.lead_ads import LEAD_ADS, data_at_hand
 from elv_pipeline.problems.spec import DataAtHand, ScoringProblem
+from elv_pipeline.settings_base import EXPORTS
 from elv_pipeline.tables.features import FeatureInputs, feature_table
 from elv_pipeline.tables.join_statistics import join_statistics
 from elv_pipeline.tables.joins import CARRIED
 from elv_pipeline.tables.labels import OUTCOME_SCHEMA, label_times
 from elv_pipeline.tables.outcome_history import OutcomeLog
 from elv_pipeline.tables.version_store import VersionStore
-
-EXPORTS = ("ads", "leads", "outcomes", "lead_to_ad_map", *BREAKDOWNS, *ATTRIBUTES)
-"""Every export that a configuration may name, as ``paths.<table>_path``."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class LeadAdsDeployment(Deployment):
     def raw_tables(self) -> list[str]:
         """Assets before the joined rows, in the order of a run."""
         paths = self.config.paths
-        return [table for table in EXPORTS if getattr(paths, f"{table}_path")]
+        return [table for table in EXPORTS["lead_ads"] if getattr(paths, f"{table}_path")]
 
     @property
     def counted_tables(self) -> list[str]:

@@ -26,7 +26,6 @@ from elv_pipeline.decisions.recommend.element_rows import element_rows
 from elv_pipeline.decisions.recommend.findings import Finding, Judged, Rule, Stakes, findings_of, judge
 from elv_pipeline.decisions.recommend.findings_table import row_of
 from elv_pipeline.decisions.recommend.known_outreach import KnownOutreach, known_outreach
-from elv_pipeline.decisions.recommend.lifecycle import Transition
 from elv_pipeline.decisions.recommend.overview import campaigns_of, steps_of
 from elv_pipeline.decisions.recommend.priority import PriorityRules, Ranked, ranked
 from elv_pipeline.decisions.recommend.prognosis import prognostic_strata
@@ -137,7 +136,6 @@ class Recommendations:
         changes: of sequences, with what is left of each beside its peers.
         edits: of weak templates.
         proposals: ranked by value.
-        states: the last transition of each proposal that has one.
         notes: what could not be judged and why.
     """
 
@@ -151,11 +149,13 @@ class Recommendations:
     changes: tuple[WeighedChange, ...]
     edits: tuple[TemplateEdit, ...]
     proposals: tuple[Ranked, ...]
-    states: Mapping[str, Transition]
     notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
-        """Everything as JSON values, the same for the same recommendations."""
+        """Everything as JSON values, the same for the same recommendations.
+
+        Every proposal is a draft here; what people did with it since is on record (``publishing/recommendations.py``).
+        """
         target = self.settings.target
         document = {
             "schema": SCHEMA,
@@ -174,7 +174,7 @@ class Recommendations:
             "findings": [row_of(entry) for entry in self.judged],
             "changes": [entry.to_dict() for entry in self.changes],
             "edits": [edit.to_dict() for edit in self.edits],
-            "proposals": [{**entry.to_dict(), **self._state_of(entry)} for entry in self.proposals],
+            "proposals": [{**entry.to_dict(), "state": "draft", "moved": None} for entry in self.proposals],
             "notes": list(self.notes),
         }
         # A figure that is not a number would make a page that no browser reads: refuse it here.
@@ -184,15 +184,6 @@ class Recommendations:
     def frames(self) -> dict[str, pl.DataFrame]:
         """``findings``, ``changes``, ``edits``, ``proposals`` and ``experiments`` as tables with fixed columns."""
         return frames_of(self.document())
-
-    def _state_of(self, entry: Ranked) -> dict[str, Any]:
-        moved = self.states.get(entry.proposal.id)
-        if moved is None:
-            return {"state": "draft", "moved": None}
-        return {
-            "state": moved.state,
-            "moved": {"who": moved.who, "at": moved.at.astimezone(UTC).isoformat(), "why": moved.why},
-        }
 
     def _summary(self) -> dict[str, Any]:
         statuses = Counter(entry.status for entry in self.judged if entry.status is not None)
@@ -207,7 +198,6 @@ class Recommendations:
             "edits": len(self.edits),
             "proposals": len(self.proposals),
             "with_experiment": sum(entry.proposal.plan is not None for entry in self.proposals),
-            "states": dict(sorted(Counter(self._state_of(entry)["state"] for entry in self.proposals).items())),
         }
 
 
@@ -217,7 +207,6 @@ def recommend(
     settings: RecommendSettings,
     as_of: datetime,
     timezone: str,
-    states: Mapping[str, Transition] | None = None,
     writer: TemplateWriter | None = None,
     unobserved: Collection[str] = (),
     observed_from: datetime | None = None,
@@ -229,7 +218,6 @@ def recommend(
         settings: what is wanted.
         as_of: moment of asking, with an offset; nothing that happened or was recorded later is used.
         timezone: zone of hours and weekdays.
-        states: the last transition of each proposal, by id; proposals without one are drafts.
         writer: of template edits; None for the rules. It is told texts and figures, never a contact.
         unobserved: enrollments of which an outcome was dropped as contradictory (``CleanedOutreach.unobserved``): that
             it is absent says nothing.
@@ -268,7 +256,6 @@ def recommend(
         changes=changes,
         edits=edits,
         proposals=ranked(proposals_of(suggestions, rules=settings.experiments), rules=priority),
-        states=dict(states or {}),
         notes=notes_of(
             known,
             judged,

@@ -91,9 +91,9 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
             kinds={"polars", "parquet"},
             deps={"features": None, "champion": None, "day_completeness": None},
         ),
-        description="Calibrated probability and expected value of each lead, best first, by the champion (or the model "
-        "file that the run names). A day that is held back, or has scores and is not asked for, keeps them; to the "
-        "latter, leads that arrived late are added.",
+        description=f"Calibrated probability and expected value of each {deployment.words.row}, best first, by the "
+        f"champion (or the model file that the run names). A day that is held back, or has scores and is not asked "
+        f"for, keeps them; to the latter, {deployment.words.rows} that arrived late are added.",
         check_specs=[
             dg.AssetCheckSpec(
                 "plausible",
@@ -121,29 +121,27 @@ def _predictions_asset(deployment: Deployment, parts: AssetParts) -> dg.AssetsDe
         return dg.MaterializeResult(
             metadata={
                 **table_metadata(scored, schema=schema_of_contract(contract)),
-                "dagster/column_lineage": lineage(
-                    predictions_lineage(
-                        probability,
-                        features=model.schema.names,
-                        table="features",
-                        id_columns=deployment.words.id_columns,
-                    ),
-                    deployment=deployment,
-                ),
                 "model_version": handle.version,
                 **chosen.told(scored),
-                "mean_probability": scored.select(pl.col(probability).mean()).item(),
-                "expected_value": float(scored["elv"].sum()),
-                "score_distribution": picture(
-                    scoring_charts.score_distribution(scored, probability=probability, noun=deployment.words.row_noun),
-                    title="Scores",
-                ),
+                **_scored_metadata(deployment, scored, features=model.schema.names),
             },
             data_version=dg.DataVersion(content_checksum(scored, exclude=RUN_COLUMNS)),
             check_results=[_plausible(scored, withheld(deployment, scored, model))],
         )
 
     return predictions
+
+
+def _scored_metadata(deployment: Deployment, scored: pl.DataFrame, *, features: Sequence[str]) -> dict[str, Any]:
+    probability, words = deployment.config.probability_column, deployment.words
+    sources = predictions_lineage(probability, features=features, table="features", id_columns=words.id_columns)
+    chart = scoring_charts.score_distribution(scored, probability=probability, noun=words.row_noun)
+    return {
+        "dagster/column_lineage": lineage(sources, deployment=deployment),
+        "mean_probability": scored.select(pl.col(probability).mean()).item(),
+        "expected_value": float(scored["elv"].sum()),
+        "score_distribution": picture(chart, title="Scores"),
+    }
 
 
 def scoring_run(
